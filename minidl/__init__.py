@@ -1,0 +1,40 @@
+"""minidl: a mini deep-learning framework in which one training step is one planned arena."""
+
+from minidl.checkout import import_models
+from minidl.compile import compile, plan
+from minidl.ir import (
+    ArenaTooLargeError,
+    ArgumentError,
+    MinidlError,
+    NotFiniteError,
+    Plan,
+    PlanError,
+    ShapeError,
+)
+from minidl.layers import *  # noqa: F403 - the layers' published names, listed there
+from minidl.layers import __all__ as _layers
+from minidl.optim import SGD, Adam, AdamW, Optimizer
+from minidl.runtime.step import Step
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "ArenaTooLargeError",
+    "ArgumentError",
+    "MinidlError",
+    "NotFiniteError",
+    "Optimizer",
+    "Plan",
+    "PlanError",
+    "ShapeError",
+    "Step",
+    "compile",
+    "models",
+    "plan",
+    *_layers,
+]
+
+models = import_models()

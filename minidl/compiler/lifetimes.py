@@ -1,0 +1,52 @@
+"""When each tensor's bytes must hold, from what ops read and write and from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minidl.ir import Op, StepGraph, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """Half-open range of schedule positions."""
+
+    first: int
+    last: int
+
+    def overlaps(self, other: Lifetime) -> bool:
+        return self.first < other.last and other.first < self.last
+
+
+def lifetimes(graph: StepGraph) -> dict[Tensor, Lifetime]:
+    """The lifetime of every tensor that owns bytes; views count as uses of what they view."""
+    end = len(graph.ops)
+    first: dict[Tensor, int] = {t: 0 for t in _given(graph)}
+    last: dict[Tensor, int] = {t: 1 for t in first}
+    for i, op in enumerate(graph.ops):
+        for t in (*op.reads, *op.writes):
+            first.setdefault(t.storage, i)
+            last[t.storage] = i + 1
+    for t in (*graph.outputs, *(t for t in first if t.persistent)):
+        last[t.storage] = end
+    return {t: Lifetime(first[t], last[t]) for t in first}
+
+
+def _given(graph: StepGraph) -> list[Tensor]:
+    """What holds bytes before op 0: variables first, so that they lie at the arena's start."""
+    return [*(v.tensor for v in graph.variables), *graph.inputs]
+
+
+def overwrites(op: Op, index: int, alive: dict[Tensor, Lifetime]) -> list[tuple[Tensor, Tensor]]:
+    """The (written, read) pairs that `op` at `index` may put on the same bytes.
+
+    The op must allow it, the read tensor must die here, be read once here, and be large enough.
+    """
+    reads = [t.storage for t in op.reads]
+    pairs = []
+    for k, j in op.in_place:
+        new, old = op.writes[k].storage, reads[j]
+        dies = not old.persistent and alive[old].last == index + 1
+        if dies and alive[new].first == index and reads.count(old) == 1 and new.nbytes <= old.nbytes:
+            pairs.append((new, old))
+    return pairs

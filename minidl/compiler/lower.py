@@ -1,0 +1,130 @@
+"""From a network to its step graph: forward, gradients, updates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from minidl.compiler.differentiate import Gradients, differentiate, without_dead_ops
+from minidl.ir import ArgumentError, Array, Lowering, Op, Shape, Site, StepGraph, Tensor, Variable
+from minidl.ir.site import SCRATCH_LIMIT
+
+
+class NetworkLike(Protocol):
+    """What lowering needs of a network."""
+
+    @property
+    def input_specs(self) -> list[tuple[Shape, str | None]]: ...
+
+    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor: ...
+
+
+class LossLike(Protocol):
+    """What lowering needs of a loss."""
+
+    def target(self, prediction: Shape) -> tuple[Shape, str | None]: ...
+
+    def lower(self, site: Site, prediction: Tensor, target: Tensor) -> Tensor: ...
+
+
+class OptimizerLike(Protocol):
+    """What lowering needs of an optimizer."""
+
+    def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a graph is lowered for."""
+
+    batch: int
+    dtype: str = "float32"
+    device: str = "cpu"
+    scratch_limit: int = SCRATCH_LIMIT
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ArgumentError(f"batch must be at least 1, got {self.batch}")
+        if self.scratch_limit < 1:
+            raise ArgumentError(f"scratch_limit must be positive, got {self.scratch_limit}")
+
+    def lowering(self, training: bool) -> Lowering:
+        return Lowering(
+            self.batch, self.dtype, training, self.device, self.scratch_limit, self.seed
+        )
+
+
+def lower_training(
+    network: NetworkLike, loss: LossLike, optimizer: OptimizerLike, target: Target
+) -> StepGraph:
+    """Every op of one training step in layer order: forward, backward, then all updates."""
+    lowering = target.lowering(training=True)
+    prediction = _forward(network, lowering)
+    shape, dtype = loss.target(prediction.shape)
+    site = lowering.site("loss", loss)
+    labels = lowering.input("target", shape, dtype or target.dtype)
+    value = loss.lower(site, prediction, labels)
+    sites = list(lowering.sites)
+    backward, gradients = differentiate(lowering, value)
+    updates = _updates(lowering, gradients, optimizer)
+    return without_dead_ops(
+        StepGraph(
+            ops=(*_ops(sites), *backward, *updates, _count_step(lowering)),
+            inputs=tuple(lowering.inputs),
+            outputs=(value,),
+            variables=_network_first(lowering),
+            gradient_of=gradients.forward_of,
+        )
+    )
+
+
+def lower_inference(network: NetworkLike, target: Target) -> StepGraph:
+    """Forward only: dropout is gone, BatchNorm reads its running statistics."""
+    lowering = target.lowering(training=False)
+    prediction = _forward(network, lowering)
+    ops = _ops(lowering.sites)
+    return StepGraph(
+        tuple(ops), tuple(lowering.inputs), (prediction,), _network_first(lowering)
+    )
+
+
+def _network_first(lowering: Lowering) -> tuple[Variable, ...]:
+    """The layers' own variables before all others, so that training and inference agree."""
+    return tuple(sorted(lowering.variables.values(), key=lambda v: not v.saved))
+
+
+def _forward(network: NetworkLike, lowering: Lowering) -> Tensor:
+    inputs = [
+        lowering.input(f"input{i or ''}", (lowering.batch, *shape), dtype or lowering.dtype)
+        for i, (shape, dtype) in enumerate(network.input_specs)
+    ]
+    return network.apply(lowering, "", *inputs)
+
+
+def _ops(sites: list[Site]) -> list[Op]:
+    return [op for site in sites for op in site.forward_ops]
+
+
+def _updates(lowering: Lowering, gradients: Gradients, optimizer: OptimizerLike) -> list[Op]:
+    """The update ops of every parameter in the order of the network, sums of gradients first."""
+    ops: list[Op] = []
+    for variable in list(lowering.variables.values()):
+        if variable.tensor in gradients.contributions:
+            layer, _, name = variable.name.rpartition(".")
+            ops += gradients.total(variable.tensor, layer)
+            site = lowering.site(layer, ("optimizer", variable.tensor))
+            gradient = gradients.contributions[variable.tensor][0]
+            optimizer.lower(site, variable.tensor, gradient, name)
+            ops += site.forward_ops
+    return ops
+
+
+def count_step(step: Array) -> None:
+    """step = step + 1."""
+    step += 1
+
+
+def _count_step(lowering: Lowering) -> Op:
+    step = lowering.site("", None).step_counter()
+    return Op(count_step, "", "other", (step,), (step,), flops=1)

@@ -1,0 +1,171 @@
+"""Rewrites: pure functions from step graph to step graph that change bytes, never bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from minidl.ir import Op, StepGraph, Tensor, dependencies
+from minidl.signs import pack_signs, signs_shape
+
+
+def fuse_updates(graph: StepGraph) -> StepGraph:
+    """Run an elementwise op in the epilogue of the tiled op that alone feeds it.
+
+    wgrad then hands each finished tile of a weight gradient straight to the optimizer, and the
+    weight gradient has no bytes. Only where nobody else reads it.
+    """
+    ops = list(graph.ops)
+    for consumer in graph.ops:
+        gradient = _fusible(consumer, ops)
+        if gradient is not None:
+            producer = next(op for op in ops if gradient in op.writes)
+            ops[ops.index(consumer)] = _with_epilogue(producer, consumer, gradient)
+            ops.remove(producer)
+    return replace(graph, ops=tuple(ops))
+
+
+def _fusible(consumer: Op, ops: list[Op]) -> Tensor | None:
+    """The tensor that `consumer` could take tile by tile."""
+    if not consumer.elementwise or consumer.phase != "update":
+        return None
+    for op in ops:
+        if op.tiled is not None and op.writes[op.tiled] in consumer.reads:
+            gradient = op.writes[op.tiled]
+            readers = [other for other in ops if gradient in map(_storage, other.reads)]
+            shaped = all(t.shape in (gradient.shape, ()) for t in consumer.operands)
+            if readers == [consumer] and shaped and _may_wait(op, consumer, ops):
+                return gradient
+    return None
+
+
+def _may_wait(producer: Op, consumer: Op, ops: list[Op]) -> bool:
+    """Whether nothing between the two needs `producer` to have run or changes what it reads."""
+    between = ops[ops.index(producer) + 1 : ops.index(consumer)]
+    written = {t.storage for t in producer.writes if t.kind != "scratch"}
+    read = {t.storage for t in producer.reads}
+    return not any(
+        written & set(map(_storage, op.reads)) or read & set(map(_storage, op.writes))
+        for op in between
+    )
+
+
+def _with_epilogue(producer: Op, consumer: Op, dropped: Tensor) -> Op:
+    own = tuple(t for t in producer.writes if t is not dropped)
+    return replace(
+        producer,
+        writes=(*own, *consumer.writes),
+        reads=tuple(dict.fromkeys((*producer.reads, *(t for t in consumer.reads if t is not dropped)))),
+        in_place=(),
+        flops=producer.flops + consumer.flops,
+        tiled=None,
+        epilogue=consumer,
+        main=producer,
+        dropped=dropped,
+    )
+
+
+def _storage(t: Tensor) -> Tensor:
+    return t.storage
+
+
+def commute_selections(graph: StepGraph) -> StepGraph:
+    """Move a ReLU behind the max-pool or dropout that alone reads it.
+
+    For a "positive" f (ReLU) and a "selection" g (max-pool, dropout: each output is one input
+    element, possibly scaled by a positive number, or +0) g(f(x)) == f(g(x)) to the bit, and the
+    two backward passes may be swapped likewise. f then keeps g's output, which is smaller or is
+    kept anyway, and g's input is dead after forward.
+    """
+    for first in graph.ops:
+        if first.commutes == "positive" and first.phase == "forward":
+            graph = _commuted(graph, first)
+    return graph
+
+
+def _commuted(graph: StepGraph, f: Op) -> StepGraph:
+    """`graph` with forward op `f` behind its only reader, or as it was."""
+    x, y = f.reads[0], f.writes[0]
+    g = _only(op for op in graph.ops if y in map(_storage, op.reads) and op.phase == "forward")
+    if g is None or g.commutes != "selection" or y not in g.reads or y in graph.outputs:
+        return graph
+    backward = [op for op in graph.ops if y in map(_storage, op.reads) and op is not g]
+    dg = _only(op for op in graph.ops if op.commutes == "selection" and _undoes(graph, op, y))
+    df = _only(backward)
+    z = g.writes[0]
+    if (df is None) != (dg is None) or (backward and df is None):
+        return graph
+    z_before = replace(z, name=f"{z.name}.selected", view_of=None)
+    swapped = {
+        g: (replace(g, reads=_put(g.reads, y, x), writes=_put(g.writes, z, z_before)),),
+        f: (),
+    }
+    swapped[g] += (replace(f, reads=(z_before,), writes=(z,)),)
+    gradient_of = dict(graph.gradient_of)
+    if df is not None and dg is not None:
+        dx, dy, dz = df.writes[0], dg.writes[0], dg.reads[0]
+        if dy not in df.reads or df.commutes != "positive":
+            return graph
+        dz_before = replace(dz, name=f"{dz.name}.selected", view_of=None)
+        gradient_of[dz_before] = z_before
+        swapped[dg] = (
+            replace(df, writes=(dz_before,), reads=_put(_put(df.reads, dy, dz), y, z)),
+            replace(dg, writes=_put(dg.writes, dy, dx), reads=_put(dg.reads, dz, dz_before)),
+        )
+        swapped[df] = ()
+    ops = tuple(new for op in graph.ops for new in swapped.get(op, (op,)))
+    return replace(graph, ops=ops, gradient_of=gradient_of)
+
+
+def _undoes(graph: StepGraph, op: Op, y: Tensor) -> bool:
+    """Whether `op` makes the only gradient of `y`."""
+    return op.phase == "dgrad" and graph.gradient_of.get(op.writes[0]) is y
+
+
+def _put(tensors: tuple[Tensor, ...], old: Tensor, new: Tensor) -> tuple[Tensor, ...]:
+    return tuple(new if t is old else t for t in tensors)
+
+
+def _only(ops: Iterable[Op]) -> Op | None:
+    found = list(ops)
+    return found[0] if len(found) == 1 else None
+
+
+def keep_signs(graph: StepGraph) -> StepGraph:
+    """Pack the signs of a ReLU's output just before its gradient is made.
+
+    The gradient of the next layer's input can then overwrite that input (dX over X) although the
+    ReLU's own gradient still has to know where it was positive: 1 bit an element instead of 32.
+    """
+    ops = list(graph.ops)
+    for op in graph.ops:
+        if op.signs is not None:
+            j, from_signs = op.signs
+            y, dy = op.reads[j], op.reads[1 - j]
+            maker = next((o for o in graph.ops if dy.storage in map(_storage, o.writes)), None)
+            if maker is None or y in graph.outputs:
+                continue
+            signs = Tensor(f"{y.name}.signs", signs_shape(y.size), "uint8", "mask")
+            pack = Op(pack_signs, maker.layer, "dgrad", (signs,), (y,), flops=y.size)
+            ops.insert(ops.index(maker), pack)
+            ops[ops.index(op)] = replace(
+                op,
+                function=from_signs,
+                reads=(dy, signs),
+                in_place=((0, 0),),
+                elementwise=False,
+                signs=None,
+            )
+    return replace(graph, ops=tuple(ops))
+
+
+def hoist_updates(graph: StepGraph) -> StepGraph:
+    """Move each update to right behind the last op that it must follow, instead of the end."""
+    after = dependencies(graph.ops)
+    hoisted: dict[int, list[Op]] = {}
+    place: dict[int, int] = {}
+    for i, op in enumerate(graph.ops):
+        moves = op.phase == "update" or op.epilogue is not None
+        place[i] = max((place[j] for j in after[i]), default=0) if moves else i
+        hoisted.setdefault(place[i], []).append(op)
+    return replace(graph, ops=tuple(op for i in sorted(hoisted) for op in hoisted[i]))

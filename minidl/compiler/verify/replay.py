@@ -1,0 +1,181 @@
+"""What happens: the ops in their order, and who wrote each byte of the arena last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.compiler.verify.rows import OpRow, Table, TensorRow, shared
+from minidl.ir import PlanError
+
+NOBODY = -1
+BEFORE = -1
+"""The op that wrote what was given before op 0."""
+
+STEP_PHASES = ("forward", "dgrad", "wgrad")
+"""Phases whose ops want parameters and states as they were before the step's update."""
+
+
+def check_sharing(table: Table) -> None:
+    """Within an op no write shares a byte with another operand.
+
+    But a tensor that is read and written, and a declared in-place pair: both begin at one byte,
+    and no more is written than was read.
+    """
+    for i, op in enumerate(table.ops):
+        for k, write in enumerate(op.writes):
+            w = table.tensors[write]
+            for other in op.writes[:k]:
+                if other == write or shared(w, table.tensors[other]):
+                    raise PlanError(f"{table.op(i)} writes {_both(w, table.tensors[other])}")
+            for read in op.reads:
+                if read != write and shared(w, table.tensors[read]):
+                    _check_pair(table, i, write, read)
+
+
+def _check_pair(table: Table, index: int, write: int, read: int) -> None:
+    w, r = table.tensors[write], table.tensors[read]
+    if (write, read) not in table.ops[index].in_place:
+        raise PlanError(
+            f"{table.op(index)} writes over what it reads, {_both(w, r)}, "
+            "but its in_place does not list the pair"
+        )
+    if w.offset != r.offset:
+        raise PlanError(
+            f"{table.op(index)} writes in place over part of what it reads, {_both(w, r)}: "
+            f"they begin at bytes {w.offset} and {r.offset}"
+        )
+    if w.nbytes > r.nbytes:
+        raise PlanError(
+            f"{table.op(index)} writes in place more than it reads, {_both(w, r)}: "
+            f"{w.nbytes} bytes over {r.nbytes}"
+        )
+
+
+def _both(a: TensorRow, b: TensorRow) -> str:
+    start, end = shared(a, b) or (a.offset, a.end)
+    return f"{a} and {b} in bytes [{start}, {end})"
+
+
+class Stretch(NamedTuple):
+    """Bytes with one owner, written by one op."""
+
+    start: int
+    end: int
+    owner: int
+    writer: int
+
+
+class Bytes:
+    """The last writer of every byte; bytes between two neighbouring bounds share their fate."""
+
+    def __init__(self, tensors: Sequence[TensorRow]) -> None:
+        self.bounds = sorted({bound for t in tensors for bound in (t.offset, t.end)})
+        part = {bound: k for k, bound in enumerate(self.bounds)}
+        self.parts = [slice(part[t.offset], part[t.end]) for t in tensors]
+        self.roots = [t.root for t in tensors]
+        self.owner = np.full(len(self.bounds), NOBODY, np.int64)
+        self.writer = np.full(len(self.bounds), BEFORE, np.int64)
+
+    def write(self, row: int, op: int) -> None:
+        self.owner[self.parts[row]] = self.roots[row]
+        self.writer[self.parts[row]] = op
+
+    def foreign(self, row: int) -> Stretch | None:
+        """The first bytes of the tensor that it does not own."""
+        wrong = self.owner[self.parts[row]] != self.roots[row]
+        if not wrong.any():
+            return None
+        part = self.parts[row].start + int(wrong.argmax())
+        owner, writer = int(self.owner[part]), int(self.writer[part])
+        stop = part + 1
+        while stop < self.parts[row].stop and self.owner[stop] == owner:
+            stop += 1
+        return Stretch(self.bounds[part], self.bounds[stop], owner, writer)
+
+
+def check_replay(table: Table) -> None:
+    """Every byte that is read was written last by the tensor it is read as.
+
+    So at each read of each op, and after the last op for persistent tensors and outputs.
+    """
+    arena = Bytes(table.tensors)
+    for row, t in enumerate(table.tensors):
+        if t.given and t.root == row:
+            arena.write(row, BEFORE)
+    for i, op in enumerate(table.ops):
+        for row in op.reads:
+            if lost := arena.foreign(row):
+                raise PlanError(f"{table.op(i)} reads {_finding(table, row, lost, i)}")
+        for row in op.writes:
+            arena.write(row, i)
+    kept = [row for row, t in enumerate(table.tensors) if t.persistent and t.root == row]
+    for row in (*kept, *table.outputs):
+        if lost := arena.foreign(row):
+            what = _finding(table, row, lost, len(table.ops))
+            raise PlanError(f"the end of the step needs {what}")
+
+
+def _finding(table: Table, row: int, lost: Stretch, now: int) -> str:
+    """The tensor, its lost bytes, and who holds them."""
+    t = table.tensors[row]
+    text = f"{t} in bytes [{lost.start}, {lost.end}), "
+    if not t.given and not any(_writes(table, op, t.root) for op in table.ops[:now]):
+        text += "which no op before has written"
+        return text if lost.owner == NOBODY else f"{text}: they hold {table.tensors[lost.owner]}"
+    if lost.owner == NOBODY:
+        return text + "a part which no op before has written"
+    owner = f"they hold {table.tensors[lost.owner]}"
+    if lost.writer == BEFORE:
+        return f"{text}but {owner}, given before op 0"
+    place = ", in place" if _in_place(table, lost, t.root) else ""
+    return f"{text}but {owner}, which {table.op(lost.writer)} wrote there{place}"
+
+
+def _writes(table: Table, op: OpRow, root: int) -> bool:
+    return any(table.tensors[row].root == root for row in op.writes)
+
+
+def _in_place(table: Table, lost: Stretch, root: int) -> bool:
+    pairs = table.ops[lost.writer].in_place
+    owners = {(table.tensors[w].root, table.tensors[r].root) for w, r in pairs}
+    return (lost.owner, root) in owners
+
+
+def check_update_order(table: Table) -> None:
+    """The step computes with the parameters it began with, the update with the step's results.
+
+    A forward, dgrad or wgrad op that only reads a persistent tensor comes before its update (a
+    parameter's update may also be a wgrad op's epilogue); an update op that only reads a state
+    comes after the step's ops that write it, such as a wgrad op that adds into the momentum.
+    """
+    updated: dict[int, int] = {}
+    consumed: dict[int, int] = {}
+    for i, op in enumerate(table.ops):
+        written = {table.tensors[row].root for row in op.writes}
+        only_read = {table.tensors[row].root for row in op.reads} - written
+        if op.phase in STEP_PHASES:
+            _check_in_time(table, i, only_read & updated.keys(), updated, "reads", "has updated")
+            _check_in_time(table, i, written & consumed.keys(), consumed, "writes", "has used")
+        for root in written:
+            if _is_update(op, table.tensors[root]):
+                updated.setdefault(root, i)
+        for root in only_read:
+            if op.phase == "update" and table.tensors[root].kind == "state":
+                consumed.setdefault(root, i)
+
+
+def _check_in_time(
+    table: Table, index: int, late: set[int], done: dict[int, int], verb: str, has: str
+) -> None:
+    for root in late:
+        raise PlanError(
+            f"{table.op(index)} {verb} {table.tensors[root]} for the step, "
+            f"but the update at {table.op(done[root])} {has} it before"
+        )
+
+
+def _is_update(op: OpRow, t: TensorRow) -> bool:
+    return t.kind == "parameter" or (t.persistent and op.phase == "update")

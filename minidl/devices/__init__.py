@@ -1,0 +1,1 @@
+"""Where a plan runs. A device carries out; it decides nothing."""

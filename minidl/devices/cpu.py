@@ -1,0 +1,78 @@
+"""The CPU device: NumPy on views of one buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+
+import numpy as np
+
+from minidl.host import CHUNK, run_chunks, single_threaded_blas
+from minidl.ir import Array, Op, Tensor
+
+Launch = Callable[[], None]
+
+
+def allocate(nbytes: int, alignment: int) -> Array:
+    """An uninitialised buffer of `nbytes` bytes that starts at a multiple of `alignment`."""
+    raw = np.empty(nbytes + alignment, np.uint8)
+    start = -raw.ctypes.data % alignment
+    return raw[start : start + nbytes]
+
+
+def running() -> AbstractContextManager[None]:
+    """The context in which launches run: our tiles use the cores, so BLAS must not."""
+    return single_threaded_blas()
+
+
+def bind(op: Op, arrays: Mapping[Tensor, Array]) -> Launch:
+    """A call without arguments that runs `op` on its tensors' arrays."""
+    if op.epilogue is not None and op.main is not None and op.dropped is not None:
+        store = _store_through(op.epilogue, op.dropped, arrays)
+        return _bind_tiled(op.main, arrays, store)
+    if op.tiled is not None:
+        return _bind_tiled(op, arrays, partial(_store_into, arrays[op.writes[op.tiled]]))
+    operands = [arrays[t] for t in op.operands]
+    if op.elementwise:
+        return partial(_run_elementwise, op, operands)
+    return partial(op.function, *operands, **op.attributes)
+
+
+def _bind_tiled(op: Op, arrays: Mapping[Tensor, Array], store: Callable[..., None]) -> Launch:
+    operands = [arrays[t] for t in op.operands]
+    return partial(op.function, *operands, **op.attributes, store=store)
+
+
+def _store_into(whole: Array, index: tuple[slice, ...], tile: Array) -> None:
+    whole[index] = tile
+
+
+def _run_elementwise(op: Op, operands: list[Array]) -> None:
+    """Run the op chunk by chunk over operands of one size; scalars go whole to each chunk."""
+    size = operands[0].size
+    flat = [a.reshape(-1) if a.size == size and a.ndim else a for a in operands]
+
+    def chunk(part: slice) -> None:
+        op.function(*(a[part] if a.ndim else a for a in flat), **op.attributes)
+
+    run_chunks(chunk, size, CHUNK)
+
+
+def _store_through(
+    epilogue: Op, dropped: Tensor, arrays: Mapping[Tensor, Array]
+) -> Callable[[tuple[slice, ...], Array], None]:
+    """Hand each tile of `dropped` to the epilogue beside the same tile of its other operands."""
+
+    def store(index: tuple[slice, ...], tile: Array) -> None:
+        operands = [
+            tile if t is dropped else arrays[t][index] if t.shape == dropped.shape else arrays[t]
+            for t in epilogue.operands
+        ]
+        rows = max(1, CHUNK * len(tile) // tile.size)
+        for start in range(0, len(tile), rows):
+            part = slice(start, start + rows)
+            chunk = (a[part] if a.shape == tile.shape else a for a in operands)
+            epilogue.function(*chunk, **epilogue.attributes)
+
+    return store

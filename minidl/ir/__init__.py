@@ -1,0 +1,43 @@
+"""The vocabulary: tensors, ops, the step graph and the plan. Read it first."""
+
+from minidl.ir.errors import (
+    ArenaTooLargeError,
+    ArgumentError,
+    MinidlError,
+    NotFiniteError,
+    PlanError,
+    ShapeError,
+)
+from minidl.ir.graph import Array, StepGraph, Variable, dependencies
+from minidl.ir.op import Op, Phase
+from minidl.ir.plan import ALIGNMENT, Placement, Plan, Setting
+from minidl.ir.site import Lowering, Site
+from minidl.ir.sizes import format_size, mib, parse_size
+from minidl.ir.tensor import Kind, Shape, Tensor
+
+__all__ = [
+    "ALIGNMENT",
+    "ArenaTooLargeError",
+    "ArgumentError",
+    "Array",
+    "Kind",
+    "Lowering",
+    "MinidlError",
+    "NotFiniteError",
+    "Op",
+    "Phase",
+    "Placement",
+    "Plan",
+    "PlanError",
+    "Setting",
+    "Shape",
+    "ShapeError",
+    "Site",
+    "StepGraph",
+    "Tensor",
+    "Variable",
+    "dependencies",
+    "format_size",
+    "mib",
+    "parse_size",
+]

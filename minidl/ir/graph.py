@@ -1,0 +1,76 @@
+"""StepGraph: every op of one training step; nothing placed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.ir.op import Op
+from minidl.ir.tensor import Shape, Tensor
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A persistent tensor: its public name, its first value, and how PyTorch stores it."""
+
+    name: str
+    tensor: Tensor
+    initial: Callable[[np.random.Generator, Shape], Array]
+    to_torch: Callable[[Array], Array] = lambda array: array
+    from_torch: Callable[[Array], Array] = lambda array: array
+    saved: bool = True
+    """Whether it belongs in the network's state dict (weights, running statistics)."""
+
+
+@dataclass(frozen=True)
+class StepGraph:
+    """The ops of one step in layer order, which is one valid order among many.
+
+    What may move past what follows from the tensors: see `dependencies`.
+    """
+
+    ops: tuple[Op, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    """Tensors that must hold at the end of the step: the loss, or the logits."""
+    variables: tuple[Variable, ...] = ()
+    gradient_of: dict[Tensor, Tensor] = field(default_factory=dict)
+    """Each gradient tensor's forward tensor."""
+
+    @property
+    def flops(self) -> int:
+        return sum(op.flops for op in self.ops)
+
+    def storages(self) -> list[Tensor]:
+        """Every tensor that owns bytes: given ones first, then in order of first use."""
+        given = (*(v.tensor for v in self.variables), *self.inputs)
+        used = (t.storage for op in self.ops for t in (*op.reads, *op.writes))
+        return list(dict.fromkeys((*given, *used)))
+
+
+def dependencies(ops: tuple[Op, ...]) -> list[set[int]]:
+    """For each op the indices of the earlier ops it must follow.
+
+    A read follows the last write; a write follows the last write and every read of that value.
+    """
+    last_write: dict[Tensor, int] = {}
+    reads_since: dict[Tensor, list[int]] = {}
+    before: list[set[int]] = [set() for _ in ops]
+    for i, op in enumerate(ops):
+        for t in op.reads:
+            if t.storage in last_write:
+                before[i].add(last_write[t.storage])
+            reads_since.setdefault(t.storage, []).append(i)
+        for t in op.writes:
+            before[i].update(reads_since.get(t.storage, ()))
+            if t.storage in last_write:
+                before[i].add(last_write[t.storage])
+            last_write[t.storage] = i
+            reads_since[t.storage] = []
+        before[i].discard(i)
+    return before

@@ -1,0 +1,83 @@
+"""Op: one unit of work, and the contract that the passes rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from minidl.ir.tensor import Tensor
+
+Phase = Literal["forward", "dgrad", "wgrad", "update", "other"]
+
+Function = Callable[..., None]
+"""A NumPy implementation: called with the written arrays, then the arrays that are only read."""
+
+Commutes = Literal["", "positive", "selection"]
+"""How an op behaves under the other: see `minidl.compiler.rewrites.commute`."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Op:
+    """Reads tensors, writes tensors it is given, allocates nothing of size.
+
+    `function` is the NumPy implementation; its name is the kernel's name on every device.
+    An in-out tensor (weights, momentum) stands in both `reads` and `writes`.
+    """
+
+    function: Function
+    layer: str
+    phase: Phase
+    writes: tuple[Tensor, ...]
+    reads: tuple[Tensor, ...]
+    in_place: tuple[tuple[int, int], ...] = ()
+    """Pairs (k, j): `writes[k]` may lie over `reads[j]`, each byte being read before it is written."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of `function`."""
+    flops: int = 0
+    elementwise: bool = False
+    """Whether element i of each write depends on element i of the reads of that shape alone."""
+    commutes: Commutes = ""
+    signs: tuple[int, Function] | None = None
+    """(j, f): of `reads[j]` only the signs matter, and `f` does the same from packed signs."""
+    tiled: int | None = None
+    """k: `function` is not given `writes[k]`; it calls `store(index, tile)` once for each part of
+    it, when that part is complete, so that an elementwise op can take the tile instead."""
+    epilogue: Op | None = None
+    """An elementwise op run on each tile of `dropped`, a tensor that then has no bytes."""
+    dropped: Tensor | None = None
+    """The tensor that the epilogue takes tile by tile; an operand of it, of this op no more."""
+    main: Op | None = None
+    """With an epilogue: the op as it was without, which knows its own operands."""
+
+    @property
+    def kernel(self) -> str:
+        """The name of the kernel: the function's, then the epilogue's."""
+        own: str = self.function.__name__
+        return own if self.epilogue is None else f"{own}+{self.epilogue.kernel}"
+
+    @property
+    def operands(self) -> tuple[Tensor, ...]:
+        """The arguments of `function`, in order: every write (but a tiled one), then every tensor
+        that is only read."""
+        given = tuple(t for k, t in enumerate(self.writes) if k != self.tiled)
+        return given + tuple(t for t in self.reads if t not in self.writes)
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that an ideal kernel reads and writes: every operand once each way, no scratch."""
+        touched = (*self.reads, *self.writes)
+        return sum(t.nbytes for t in touched if t.kind != "scratch")
+
+    @property
+    def name(self) -> str:
+        return f"{self.layer}.{self.kernel}" if self.layer else self.kernel
+
+    def substituted(self, new: Callable[[Tensor], Tensor]) -> Op:
+        """The same op on other tensors."""
+        return replace(
+            self, writes=tuple(map(new, self.writes)), reads=tuple(map(new, self.reads))
+        )
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"

@@ -1,0 +1,59 @@
+"""Plan: an order for the ops and an offset for every tensor. Data: saved, drawn, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from minidl.ir.graph import StepGraph
+from minidl.ir.tensor import Tensor
+
+ALIGNMENT = 256
+"""Bytes. What CUDA's own allocator gives; vector loads and tensor maps need 16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a tensor lies and when."""
+
+    offset: int
+    """Byte in the arena."""
+    first: int
+    """Position of the first op at which its bytes hold."""
+    last: int
+    """Half-open: one past the last such position."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a plan was made for."""
+
+    model: str
+    batch: int
+    image: tuple[int, ...]
+    """The input's shape without the batch: height, width, channels."""
+    precision: str
+    device: str
+    memory: str
+    alignment: int = ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training step in one arena: `graph.ops` is the order in which they run."""
+
+    setting: Setting
+    graph: StepGraph
+    placements: Mapping[Tensor, Placement]
+    """Every tensor of the step, views included."""
+    arena_bytes: int
+    max_load_bytes: int
+    """Most bytes live at one position, each rounded up to the alignment: no placement of this
+    order can need less."""
+    modes: Mapping[str, int] = field(default_factory=dict)
+    """Arena bytes of the same step in every memory mode."""
+    guard: int = 0
+    """Bytes kept free behind every tensor, for canaries."""
+
+    def offset(self, tensor: Tensor) -> int:
+        return self.placements[tensor].offset

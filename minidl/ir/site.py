@@ -1,0 +1,180 @@
+"""Lowering and Site: how a layer says, in ops and tensors, what its forward and gradients are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minidl.ir.graph import Array, Variable
+from minidl.ir.op import Function, Op, Phase
+from minidl.ir.tensor import Kind, Shape, Tensor
+
+SCRATCH_LIMIT = 32 * 2**20
+"""Bytes of workspace that one op on the CPU device may plan; a setting of `compile`."""
+
+HOST_LANES = 4
+"""Tiles that the CPU device works on at once at most; each has a share of an op's scratch."""
+
+
+@dataclass
+class Lowering:
+    """One walk over a network that collects its ops: what all layers of the network share."""
+
+    batch: int
+    dtype: str = "float32"
+    training: bool = True
+    device: str = "cpu"
+    scratch_limit: int = SCRATCH_LIMIT
+    seed: int = 0
+    sites: list[Site] = field(default_factory=list)
+    inputs: list[Tensor] = field(default_factory=list)
+    variables: dict[tuple[object, str], Variable] = field(default_factory=dict)
+    """By owner and the owner's own name for it: a layer used twice shares its parameters."""
+    flattened: dict[Tensor, Shape] = field(default_factory=dict)
+    """The (H, W, C) that a flat activation had: PyTorch flattens as (C, H, W)."""
+
+    def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
+        tensor = Tensor(name, shape, dtype, "input")
+        self.inputs.append(tensor)
+        return tensor
+
+    def site(self, name: str, owner: object) -> Site:
+        self.sites.append(Site(self, name, owner))
+        return self.sites[-1]
+
+
+def zeros(_: np.random.Generator, shape: Shape) -> Array:
+    return np.zeros(shape)
+
+
+@dataclass
+class Site:
+    """One layer at one place of the network: its forward ops, and its gradient ops as templates.
+
+    In a gradient op, `gradient(y)` of an output y stands for what arrives from the readers of y;
+    `gradient(x)` of an input or parameter is this layer's contribution to it. The compiler sums
+    contributions and drops what nobody reads, so a layer always states all of its gradients.
+    """
+
+    lowering: Lowering
+    name: str
+    owner: object
+    forward_ops: list[Op] = field(default_factory=list)
+    backward_ops: list[Op] = field(default_factory=list)
+    made: list[Tensor] = field(default_factory=list)
+    """Activations that this site wrote, views included."""
+    gradients: dict[Tensor, Tensor] = field(default_factory=dict)
+    """By forward tensor: arriving for what is in `made`, contributed for everything else."""
+
+    # -- tensors ---------------------------------------------------------------------------
+
+    def activation(self, shape: Shape, name: str = "y", dtype: str | None = None) -> Tensor:
+        tensor = self._tensor(name, shape, "activation", dtype)
+        self.made.append(tensor)
+        return tensor
+
+    def mask(self, shape: Shape, name: str, dtype: str | None = None) -> Tensor:
+        """Kept by forward for backward, and no activation."""
+        return self._tensor(name, shape, "mask", dtype)
+
+    def view(self, x: Tensor, shape: Shape) -> Tensor:
+        """The bytes of activation `x` in another shape; its gradient is a view likewise."""
+        y = Tensor(f"{self.name}.view", shape, x.dtype, "activation", view_of=x)
+        self.made.append(y)
+        arriving = self.gradient(y)
+        self.gradients[x] = Tensor(f"d:{x.name}", x.shape, x.dtype, "gradient", view_of=arriving)
+        return y
+
+    def host_scratch(self, elements: int, dtype: str | None = None) -> tuple[Tensor, ...]:
+        """Workspace of the NumPy implementation; CUDA kernels work in shared memory instead."""
+        if self.lowering.device != "cpu":
+            return ()
+        return (self._tensor("scratch", (elements,), "scratch", dtype),)
+
+    def parameter(self, name: str, shape: Shape, initial: Any, **layout: Any) -> Tensor:
+        """A trained tensor, named `<layer>.<name>`; `layout`: `to_torch`, `from_torch`."""
+        return self._variable(name, shape, "parameter", initial, None, layout)
+
+    def state(
+        self, name: str, shape: Shape, initial: Any = zeros, dtype: str | None = None, **how: Any
+    ) -> Tensor:
+        """A tensor that steps update outside of the gradient: momentum, running statistics."""
+        return self._variable(name, shape, "state", initial, dtype, how)
+
+    def step_counter(self) -> Tensor:
+        """Steps done so far: int64, shape (); the same tensor for the whole step."""
+        return self.shared("step", "int64", zeros)
+
+    def random_key(self) -> Tensor:
+        """The seed, a uint64: the key of every counter-based random number."""
+        seed = self.lowering.seed
+        return self.shared("random_key", "uint64", lambda _, shape: np.full(shape, seed))
+
+    def shared(self, name: str, dtype: str, initial: Any) -> Tensor:
+        """A scalar state of the whole step, made when first asked for."""
+        known = self.lowering.variables
+        if (None, name) not in known:
+            tensor = Tensor(name, (), dtype, "state")
+            known[None, name] = Variable(name, tensor, initial, saved=False)
+        return known[None, name].tensor
+
+    def gradient(self, t: Tensor) -> Tensor:
+        """dLoss / dt: see the class's docstring."""
+        if t not in self.gradients:
+            kind: Kind = "weight_gradient" if t.kind == "parameter" else "gradient"
+            self.gradients[t] = Tensor(f"d:{t.name}", t.shape, t.dtype, kind)
+        return self.gradients[t]
+
+    # -- ops -------------------------------------------------------------------------------
+
+    def forward(self, function: Function, **parts: Any) -> None:
+        self.forward_ops.append(self._op(function, "forward", **parts))
+
+    def dgrad(self, function: Function, **parts: Any) -> None:
+        self.backward_ops.append(self._op(function, "dgrad", **parts))
+
+    def wgrad(self, function: Function, **parts: Any) -> None:
+        self.backward_ops.append(self._op(function, "wgrad", **parts))
+
+    def update(self, function: Function, **parts: Any) -> None:
+        self.forward_ops.append(self._op(function, "update", **parts))
+
+    def _op(
+        self,
+        function: Function,
+        phase: Phase,
+        writes: Iterable[Tensor],
+        reads: Iterable[Tensor],
+        attributes: dict[str, Any] | None = None,
+        **contract: Any,
+    ) -> Op:
+        return Op(
+            function,
+            self.name,
+            phase,
+            tuple(writes),
+            tuple(reads),
+            attributes=attributes or {},
+            **contract,
+        )
+
+    def _tensor(self, name: str, shape: Shape, kind: Kind, dtype: str | None) -> Tensor:
+        return Tensor(f"{self.name}.{name}", shape, dtype or self.lowering.dtype, kind)
+
+    def _variable(
+        self,
+        name: str,
+        shape: Shape,
+        kind: Kind,
+        initial: Callable[[np.random.Generator, Shape], Array],
+        dtype: str | None,
+        how: dict[str, Any],
+    ) -> Tensor:
+        known = self.lowering.variables
+        if (self.owner, name) not in known:
+            tensor = self._tensor(name, shape, kind, dtype)
+            known[self.owner, name] = Variable(tensor.name, tensor, initial, **how)
+        return known[self.owner, name].tensor

@@ -1,0 +1,39 @@
+"""Byte counts as people write and read them."""
+
+from __future__ import annotations
+
+import re
+
+from minidl.ir.errors import ArgumentError
+
+_UNITS = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgt", start=1):
+    _UNITS |= {f"{_letter}b": 1000**_power, f"{_letter}ib": 1024**_power}
+
+_PATTERN = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", re.IGNORECASE)
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes in `12GiB`, `800MiB`, `1.5GB` or a plain number; ArgumentError for anything else."""
+    if isinstance(text, int):
+        return text
+    match = _PATTERN.fullmatch(text)
+    if match is None or match[2].lower() not in _UNITS:
+        raise ArgumentError(f"{text!r} is not a size: write for example 12GiB, 800MiB or 1.5GB")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def format_size(count: int) -> str:
+    """`count` bytes with three figures or more: `512 B`, `1.50 KiB`, `662.4 MiB`, `5.50 GiB`."""
+    if count < 1024:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1024:
+            break
+    return f"{value:.2f} {unit}" if value < 100 else f"{value:,.1f} {unit}"
+
+
+def mib(count: int) -> float:
+    return count / 2**20

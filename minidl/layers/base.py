@@ -1,0 +1,80 @@
+"""Layer: what every layer is, and the one place that names a layer in a shape error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+
+from minidl.ir import ArgumentError, Lowering, Shape, ShapeError, Site, Tensor
+
+_born = count()
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A value in a network being composed: the output of `layer` at `inputs`."""
+
+    layer: Layer | None
+    inputs: tuple[Node, ...] = ()
+    name: str | None = None
+    shape: Shape = ()
+    """For an Input: the shape of one sample."""
+    dtype: str | None = None
+    born: int = field(default_factory=lambda: next(_born))
+    """Nodes are made after their inputs, so this is a topological order."""
+
+
+def Input(shape: Shape | int, dtype: str | None = None) -> Node:  # noqa: N802 - reads as a layer
+    """The network's input: the shape of one sample, (height, width, channels) or (features,)."""
+    sample = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not sample or min(sample) < 1:
+        raise ShapeError(f"Input: every dimension must be at least 1, got {sample}")
+    return Node(None, shape=sample, dtype=dtype)
+
+
+class Layer:
+    """A recipe, without tensors: `output_shape` infers, `lower` states forward and gradients.
+
+    Layers are compared by identity; one layer used at two places shares its parameters.
+    Shapes include the batch: (N, H, W, C) for pictures, (N, features) for vectors.
+    """
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """The shape of the output, or ShapeError saying which input would fit."""
+        raise NotImplementedError
+
+    def lower(self, site: Site, *inputs: Tensor) -> Tensor:
+        """Emit the forward ops and the gradient ops at `site`; return the output."""
+        raise NotImplementedError
+
+    def __call__(self, *inputs: Node, name: str | None = None) -> Node:
+        """Use this layer in a network at `inputs`; `name` prefixes its parameters' names."""
+        for node in inputs:
+            if not isinstance(node, Node):
+                raise ArgumentError(
+                    f"{self!r} is applied to dl.Input or to another layer's output, "
+                    f"not to {type(node).__name__}: arrays go to the compiled step"
+                )
+        return Node(self, inputs, name)
+
+    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
+        """Lower this layer under `name`: a shape error names it, flat outputs stay traceable."""
+        try:
+            output = self.lower(lowering.site(name, self), *inputs)
+        except ShapeError as error:
+            got = ", ".join(str(t.shape) for t in inputs)
+            raise ShapeError(f"layer {name!r}, {self!r}, input {got}: {error}") from None
+        if output.shape == inputs[0].shape and inputs[0] in lowering.flattened:
+            lowering.flattened[output] = lowering.flattened[inputs[0]]
+        return output
+
+
+def require_rank(rank: int, shape: Shape, meaning: str) -> None:
+    """ShapeError unless `shape` has `rank` dimensions."""
+    if len(shape) != rank:
+        raise ShapeError(f"needs {rank} dimensions {meaning}, got {len(shape)}: {shape}")
+
+
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """(value, value) for an integer, as PyTorch's arguments have it."""
+    return (value, value) if isinstance(value, int) else value

@@ -1,0 +1,275 @@
+"""Conv2d over NHWC pictures with KRSC filters, as matrix products of tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minidl.host import lane_of, run_tiles
+from minidl.ir import Array, Shape, ShapeError, Site, Tensor
+from minidl.ir.site import HOST_LANES
+from minidl.layers.base import Layer, pair, require_rank
+from minidl.layers.initial import Initial, lecun_uniform, uniform
+from minidl.layers.reduction import add_bias_wgrad
+from minidl.layers.window import Pair, Tile, Window, blocks, pad_rows, tiles, windows
+
+
+@dataclass(frozen=True, eq=False)
+class Conv2d(Layer):
+    """y[n,p,q,k] = b[k] + sum_{r,s,c} x[n, p u - h + r d, q u - h + s d, c] w[k,r,s,c]
+
+    with stride u, padding h, dilation d; x (N,H,W,C), w (K,R,S,C/groups), b (K). Group g maps
+    channels [g C/groups, ...) to filters [g K/groups, ...).
+
+    The NumPy implementation multiplies tiles of patches gathered into scratch (im2col by tiles:
+    Chellapilla, Puri, Simard 2006); no more than `scratch_limit` bytes of them exist at once.
+    """
+
+    features: int
+    kernel: int | Pair
+    stride: int | Pair = 1
+    padding: int | Pair = 0
+    dilation: int | Pair = 1
+    groups: int = 1
+    bias: bool = True
+    initial: Initial = field(default=lecun_uniform, repr=False)
+    initial_bias: Initial | None = field(default=None, repr=False)
+    """None: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default."""
+    window: Window = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        stride, dilation = pair(self.stride), pair(self.dilation)
+        window = Window(pair(self.kernel), stride, pair(self.padding), dilation)
+        object.__setattr__(self, "window", window)
+        if min(self.features, self.groups, *window.kernel, *stride, *dilation) < 1:
+            raise ShapeError(f"{self!r}: features, kernel, stride, dilation, groups must be >= 1")
+        if min(window.padding) < 0:
+            raise ShapeError(f"{self!r}: padding must be >= 0")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        require_rank(4, inputs[0], "(batch, height, width, channels)")
+        n, h, w, c = inputs[0]
+        if c % self.groups or self.features % self.groups:
+            raise ShapeError(
+                f"groups={self.groups} must divide both the {c} input channels "
+                f"and the {self.features} features"
+            )
+        return (n, *self.window.output_size(h, w), self.features)
+
+    def lower(self, site: Site, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        y = site.activation(self.output_shape(x.shape))
+        shape = (self.features, *self.window.kernel, x.shape[3] // self.groups)
+        w = site.parameter("weight", shape, self.initial, to_torch=to_kcrs, from_torch=to_krsc)
+        b = self._bias(site, math.prod(shape[1:]))
+        flops = 2 * y.size * math.prod(shape[1:])
+        tiling = Tiling.of(self.window, self.groups, x, y, site.lowering.scratch_limit)
+        attributes = {"tiling": tiling}
+        dy = site.gradient(y)
+        site.forward(
+            conv2d_forward,
+            writes=[y, *site.host_scratch(tiling.forward_scratch)],
+            reads=[x, w, *b],
+            attributes=attributes,
+            flops=flops,
+        )
+        site.dgrad(
+            conv2d_dgrad,
+            writes=[site.gradient(x), *site.host_scratch(tiling.dgrad_scratch)],
+            reads=[dy, w],
+            attributes=attributes,
+            flops=flops,
+        )
+        site.wgrad(
+            conv2d_wgrad,
+            writes=[site.gradient(w), *site.host_scratch(tiling.wgrad_scratch)],
+            reads=[dy, x],
+            attributes=attributes,
+            flops=flops,
+            tiled=0,
+        )
+        for bias in b:
+            add_bias_wgrad(site, bias, y)
+        return y
+
+    def _bias(self, site: Site, fan_in: int) -> tuple[Tensor, ...]:
+        if not self.bias:
+            return ()
+        initial = self.initial_bias or uniform(1 / math.sqrt(fan_in))
+        return (site.parameter("bias", (self.features,), initial),)
+
+
+def to_kcrs(w: Array) -> Array:
+    return w.transpose(0, 3, 1, 2)
+
+
+def to_krsc(w: Array) -> Array:
+    return w.transpose(0, 2, 3, 1)
+
+
+PATCH_BYTES = 2**20
+"""Target size of one lane's patches: they are gathered and multiplied within the L2 cache."""
+WGRAD_COLUMNS = 192
+"""Least columns of one product of wgrad, where the filter has as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How the NumPy implementation cuts one convolution into products; sizes in elements."""
+
+    window: Window
+    groups: int
+    pixels: int
+    """Output pixels of one tile."""
+    tap_rows: int
+    """Filter rows that one wgrad task gathers."""
+    filters: int
+    """Filters of one wgrad task."""
+    forward_scratch: int
+    dgrad_scratch: int
+    wgrad_scratch: int
+
+    @staticmethod
+    def of(window: Window, groups: int, x: Tensor, y: Tensor, limit: int) -> Tiling:
+        """Tiles of about `PATCH_BYTES`, smaller where all lanes would pass `limit` bytes."""
+        (r, s), c, k = window.kernel, x.shape[3] // groups, y.shape[3] // groups
+        itemsize = x.nbytes // x.size
+        tap_rows = min(r, -(-WGRAD_COLUMNS // (s * c)))
+        tasks = groups * -(-r // tap_rows)
+        filters = max(1, -(-k // max(1, -(-HOST_LANES // tasks))))
+
+        def scratch(pixels: int) -> tuple[int, int, int]:
+            tile = tiles(y.shape, pixels)[0]
+            patch = math.prod(tile.shape) * y.shape[2] * s * c
+            padded = _padded_size(x, tile, window)
+            wgrad = patch * tap_rows + padded + 2 * filters * tap_rows * s * c
+            sizes = (patch * r + padded, patch // s, wgrad)
+            return sizes[0] * HOST_LANES, sizes[1] * HOST_LANES, sizes[2] * HOST_LANES
+
+        pixels = max(1, PATCH_BYTES // (r * s * c * itemsize))
+        while pixels > y.shape[2] and max(scratch(pixels)) * itemsize > limit:
+            pixels //= 2
+        return Tiling(window, groups, pixels, tap_rows, filters, *scratch(pixels))
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether patches are the pixels themselves."""
+        w = self.window
+        return w.kernel == (1, 1) and w.stride == (1, 1) and w.padding == (0, 0)
+
+
+def _padded_size(x: Tensor, tile: Tile, window: Window) -> int:
+    rows = (tile.shape[1] - 1) * window.stride[0] + window.dilation[0] * (window.kernel[0] - 1) + 1
+    return tile.shape[0] * rows * (x.shape[2] + 2 * window.padding[1]) * x.shape[3]
+
+
+def gather(
+    x: Array, tile: Tile, width: int, tiling: Tiling, group: int, taps: slice, scratch: Array
+) -> Array:
+    """Patches of a tile: a matrix (pixels, taps x S x C/groups), gathered into `scratch`."""
+    c = x.shape[3] // tiling.groups
+    channels = slice(group * c, (group + 1) * c)
+    if tiling.pointwise:
+        return tile.of(x)[:, channels]
+    n, rows = tile.shape
+    view_size = n * rows * width * (taps.stop - taps.start) * tiling.window.kernel[1] * c
+    padded = pad_rows(x, tile, tiling.window, scratch[view_size:])
+    view = windows(padded, tiling.window, rows, width)[:, :, :, taps, :, channels]
+    patches = scratch[:view_size].reshape(view.shape)
+    np.copyto(patches, view)
+    return patches.reshape(n * rows * width, -1)
+
+
+def conv2d_forward(
+    y: Array, scratch: Array, x: Array, w: Array, *bias: Array, tiling: Tiling
+) -> None:
+    parts, k = tiles(y.shape, tiling.pixels), w.shape[0] // tiling.groups
+    taps = slice(0, w.shape[1])
+
+    def tile(index: int, lane: int) -> None:
+        out = parts[index].of(y)
+        for g in range(tiling.groups):
+            f = slice(g * k, (g + 1) * k)
+            room = lane_of(scratch, lane)
+            patches = gather(x, parts[index], y.shape[2], tiling, g, taps, room)
+            np.matmul(patches, w[f].reshape(k, -1).T, out=out[:, f])
+        for b in bias:
+            out += b
+
+    run_tiles(tile, len(parts))
+
+
+def conv2d_dgrad(dx: Array, scratch: Array, dy: Array, w: Array, *, tiling: Tiling) -> None:
+    """dx = sum over taps (r, s) of dy w[:, r, s, :], each product added where its tap reads."""
+    parts = tiles(dy.shape, tiling.pixels)
+    starts = sorted({part.images.start for part in parts})
+
+    def images(index: int, lane: int) -> None:
+        mine = [part for part in parts if part.images.start == starts[index]]
+        if tiling.pointwise and tiling.groups == 1:
+            for part in mine:
+                np.matmul(part.of(dy), w[:, 0, 0, :], out=part.of(dx))
+            return
+        dx[mine[0].images] = 0
+        for part in mine:
+            _scatter(dx, part, dy, w, tiling, lane_of(scratch, lane))
+
+    run_tiles(images, len(starts))
+
+
+def _scatter(
+    dx: Array, tile: Tile, dy: Array, w: Array, tiling: Tiling, scratch: Array
+) -> None:
+    """Add one tile's share of the data gradient, tap by tap."""
+    window, source = tiling.window, tile.of(dy)
+    k, (_, taps_r, taps_s, c) = w.shape[0] // tiling.groups, w.shape
+    shape = (*tile.shape, dy.shape[2], c)
+    product = scratch[: math.prod(shape)].reshape(shape)
+    for r, s in np.ndindex(taps_r, taps_s):
+        rows, to_rows = window.valid(0, r, dx.shape[1], tile.rows.start, tile.rows.stop)
+        columns, to_columns = window.valid(1, s, dx.shape[2], 0, dy.shape[2])
+        for g in range(tiling.groups):
+            f, channels = slice(g * k, (g + 1) * k), slice(g * c, (g + 1) * c)
+            np.matmul(source[:, f], w[f, r, s], out=product.reshape(-1, c))
+            target = dx[tile.images, to_rows, to_columns, channels]
+            target += product[:, rows, columns]
+
+
+def conv2d_wgrad(
+    scratch: Array,
+    dy: Array,
+    x: Array,
+    *,
+    tiling: Tiling,
+    store: Callable[[tuple[slice, ...], Array], None],
+) -> None:
+    """dw[k,r,s,c] = sum over pixels of dy[pixel, k] patch[pixel, r, s, c].
+
+    A task owns some filters and filter rows and sums over all tiles in order, so each element
+    is complete, and summed in one fixed order, when it is handed to `store`.
+    """
+    parts, k = tiles(dy.shape, tiling.pixels), dy.shape[3] // tiling.groups
+    s, c = tiling.window.kernel[1], x.shape[3] // tiling.groups
+    tasks = [
+        (g, slice(g * k + f.start, g * k + f.stop), taps)
+        for g in range(tiling.groups)
+        for f in blocks(k, tiling.filters)
+        for taps in blocks(tiling.window.kernel[0], tiling.tap_rows)
+    ]
+
+    def task(index: int, lane: int) -> None:
+        g, filters, taps = tasks[index]
+        shape = (filters.stop - filters.start, (taps.stop - taps.start) * s * c)
+        size, room = math.prod(shape), lane_of(scratch, lane)
+        total, partial = room[:size].reshape(shape), room[size : 2 * size].reshape(shape)
+        for i, part in enumerate(parts):
+            patches = gather(x, part, dy.shape[2], tiling, g, taps, room[2 * size :])
+            np.matmul(part.of(dy)[:, filters].T, patches, out=partial if i else total)
+            if i:
+                total += partial
+        store((filters, taps), total.reshape(shape[0], -1, s, c))
+
+    run_tiles(task, len(tasks))

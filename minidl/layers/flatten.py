@@ -1,0 +1,25 @@
+"""Flatten: pictures as vectors, the same bytes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from minidl.ir import Shape, Site, Tensor
+from minidl.layers.base import Layer, require_rank
+
+
+@dataclass(frozen=True, eq=False)
+class Flatten(Layer):
+    """(N, H, W, C) -> (N, H W C), a view. A Linear behind it converts to PyTorch's (C, H, W)."""
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        require_rank(4, inputs[0], "(batch, height, width, channels)")
+        return inputs[0][0], math.prod(inputs[0][1:])
+
+    def lower(self, site: Site, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        y = site.view(x, self.output_shape(x.shape))
+        _, h, w, c = x.shape
+        site.lowering.flattened[y] = h, w, c
+        return y

@@ -1,0 +1,47 @@
+"""First values of parameters. Each is `f(generator, shape) -> array`; filters are KRSC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from minidl.ir import Array, Shape
+
+Initial = Callable[[np.random.Generator, Shape], Array]
+
+
+def fan_in(shape: Shape) -> int:
+    """Inputs of one output of a filter (K, R, S, C) or matrix (features, inputs)."""
+    return math.prod(shape[1:])
+
+
+def fan_out(shape: Shape) -> int:
+    """Outputs that one input of a filter or matrix feeds."""
+    return math.prod(shape[:-1])
+
+
+def constant(value: float) -> Initial:
+    return lambda _, shape: np.full(shape, value)
+
+
+def uniform(bound: float) -> Initial:
+    """U(-bound, bound)."""
+    return lambda generator, shape: generator.uniform(-bound, bound, shape)
+
+
+def normal(std: float) -> Initial:
+    """N(0, std^2)."""
+    return lambda generator, shape: generator.normal(0.0, std, shape)
+
+
+def lecun_uniform(generator: np.random.Generator, shape: Shape) -> Array:
+    """U(-b, b), b = 1 / sqrt(fan_in): PyTorch's default for convolutions and linear layers."""
+    bound = 1 / math.sqrt(fan_in(shape))
+    return generator.uniform(-bound, bound, shape)
+
+
+def kaiming_normal(generator: np.random.Generator, shape: Shape) -> Array:
+    """N(0, 2 / fan_out): He et al. 2015, for a layer that a ReLU follows (torchvision's VGG)."""
+    return generator.normal(0.0, math.sqrt(2 / fan_out(shape)), shape)

@@ -1,0 +1,111 @@
+"""Linear: y = x w^T + b."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minidl.host import lane_of, run_chunks, run_tiles
+from minidl.ir import Array, Shape, ShapeError, Site, Tensor
+from minidl.ir.site import HOST_LANES
+from minidl.layers.base import Layer, require_rank
+from minidl.layers.initial import Initial, lecun_uniform, uniform
+from minidl.layers.reduction import add_bias_wgrad
+from minidl.layers.window import blocks
+
+FEATURES = 128
+"""Outputs of one tile."""
+INPUTS = 512
+"""Inputs of one tile."""
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Layer):
+    """y[n, f] = sum_i x[n, i] w[f, i] + b[f]; x (N, inputs), w (features, inputs), b (features).
+
+    dx = dy w, dw = dy^T x, db = sum_n dy[n].
+    """
+
+    features: int
+    bias: bool = True
+    initial: Initial = field(default=lecun_uniform, repr=False)
+    initial_bias: Initial | None = field(default=None, repr=False)
+    """None: U(-1/sqrt(inputs), 1/sqrt(inputs)), PyTorch's default."""
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        require_rank(2, inputs[0], "(batch, features)")
+        if self.features < 1:
+            raise ShapeError(f"features must be at least 1, got {self.features}")
+        return inputs[0][0], self.features
+
+    def lower(self, site: Site, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        y = site.activation(self.output_shape(x.shape))
+        w = site.parameter(
+            "weight", (self.features, x.shape[1]), self.initial, **_flattening(site, x)
+        )
+        flops = 2 * y.size * x.shape[1]
+        b = self._bias(site, x.shape[1])
+        site.forward(linear_forward, writes=[y], reads=[x, w, *b], flops=flops)
+        dy = site.gradient(y)
+        site.dgrad(linear_dgrad, writes=[site.gradient(x)], reads=[dy, w], flops=flops)
+        site.wgrad(
+            linear_wgrad,
+            writes=[site.gradient(w), *site.host_scratch(HOST_LANES * FEATURES * INPUTS)],
+            reads=[dy, x],
+            flops=flops,
+            tiled=0,
+        )
+        for bias in b:
+            add_bias_wgrad(site, bias, y)
+        return y
+
+    def _bias(self, site: Site, inputs: int) -> tuple[Tensor, ...]:
+        if not self.bias:
+            return ()
+        initial = self.initial_bias or uniform(1 / math.sqrt(inputs))
+        return (site.parameter("bias", (self.features,), initial),)
+
+
+def _flattening(site: Site, x: Tensor) -> dict[str, Any]:
+    """PyTorch's column order (C, H, W) for a matrix that reads a flattened NHWC picture."""
+    if x not in site.lowering.flattened:
+        return {}
+    h, w, c = site.lowering.flattened[x]
+    return {
+        "to_torch": lambda m: m.reshape(-1, h, w, c).transpose(0, 3, 1, 2).reshape(len(m), -1),
+        "from_torch": lambda m: m.reshape(-1, c, h, w).transpose(0, 2, 3, 1).reshape(len(m), -1),
+    }
+
+
+def linear_forward(y: Array, x: Array, w: Array, *bias: Array) -> None:
+    def features(f: slice) -> None:
+        np.matmul(x, w[f].T, out=y[:, f])
+        for b in bias:
+            y[:, f] += b[f]
+
+    run_chunks(features, y.shape[1], FEATURES)
+
+
+def linear_dgrad(dx: Array, dy: Array, w: Array) -> None:
+    run_chunks(lambda i: np.matmul(dy, w[:, i], out=dx[:, i]), dx.shape[1], INPUTS)
+
+
+def linear_wgrad(
+    scratch: Array, dy: Array, x: Array, *, store: Callable[[tuple[slice, ...], Array], None]
+) -> None:
+    """dw by tiles: each is complete when it is handed to `store`."""
+    parts = [(f, i) for f in blocks(dy.shape[1], FEATURES) for i in blocks(x.shape[1], INPUTS)]
+
+    def tile(index: int, lane: int) -> None:
+        f, i = parts[index]
+        shape = f.stop - f.start, i.stop - i.start
+        dw = lane_of(scratch, lane)[: math.prod(shape)].reshape(shape)
+        np.matmul(dy[:, f].T, x[:, i], out=dw)
+        store((f, i), dw)
+
+    run_tiles(tile, len(parts))

@@ -1,0 +1,109 @@
+"""Network and Sequential: layers composed into a DAG."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from minidl.ir import ArgumentError, Lowering, Shape, Tensor
+from minidl.layers.base import Input, Layer, Node
+
+__all__ = ["Input", "Network", "Sequential"]
+
+
+class Sequential(Layer):
+    """Layers one after the other, named "0", "1", ... or by keyword; a Sequential is a layer too.
+
+    `Sequential(Input((8, 8, 1)), Conv2d(16, 3), ReLU())` is a whole network;
+    `Sequential(features=Sequential(...), classifier=Sequential(...))` names as PyTorch does.
+    """
+
+    def __init__(self, *layers: Layer | Node, **named: Layer) -> None:
+        first = layers[:1] if layers and isinstance(layers[0], Node) else ()
+        self.input = first[0] if first else None
+        numbered = {str(i): layer for i, layer in enumerate(layers[len(first) :])}
+        self.children: dict[str, Layer] = {}
+        for name, layer in {**numbered, **named}.items():
+            if not isinstance(layer, Layer):
+                raise ArgumentError(f"Sequential: child {name} is no layer: {layer!r}")
+            self.children[name] = layer
+
+    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
+        for child, layer in self.children.items():
+            inputs = (layer.apply(lowering, join(name, child), *inputs),)
+        return inputs[0]
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(self.children)})"
+
+
+class Network(Layer):
+    """A DAG: everything that `output` reads, down to `inputs`."""
+
+    def __init__(self, inputs: Node | Sequence[Node], output: Node, name: str = "network") -> None:
+        self.inputs = (inputs,) if isinstance(inputs, Node) else tuple(inputs)
+        self.output = output
+        self.name = name
+        self.nodes = _reachable(output)
+        missing = [n for n in self.nodes if n.layer is None and n not in self.inputs]
+        if missing:
+            raise ArgumentError(f"Network: the output reads an Input {missing[0].shape} not given")
+        if not any(n.layer is not None for n in self.nodes):
+            raise ArgumentError("Network: there is no layer between input and output")
+
+    @property
+    def image(self) -> Shape:
+        """The shape of one sample of the first input."""
+        return self.inputs[0].shape
+
+    @property
+    def input_specs(self) -> list[tuple[Shape, str | None]]:
+        """Shape of one sample and dtype of every input."""
+        return [(node.shape, node.dtype) for node in self.inputs]
+
+    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
+        values = dict(zip(self.inputs, inputs, strict=True))
+        taken: Counter[str] = Counter()
+        for node in self.nodes:
+            if node.layer is not None:
+                own = node.name if node.name is not None else _automatic(node.layer, taken)
+                arguments = (values[i] for i in node.inputs)
+                values[node] = node.layer.apply(lowering, join(name, own), *arguments)
+        return values[self.output]
+
+    def __repr__(self) -> str:
+        return f"Network({self.name}, {len(self.nodes)} nodes)"
+
+
+def as_network(layer: Layer, image: Shape | None = None) -> Network:
+    """`layer` as a Network: a Sequential needs an Input first, or the shape of one sample."""
+    if isinstance(layer, Network):
+        return layer
+    given = layer.input if isinstance(layer, Sequential) else None
+    node = Input(image) if image is not None else given
+    if node is None:
+        raise ArgumentError(
+            f"{layer!r}: give the input's shape: Sequential(dl.Input((height, width, channels)), "
+            "...) or image=(height, width, channels)"
+        )
+    return Network(node, layer(node, name=""))
+
+
+def join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix and name else prefix or name
+
+
+def _automatic(layer: Layer, taken: Counter[str]) -> str:
+    kind = type(layer).__name__.lower()
+    taken[kind] += 1
+    return f"{kind}{taken[kind]}"
+
+
+def _reachable(output: Node) -> list[Node]:
+    """Every node that `output` depends on, in the order in which they were made."""
+    found, waiting = {output}, [output]
+    while waiting:
+        fresh = [node for node in waiting.pop().inputs if node not in found]
+        found.update(fresh)
+        waiting.extend(fresh)
+    return sorted(found, key=lambda node: node.born)

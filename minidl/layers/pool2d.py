@@ -1,0 +1,304 @@
+"""Pooling over NHWC pictures: maximum, average, and average over bins (adaptive)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from minidl.host import CHUNK, run_tiles
+from minidl.ir import Array, Shape, ShapeError, Site, Tensor
+from minidl.layers.base import Layer, pair, require_rank
+from minidl.layers.window import Pair, Window, blocks, tiles
+
+PICTURES = "(batch, height, width, channels)"
+Region = tuple[slice, slice, slice]
+"""Images, rows and columns of an NHWC array, all channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool2d(Layer):
+    """What the pools of sliding windows share; `stride=None` stands for `kernel`."""
+
+    kernel: int | Pair
+    stride: int | Pair | None = None
+    padding: int | Pair = 0
+    window: Window = field(init=False, repr=False)
+
+    def _set_window(self, dilation: int | Pair, ceil_mode: bool) -> None:
+        kernel, padding, steps = pair(self.kernel), pair(self.padding), pair(dilation)
+        stride = kernel if self.stride is None else pair(self.stride)
+        if min(*kernel, *stride, *steps) < 1:
+            raise ShapeError(f"{self!r}: kernel, stride, dilation must be >= 1")
+        if any(not 0 <= p <= k // 2 for p, k in zip(padding, kernel, strict=True)):
+            raise ShapeError(f"{self!r}: padding must be >= 0 and at most half of the kernel")
+        object.__setattr__(self, "window", Window(kernel, stride, padding, steps, ceil_mode))
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        require_rank(4, inputs[0], PICTURES)
+        n, h, w, c = inputs[0]
+        return (n, *self.window.output_size(h, w), c)
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool2d(_Pool2d):
+    """y[n,p,q,c] = max over taps (r, s) of x[n, p u - h + r d, q u - h + s d, c]
+
+    with stride u, padding h, dilation d; x (N,H,W,C). Padding counts as -infinity, NaN as more
+    than every number. Forward keeps argmax, shaped as y: the index r S + s of the first tap, row
+    by row, that holds the maximum, as uint8 (uint16 for more than 256 taps). dx[i] is the sum of
+    dy over the windows that took element i, tap by tap; backward needs neither x nor y.
+    """
+
+    dilation: int | Pair = 1
+    ceil_mode: bool = False
+
+    def __post_init__(self) -> None:
+        self._set_window(self.dilation, self.ceil_mode)
+        if math.prod(self.window.kernel) > 2**16:
+            raise ShapeError(f"{self!r}: a window may have at most {2**16} elements")
+
+    def lower(self, site: Site, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        y = site.activation(self.output_shape(x.shape))
+        taps = math.prod(self.window.kernel)
+        argmax = site.mask(y.shape, "argmax", "uint8" if taps <= 256 else "uint16")
+        site.forward(
+            maxpool2d_forward,
+            writes=[y, argmax],
+            reads=[x],
+            attributes={"window": self.window},
+            flops=y.size * taps,
+            commutes="selection",
+        )
+        site.dgrad(
+            maxpool2d_dgrad,
+            writes=[site.gradient(x)],
+            reads=[site.gradient(y), argmax],
+            attributes={"window": self.window},
+            flops=y.size,
+            commutes="selection",
+        )
+        return y
+
+
+@dataclass(frozen=True, eq=False)
+class AvgPool2d(_Pool2d):
+    """y[n,p,q,c] = sum of x over the window of (p, q) / the window's size; x (N,H,W,C).
+
+    The size counts padding if `count_include_pad`, but never what a window of `ceil_mode` covers
+    beyond the padding: PyTorch's divisors. dx[i] = sum of dy / size over the windows around i.
+    """
+
+    ceil_mode: bool = False
+    count_include_pad: bool = True
+
+    def __post_init__(self) -> None:
+        self._set_window(1, self.ceil_mode)
+
+    def lower(self, site: Site, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        y = site.activation(self.output_shape(x.shape))
+        attributes = {"window": self.window, "count_include_pad": self.count_include_pad}
+        flops = y.size * math.prod(self.window.kernel)
+        site.forward(avgpool2d_forward, writes=[y], reads=[x], attributes=attributes, flops=flops)
+        site.dgrad(
+            avgpool2d_dgrad,
+            writes=[site.gradient(x)],
+            reads=[site.gradient(y)],
+            attributes=attributes,
+            flops=flops,
+        )
+        return y
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveAvgPool2d(Layer):
+    """y[n,p,q,c] = mean of x over the bin of (p, q); x (N,H,W,C), y (N, *output_size, C).
+
+    Bin p of OH covers rows [floor(p H / OH), ceil((p + 1) H / OH)), columns likewise. An input
+    that has the output's size is returned as it is: no op.
+    """
+
+    output_size: int | Pair
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        require_rank(4, inputs[0], PICTURES)
+        if min(pair(self.output_size)) < 1:
+            raise ShapeError(f"output_size must be at least 1, got {self.output_size}")
+        return (inputs[0][0], *pair(self.output_size), inputs[0][3])
+
+    def lower(self, site: Site, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        shape = self.output_shape(x.shape)
+        if shape == x.shape:
+            return x
+        y = site.activation(shape)
+        flops = max(x.size, y.size)
+        site.forward(adaptive_avgpool2d_forward, writes=[y], reads=[x], flops=flops)
+        site.dgrad(
+            adaptive_avgpool2d_dgrad,
+            writes=[site.gradient(x)],
+            reads=[site.gradient(y)],
+            flops=flops,
+        )
+        return y
+
+
+def regions(shape: Shape) -> list[Region]:
+    """Cut (N, H, W, C) into regions of at most `CHUNK` elements, or of one pixel."""
+    pixels = max(1, CHUNK // shape[3])
+    return [
+        (tile.images, tile.rows, columns)
+        for tile in tiles(shape, pixels)
+        for columns in blocks(shape[2], pixels)
+    ]
+
+
+def taps(
+    window: Window, rows: slice, columns: slice, size: Pair
+) -> Iterator[tuple[int, Region, Region]]:
+    """For every tap, row by row: its index, the outputs in `rows` and `columns`, counted from
+    their starts, whose tap lies inside a picture of `size`, and the pixels that they read."""
+    everywhere = slice(None)
+    for r in range(window.kernel[0]):
+        p, h = window.valid(0, r, size[0], rows.start, rows.stop)
+        for s in range(window.kernel[1] if p.start < p.stop else 0):
+            q, w = window.valid(1, s, size[1], columns.start, columns.stop)
+            if q.start < q.stop:
+                yield r * window.kernel[1] + s, (everywhere, p, q), (everywhere, h, w)
+
+
+def readers(window: Window, region: Region, outputs: Pair) -> Iterator[tuple[int, Region, Region]]:
+    """For every tap: its index, the outputs whose tap lies in `region` of the picture, and the
+    pixels that they read, counted from the start of the region."""
+    _, rows, columns = region
+    top, left = window.padding
+    inside = replace(window, padding=(top + rows.start, left + columns.start))
+    size = rows.stop - rows.start, columns.stop - columns.start
+    return taps(inside, slice(0, outputs[0]), slice(0, outputs[1]), size)
+
+
+def maxpool2d_forward(y: Array, argmax: Array, x: Array, *, window: Window) -> None:
+    parts = regions(y.shape)
+    down, across = (_first_taps(window, axis, y.shape[1 + axis]) for axis in (0, 1))
+
+    def region(index: int, _: int) -> None:
+        images, rows, columns = part = parts[index]
+        pictures, best, best_tap = x[images], y[part], argmax[part]
+        best[...] = -np.inf
+        best_tap[...] = (down[rows, None] * window.kernel[1] + across[columns])[..., None]
+        for tap, to, at in taps(window, rows, columns, x.shape[1:3]):
+            candidate, kept, kept_tap = pictures[at], best[to], best_tap[to]
+            larger = np.greater(candidate, kept).view(np.uint8)
+            np.maximum(candidate, kept, out=kept)
+            # taps rise, so the last one that was larger is the largest index
+            np.maximum(kept_tap, larger * argmax.dtype.type(tap), out=kept_tap)
+        if np.isnan(best).any():
+            for tap, to, at in reversed(list(taps(window, rows, columns, x.shape[1:3]))):
+                np.copyto(best_tap[to], argmax.dtype.type(tap), where=np.isnan(pictures[at]))
+
+    run_tiles(region, len(parts))
+
+
+def _first_taps(window: Window, axis: int, outputs: int) -> Array:
+    """For each output along an axis its first tap inside of the picture."""
+    outside = window.padding[axis] - np.arange(outputs) * window.stride[axis]
+    return np.maximum(0, -(-outside // window.dilation[axis]))
+
+
+def maxpool2d_dgrad(dx: Array, dy: Array, argmax: Array, *, window: Window) -> None:
+    parts, bits = regions(dx.shape), f"i{dy.itemsize}"
+
+    def region(index: int, _: int) -> None:
+        part = parts[index]
+        gradient, arriving, chosen = dx[part], dy[part[0]], argmax[part[0]]
+        gradient[...] = 0
+        for tap, of, at in readers(window, part, dy.shape[1:3]):
+            # bits times 0 is +0, also where dy is infinite
+            taken = arriving[of].view(bits) * (chosen[of] == tap)
+            gradient[at] += taken.view(dy.dtype)
+
+    run_tiles(region, len(parts))
+
+
+def _extents(window: Window, axis: int, size: int, outputs: int, padded: bool) -> Array:
+    """Rows, or columns, that each window counts in its divisor."""
+    kernel, stride, padding = window.kernel[axis], window.stride[axis], window.padding[axis]
+    first = np.arange(outputs) * stride - padding
+    last = np.minimum(first + kernel, size + padding)
+    return last - first if padded else np.minimum(last, size) - np.maximum(first, 0)
+
+
+def avgpool2d_forward(y: Array, x: Array, *, window: Window, count_include_pad: bool) -> None:
+    parts = regions(y.shape)
+    heights, widths = (
+        _extents(window, axis, x.shape[1 + axis], y.shape[1 + axis], count_include_pad)
+        for axis in (0, 1)
+    )
+
+    def region(index: int, _: int) -> None:
+        images, rows, columns = part = parts[index]
+        pictures, total = x[images], y[part]
+        total[...] = 0
+        for _, to, at in taps(window, rows, columns, x.shape[1:3]):
+            total[to] += pictures[at]
+        total /= np.multiply.outer(heights[rows], widths[columns])[..., None].astype(y.dtype)
+
+    run_tiles(region, len(parts))
+
+
+def avgpool2d_dgrad(dx: Array, dy: Array, *, window: Window, count_include_pad: bool) -> None:
+    parts = regions(dx.shape)
+    heights, widths = (
+        _extents(window, axis, dx.shape[1 + axis], dy.shape[1 + axis], count_include_pad)
+        for axis in (0, 1)
+    )
+
+    def region(index: int, _: int) -> None:
+        part = parts[index]
+        gradient, arriving = dx[part], dy[part[0]]
+        gradient[...] = 0
+        for _, of, at in readers(window, part, dy.shape[1:3]):
+            divisors = np.multiply.outer(heights[of[1]], widths[of[2]])[..., None]
+            gradient[at] += arriving[of] / divisors.astype(dy.dtype)
+
+    run_tiles(region, len(parts))
+
+
+def _bins(size: int, count: int) -> list[slice]:
+    return [slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+
+
+def _area(rows: slice, columns: slice) -> int:
+    area: int = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return area
+
+
+def adaptive_avgpool2d_forward(y: Array, x: Array) -> None:
+    n, height, width, _ = y.shape
+    down, across = _bins(x.shape[1], height), _bins(x.shape[2], width)
+
+    def row(index: int, _: int) -> None:
+        image, p = divmod(index, height)
+        for q, columns in enumerate(across):
+            mean = y[image, p, q]
+            np.add.reduce(x[image, down[p], columns], axis=(0, 1), out=mean)
+            mean /= _area(down[p], columns)
+
+    run_tiles(row, n * height)
+
+
+def adaptive_avgpool2d_dgrad(dx: Array, dy: Array) -> None:
+    n, height, width, _ = dy.shape
+    down, across = _bins(dx.shape[1], height), _bins(dx.shape[2], width)
+
+    def picture(image: int, _: int) -> None:
+        dx[image] = 0
+        for p, q in np.ndindex(height, width):
+            rows, columns = down[p], across[q]
+            dx[image, rows, columns] += dy[image, p, q] / _area(rows, columns)
+
+    run_tiles(picture, n)

@@ -1,0 +1,39 @@
+"""Sums over the rows of a matrix, in a fixed order: the gradient of every bias."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.host import run_chunks
+from minidl.ir import Array, Site, Tensor
+
+PARTS = 64
+"""Partial sums: rounding errors grow with rows / PARTS + PARTS instead of with rows."""
+
+
+def column_sums(out: Array, scratch: Array, matrix: Array) -> None:
+    """out[c] = sum over rows of matrix[row, c], by at most `PARTS` partial sums in `scratch`."""
+    rows, columns = matrix.shape
+    share = -(-rows // PARTS)
+    parts = scratch[: -(-rows // share) * columns].reshape(-1, columns)
+
+    def part(chunk: slice) -> None:
+        np.add.reduce(matrix[chunk], axis=0, out=parts[chunk.start // share])
+
+    run_chunks(part, rows, share)
+    np.add.reduce(parts, axis=0, out=out)
+
+
+def bias_wgrad(db: Array, scratch: Array, dy: Array) -> None:
+    """db[k] = sum over samples and pixels of dy[..., k]."""
+    column_sums(db, scratch, dy.reshape(-1, dy.shape[-1]))
+
+
+def add_bias_wgrad(site: Site, bias: Tensor, y: Tensor) -> None:
+    """State at `site` the gradient of a bias added to every pixel or row of `y`."""
+    site.wgrad(
+        bias_wgrad,
+        writes=[site.gradient(bias), *site.host_scratch(PARTS * bias.size)],
+        reads=[site.gradient(y)],
+        flops=y.size,
+    )

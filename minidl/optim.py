@@ -1,0 +1,183 @@
+"""Optimizers: update ops of the step graph, in PyTorch's semantics.
+
+Each splits where its algorithm allows: one elementwise op takes the weight gradient into the
+optimizer's state, a second one steps the weights. The first can then run in wgrad's epilogue
+while dgrad still has to read the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl.ir import ArgumentError, Array, Shape, Site, Tensor
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What every optimizer has; `lr` is the first value of a state that a step only reads."""
+
+    lr: float = 0.01
+
+    def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None:
+        """Emit the update of parameter `w`, called `name` at `site`, by its gradient `dw`."""
+        raise NotImplementedError
+
+    def rate(self, site: Site) -> Tensor:
+        """The learning rate: shape (), the same tensor for every parameter."""
+
+        def initial(_: np.random.Generator, shape: Shape) -> Array:
+            return np.full(shape, self.lr)
+
+        return site.shared("learning_rate", site.lowering.dtype, initial)
+
+    def require(self, **ranges: tuple[float, bool]) -> None:
+        """ArgumentError for a value that breaks its rule, given as (value, allowed)."""
+        for name, (value, allowed) in ranges.items():
+            if not allowed:
+                raise ArgumentError(f"{type(self).__name__}: {name}={value} is out of range")
+
+
+def _update(site: Site, function: Any, writes: list[Tensor], reads: list[Tensor], **how: Any) -> None:
+    site.update(
+        function,
+        writes=writes,
+        reads=[*writes, *reads],
+        attributes=how,
+        flops=4 * writes[0].size,
+        elementwise=True,
+    )
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """g = dw + weight_decay w;  v = momentum v + g;  w = w - lr v  (Nesterov: lr (g + momentum v)).
+
+    PyTorch's form of momentum (Sutskever et al. 2013 differ by where lr stands), v from zero.
+    """
+
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        self.require(
+            lr=(self.lr, self.lr >= 0),
+            momentum=(self.momentum, self.momentum >= 0),
+            weight_decay=(self.weight_decay, self.weight_decay >= 0),
+            nesterov=(self.nesterov, self.momentum > 0 or not self.nesterov),
+        )
+
+    def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None:
+        lr, decay = self.rate(site), self.weight_decay
+        if not self.momentum:
+            _update(site, sgd, [w], [dw, lr], weight_decay=decay)
+            return
+        v = site.state(f"{name}.momentum", w.shape, saved=False)
+        how = {"momentum": self.momentum, "weight_decay": decay}
+        if self.nesterov:
+            _update(site, sgd_nesterov, [w, v], [dw, lr], **how)
+            return
+        _update(site, sgd_momentum, [v], [w, dw], **how)
+        _update(site, sgd_step, [w], [v, lr])
+
+
+def sgd(w: Array, dw: Array, lr: Array, *, weight_decay: float) -> None:
+    w -= lr * _decayed(dw, w, weight_decay)
+
+
+def sgd_momentum(v: Array, w: Array, dw: Array, *, momentum: float, weight_decay: float) -> None:
+    v *= momentum
+    v += _decayed(dw, w, weight_decay)
+
+
+def sgd_step(w: Array, v: Array, lr: Array) -> None:
+    w -= lr * v
+
+
+def sgd_nesterov(
+    w: Array, v: Array, dw: Array, lr: Array, *, momentum: float, weight_decay: float
+) -> None:
+    g = _decayed(dw, w, weight_decay)
+    v *= momentum
+    v += g
+    w -= lr * (g + momentum * v)
+
+
+def _decayed(dw: Array, w: Array, weight_decay: float) -> Array:
+    return dw + weight_decay * w if weight_decay else dw
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
+    w = w - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps),  g = dw + weight_decay w.
+
+    Kingma and Ba 2015; weight decay as L2 penalty, PyTorch's Adam.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.require(
+            lr=(self.lr, self.lr >= 0),
+            beta1=(self.betas[0], 0 <= self.betas[0] < 1),
+            beta2=(self.betas[1], 0 <= self.betas[1] < 1),
+            eps=(self.eps, self.eps >= 0),
+            weight_decay=(self.weight_decay, self.weight_decay >= 0),
+        )
+
+    decoupled = False
+
+    def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None:
+        m = site.state(f"{name}.exp_avg", w.shape, saved=False)
+        v = site.state(f"{name}.exp_avg_sq", w.shape, saved=False)
+        penalty, decay = self.weight_decay, 0.0
+        if self.decoupled:
+            penalty, decay = decay, penalty
+        reads = [w, dw] if penalty else [dw]
+        _update(site, adam_moments, [m, v], reads, betas=self.betas, weight_decay=penalty)
+        reads = [m, v, self.rate(site), site.step_counter()]
+        _update(site, adam_step, [w], reads, betas=self.betas, eps=self.eps, decoupled_decay=decay)
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled decay: w = w (1 - lr weight_decay) first (Loshchilov and Hutter 2019)."""
+
+    weight_decay: float = 1e-2
+    decoupled = True
+
+
+def adam_moments(
+    m: Array, v: Array, *w_dw: Array, betas: tuple[float, float], weight_decay: float
+) -> None:
+    g = _decayed(w_dw[-1], w_dw[0], weight_decay)
+    m += (1 - betas[0]) * (g - m)
+    v *= betas[1]
+    v += (1 - betas[1]) * (g * g)
+
+
+def adam_step(
+    w: Array,
+    m: Array,
+    v: Array,
+    lr: Array,
+    step: Array,
+    *,
+    betas: tuple[float, float],
+    eps: float,
+    decoupled_decay: float,
+) -> None:
+    t, rate = int(step) + 1, float(lr)
+    if decoupled_decay:
+        w *= 1 - rate * decoupled_decay
+    root = np.sqrt(v)
+    root /= (1 - betas[1] ** t) ** 0.5
+    root += eps
+    w -= (rate / (1 - betas[0] ** t)) * (m / root)

@@ -1,0 +1,1 @@
+"""Plan and device bound: the arena, the program, the step that people call."""

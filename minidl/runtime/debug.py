@@ -1,0 +1,82 @@
+"""What `debug=True` adds: NaN in every dead byte, canaries between tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minidl.host import CHUNK
+from minidl.ir import Array, Plan, PlanError, Tensor
+from minidl.runtime.arena import Arena
+
+GUARD = 256
+"""Bytes of canary behind each tensor."""
+CANARY = 0xA5
+POISON = 0xFF
+"""All bits set is NaN in float32 and float64, and -1 in every integer."""
+
+
+class Guards:
+    """Checks around each op that nothing reads or writes what the plan did not give it."""
+
+    def __init__(self, plan: Plan, arena: Arena) -> None:
+        self.plan, self.bytes = plan, arena.bytes
+        self.owners = [t for t in plan.placements if t.view_of is None]
+        self.dying: dict[int, list[Tensor]] = {}
+        self.born: dict[int, list[Tensor]] = {}
+        for t in self.owners:
+            place = plan.placements[t]
+            self.dying.setdefault(place.last - 1, []).append(t)
+            if not t.given:
+                self.born.setdefault(place.first, []).append(t)
+
+    def before(self, i: int) -> None:
+        """Poison what op i is about to write, and set the canaries behind it."""
+        op = self.plan.graph.ops[i]
+        over = {self.plan.offset(op.reads[j]) for _, j in op.in_place}
+        for t in self.born.get(i, ()):
+            if self.plan.offset(t) not in over:
+                self._bytes(t)[:] = POISON
+            self._canary(t)[:] = CANARY
+
+    def after(self, i: int) -> None:
+        """Every canary of op i's tensors holds; what died is poisoned."""
+        op = self.plan.graph.ops[i]
+        for t in dict.fromkeys(t.storage for t in (*op.writes, *op.reads)):
+            if t in self.plan.placements and not t.given and np.any(self._canary(t) != CANARY):
+                raise PlanError(f"op {i} {op.name} wrote behind the end of {t.name}")
+        for t in self.dying.get(i, ()):
+            if not t.persistent and not self._overwritten(t, i):
+                self._bytes(t)[:] = POISON
+
+    def _overwritten(self, t: Tensor, i: int) -> bool:
+        """Whether a tensor that lives on after op i has t's place."""
+        offset = self.plan.offset(t)
+        return any(self.plan.offset(w) == offset for w in self.plan.graph.ops[i].writes) or (
+            i == len(self.plan.graph.ops) - 1
+        )
+
+    def _bytes(self, t: Tensor) -> Array:
+        offset = self.plan.offset(t)
+        return self.bytes[offset : offset + t.nbytes]
+
+    def _canary(self, t: Tensor) -> Array:
+        end = self.plan.offset(t) + t.nbytes
+        return self.bytes[end : end + self.plan.guard]
+
+
+def first_not_finite(array: Array) -> int | None:
+    """The flat index of the first NaN or infinity, found without a temporary of size."""
+    if not np.issubdtype(array.dtype, np.floating):
+        return None
+    flat = array.reshape(-1)
+    for part in _chunks(flat.size):
+        bad = ~np.isfinite(flat[part])
+        if bad.any():
+            return part.start + int(bad.argmax())
+    return None
+
+
+def _chunks(size: int) -> Iterator[slice]:
+    return (slice(i, min(size, i + CHUNK)) for i in range(0, size, CHUNK))

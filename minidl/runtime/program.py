@@ -1,0 +1,59 @@
+"""Program: a plan bound to an arena. Running it decides nothing and allocates nothing of size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minidl.devices import cpu
+from minidl.ir import Array, NotFiniteError, Op, Plan, Tensor
+from minidl.runtime.arena import Arena
+from minidl.runtime.debug import Guards, first_not_finite
+
+Observer = Callable[[int, Op], None]
+
+
+class Program:
+    """The launches of a plan, made once with constant addresses."""
+
+    def __init__(self, plan: Plan, arena: Arena, debug: bool = False) -> None:
+        self.plan = plan
+        self.arena = arena
+        used = (t for op in plan.graph.ops for t in _operands(op))
+        shown = (*plan.graph.inputs, *plan.graph.outputs, *(v.tensor for v in plan.graph.variables))
+        tensors = dict.fromkeys((*used, *shown))
+        self.arrays = {t: arena.view(plan, t) for t in tensors if t in plan.placements}
+        self.launches = [cpu.bind(op, self.arrays) for op in plan.graph.ops]
+        self.guards = Guards(plan, arena) if debug else None
+
+    def run(self, observe: Observer | None = None) -> None:
+        """One pass over all ops; `observe(index, op)` is called after each."""
+        with cpu.running():
+            if observe is None and self.guards is None:
+                for launch in self.launches:
+                    launch()
+                return
+            for i, op in enumerate(self.plan.graph.ops):
+                if self.guards is not None:
+                    self.guards.before(i)
+                self.launches[i]()
+                if self.guards is not None:
+                    self.guards.after(i)
+                if observe is not None:
+                    observe(i, op)
+
+    def require_finite(self, i: int, op: Op) -> None:
+        """An observer: NotFiniteError at the first op that writes a NaN or an infinity."""
+        for t in op.writes:
+            if t.kind != "scratch" and (where := first_not_finite(self.arrays[t])) is not None:
+                raise NotFiniteError(
+                    f"op {i} {op.name} wrote {self.arrays[t].flat[where]} to {t.name} "
+                    f"at element {where} of shape {t.shape}: lower the learning rate, or check "
+                    "the input's scale"
+                )
+
+    def array(self, tensor: Tensor) -> Array:
+        return self.arrays[tensor]
+
+
+def _operands(op: Op) -> tuple[Tensor, ...]:
+    return (*op.writes, *op.reads)

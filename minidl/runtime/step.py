@@ -1,0 +1,187 @@
+"""Step: a compiled training step, as people call it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minidl.ir import (
+    ArgumentError,
+    Array,
+    NotFiniteError,
+    Plan,
+    PlanError,
+    ShapeError,
+    Tensor,
+    Variable,
+)
+from minidl.runtime.arena import Arena
+from minidl.runtime.debug import first_not_finite
+from minidl.runtime.program import Program
+
+
+class Step:
+    """Call it to train: `loss = step(images, labels)`. All it needs lies in one arena.
+
+    Weights, optimizer state and learning rate live there between steps; `predict` runs forward
+    in the bytes that a training step uses for activations.
+    """
+
+    def __init__(
+        self, training: Plan, inference: Plan, seed: int, debug: bool, check_finite: bool
+    ) -> None:
+        self.plan = training
+        self.inference_plan = inference
+        _require_same_variables(training, inference)
+        size = max(training.arena_bytes, inference.arena_bytes)
+        self.arena = Arena(size, training.setting.alignment)
+        self.check_finite = check_finite
+        self._program = Program(training, self.arena, debug)
+        self._predict = Program(inference, self.arena, debug)
+        self._variables = {v.name: v for v in training.graph.variables}
+        for variable in self._variables.values():
+            self._set(variable, variable.initial(_generator(seed, variable), variable.tensor.shape))
+
+    def __call__(self, images: ArrayLike, labels: ArrayLike) -> float:
+        """One training step on a batch; returns the loss, of the weights before the step.
+
+        images: (batch, H, W, C) NHWC; labels: (batch,) integers for CrossEntropy.
+        ShapeError or ArgumentError where they do not fit; then nothing has changed.
+        """
+        graph = self.plan.graph
+        given = self._checked(graph.inputs, (images, labels))
+        for tensor, array in zip(graph.inputs, given, strict=True):
+            self._program.arrays[tensor][...] = array
+        if self.check_finite:
+            try:
+                self._program.run(self._program.require_finite)
+            except NotFiniteError as error:
+                raise NotFiniteError(f"step {self.steps}: {error}") from None
+        else:
+            self._program.run()
+        return float(self._program.arrays[graph.outputs[0]])
+
+    def predict(self, images: ArrayLike) -> Array:
+        """The network's output for any number of pictures: a new array (N, ...)."""
+        (source,), (result,) = self._predict.plan.graph.inputs, self._predict.plan.graph.outputs
+        pictures = np.asarray(images)
+        _require_shape(pictures, (len(pictures) if pictures.ndim else 0, *source.shape[1:]), "images")
+        batch, target = source.shape[0], self._predict.arrays[source]
+        outputs = np.empty((len(pictures), *result.shape[1:]), result.dtype)
+        for start in range(0, len(pictures), batch):
+            part = pictures[start : start + batch]
+            target[: len(part)] = part
+            target[len(part) :] = 0
+            self._predict.run()
+            outputs[start : start + batch] = self._predict.arrays[result][: len(part)]
+        return outputs
+
+    # -- state -----------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """Training steps done."""
+        return int(self.array("step"))
+
+    @property
+    def learning_rate(self) -> float:
+        """A value in the arena: setting it compiles nothing."""
+        return float(self.array("learning_rate"))
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        if not 0 <= value < float("inf"):
+            raise ArgumentError(f"learning_rate must be finite and >= 0, got {value}")
+        self.array("learning_rate")[...] = value
+
+    def array(self, name: str) -> Array:
+        """A view of a variable's bytes in the arena, in minidl's layout (NHWC, KRSC)."""
+        if name not in self._variables:
+            raise ArgumentError(f"no variable {name!r}: there are {', '.join(self._variables)}")
+        return self._program.arrays[self._variables[name].tensor]
+
+    def state_dict(self) -> dict[str, Array]:
+        """Weights and running statistics by PyTorch's names, copied in PyTorch's layouts."""
+        return {
+            v.name: np.array(v.to_torch(self.array(v.name)), order="C")
+            for v in self._variables.values()
+            if v.saved
+        }
+
+    def load_state_dict(self, arrays: Mapping[str, ArrayLike]) -> None:
+        """Take weights by PyTorch's names and layouts. All or nothing: every name and shape is
+        checked before the first is written; ShapeError or ArgumentError name what differs."""
+        wanted = {v.name: v for v in self._variables.values() if v.saved}
+        missing, extra = wanted.keys() - arrays.keys(), arrays.keys() - wanted.keys()
+        if missing or extra:
+            raise ArgumentError(
+                f"state dict differs from the network: missing {sorted(missing) or 'none'}, "
+                f"unknown {sorted(extra) or 'none'}"
+            )
+        converted = {name: self._converted(v, arrays[name]) for name, v in wanted.items()}
+        for name, array in converted.items():
+            self._set(wanted[name], array)
+
+    def _converted(self, variable: Variable, array: ArrayLike) -> Array:
+        given, here = np.asarray(array), self.array(variable.name)
+        expected = variable.to_torch(here).shape
+        if given.shape != expected:
+            raise ShapeError(f"{variable.name}: expected shape {expected}, got {given.shape}")
+        return variable.from_torch(given)
+
+    def _set(self, variable: Variable, value: Array) -> None:
+        self.array(variable.name)[...] = value
+
+    # -- checks ----------------------------------------------------------------------------
+
+    def _checked(self, tensors: tuple[Tensor, ...], given: tuple[ArrayLike, ...]) -> list[Array]:
+        """The inputs as arrays, once all of them fit."""
+        arrays = [np.asarray(a) for a in given]
+        for tensor, array in zip(tensors, arrays, strict=True):
+            _require_shape(array, tensor.shape, tensor.name)
+            if np.issubdtype(tensor.dtype, np.integer):
+                self._require_labels(array)
+            elif self.check_finite and (where := first_not_finite(array)) is not None:
+                raise NotFiniteError(
+                    f"step {self.steps}: {tensor.name} holds {array.flat[where]} at element {where}"
+                )
+        return arrays
+
+    def _require_labels(self, labels: Array) -> None:
+        (result,) = self._predict.plan.graph.outputs
+        classes = result.shape[-1]
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ArgumentError(f"labels must be integers, got {labels.dtype}")
+        with suppress(ValueError):
+            low, high = int(labels.min()), int(labels.max())
+            if low < 0 or high >= classes:
+                bad = low if low < 0 else high
+                raise ArgumentError(
+                    f"label {bad} is out of range: the network's output has {classes} classes, "
+                    f"0 to {classes - 1}"
+                )
+
+
+def _require_shape(array: Array, expected: tuple[int, ...], name: str) -> None:
+    if array.shape != expected:
+        raise ShapeError(
+            f"{name}: the step was compiled for shape {expected}, got {array.shape}: "
+            "pictures are NHWC; compile again for another batch or image"
+        )
+
+
+def _generator(seed: int, variable: Variable) -> np.random.Generator:
+    """Random numbers that depend on the seed and the variable's name only."""
+    return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(variable.name.encode())]))
+
+
+def _require_same_variables(training: Plan, inference: Plan) -> None:
+    """Both plans must keep the network's variables at the same bytes."""
+    here = {v.name: training.offset(v.tensor) for v in training.graph.variables}
+    for v in inference.graph.variables:
+        if here.get(v.name) != inference.offset(v.tensor):
+            raise PlanError(f"{v.name} lies elsewhere in the plan of predict")

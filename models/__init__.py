@@ -1,0 +1,35 @@
+"""The model zoo: torchvision's names, parameter names and layouts; public minidl names only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import minidl as dl
+
+from .alexnet import alexnet, alexnet_2012
+from .lenet import lenet
+from .resnet import resnet18, resnet34, resnet50
+from .vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+
+MODELS: dict[str, Callable[..., dl.Network]] = {
+    build.__name__: build
+    for build in (
+        alexnet,
+        alexnet_2012,
+        lenet,
+        resnet18,
+        resnet34,
+        resnet50,
+        vgg11,
+        vgg11_bn,
+        vgg13,
+        vgg13_bn,
+        vgg16,
+        vgg16_bn,
+        vgg19,
+        vgg19_bn,
+    )
+}
+"""Every model by its name."""
+
+__all__ = ["MODELS", *MODELS]

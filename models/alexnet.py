@@ -1,0 +1,90 @@
+"""AlexNet: Krizhevsky, Sutskever, Hinton 2012, and its one-column form of 2014."""
+
+from __future__ import annotations
+
+import minidl as dl
+
+
+def alexnet(
+    classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3), dropout: float = 0.5
+) -> dl.Network:
+    """torchvision's AlexNet (Krizhevsky 2014, *One weird trick*): 61.1 million parameters at
+    1,000 classes. Pictures of 63x63 and more."""
+    features = dl.Sequential(
+        dl.Conv2d(64, 11, stride=4, padding=2),
+        dl.ReLU(),
+        dl.MaxPool2d(3, 2),
+        dl.Conv2d(192, 5, padding=2),
+        dl.ReLU(),
+        dl.MaxPool2d(3, 2),
+        dl.Conv2d(384, 3, padding=1),
+        dl.ReLU(),
+        dl.Conv2d(256, 3, padding=1),
+        dl.ReLU(),
+        dl.Conv2d(256, 3, padding=1),
+        dl.ReLU(),
+        dl.MaxPool2d(3, 2),
+    )
+    classifier = dl.Sequential(
+        dl.Dropout(dropout),
+        dl.Linear(4096),
+        dl.ReLU(),
+        dl.Dropout(dropout),
+        dl.Linear(4096),
+        dl.ReLU(),
+        dl.Linear(classes),
+    )
+    return _network("alexnet", image, features, classifier, dl.AdaptiveAvgPool2d((6, 6)))
+
+
+def alexnet_2012(
+    classes: int = 1000, image: tuple[int, int, int] = (227, 227, 3), dropout: float = 0.5
+) -> dl.Network:
+    """The network of 2012 as Caffe lays it out (bvlc_alexnet): two groups, LRN after ReLU;
+    61.0 million parameters at 1,000 classes."""
+
+    def normalise() -> dl.LocalResponseNorm:
+        return dl.LocalResponseNorm(size=5, alpha=1e-4, beta=0.75, k=1.0)
+
+    features = dl.Sequential(
+        dl.Conv2d(96, 11, stride=4, initial=dl.initial.normal(0.01)),
+        dl.ReLU(),
+        normalise(),
+        dl.MaxPool2d(3, 2),
+        dl.Conv2d(256, 5, padding=2, groups=2, initial=dl.initial.normal(0.01)),
+        dl.ReLU(),
+        normalise(),
+        dl.MaxPool2d(3, 2),
+        dl.Conv2d(384, 3, padding=1, initial=dl.initial.normal(0.01)),
+        dl.ReLU(),
+        dl.Conv2d(384, 3, padding=1, groups=2, initial=dl.initial.normal(0.01)),
+        dl.ReLU(),
+        dl.Conv2d(256, 3, padding=1, groups=2, initial=dl.initial.normal(0.01)),
+        dl.ReLU(),
+        dl.MaxPool2d(3, 2),
+    )
+    classifier = dl.Sequential(
+        dl.Linear(4096, initial=dl.initial.normal(0.005)),
+        dl.ReLU(),
+        dl.Dropout(dropout),
+        dl.Linear(4096, initial=dl.initial.normal(0.005)),
+        dl.ReLU(),
+        dl.Dropout(dropout),
+        dl.Linear(classes, initial=dl.initial.normal(0.01)),
+    )
+    return _network("alexnet_2012", image, features, classifier)
+
+
+def _network(
+    name: str,
+    image: tuple[int, int, int],
+    features: dl.Sequential,
+    classifier: dl.Sequential,
+    avgpool: dl.Layer | None = None,
+) -> dl.Network:
+    x = dl.Input(image)
+    y = features(x, name="features")
+    if avgpool is not None:
+        y = avgpool(y, name="avgpool")
+    y = dl.Flatten()(y, name="flatten")
+    return dl.Network(x, classifier(y, name="classifier"), name=name)

@@ -1,0 +1,67 @@
+"""ResNet: He, Zhang, Ren, Sun 2016, as torchvision has it (v1.5: the 3x3 carries the stride)."""
+
+from __future__ import annotations
+
+import minidl as dl
+from minidl.layers.base import Node
+
+
+def _conv(features: int, kernel: int, stride: int = 1) -> dl.Conv2d:
+    he = dl.initial.kaiming_normal
+    padding = kernel // 2
+    return dl.Conv2d(features, kernel, stride, padding, bias=False, initial=he)
+
+
+def _block(x: Node, width: int, stride: int, name: str, project: bool, bottleneck: bool) -> Node:
+    """relu(body(x) + shortcut(x)), the shortcut projected where shapes change."""
+    plan = [(width, 3, stride), (width, 3, 1)]
+    if bottleneck:
+        plan = [(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)]
+    y = x
+    for i, (features, kernel, step) in enumerate(plan, start=1):
+        y = _conv(features, kernel, step)(y, name=f"{name}.conv{i}")
+        y = dl.BatchNorm2d()(y, name=f"{name}.bn{i}")
+        if i < len(plan):
+            y = dl.ReLU()(y, name=f"{name}.relu{i}")
+    shortcut = x
+    if project:
+        down = dl.Sequential(_conv(plan[-1][0], 1, stride), dl.BatchNorm2d())
+        shortcut = down(x, name=f"{name}.downsample")
+    return dl.ReLU()(dl.Add()(y, shortcut, name=f"{name}.add"), name=f"{name}.relu")
+
+
+def _resnet(
+    name: str,
+    depths: tuple[int, int, int, int],
+    bottleneck: bool,
+    classes: int,
+    image: tuple[int, int, int],
+) -> dl.Network:
+    x = dl.Input(image)
+    y = _conv(64, 7, 2)(x, name="conv1")
+    y = dl.ReLU()(dl.BatchNorm2d()(y, name="bn1"), name="relu")
+    y = dl.MaxPool2d(3, 2, padding=1)(y, name="maxpool")
+    for stage, depth in enumerate(depths):
+        for i in range(depth):
+            stride = 2 if stage and not i else 1
+            project = not i and (bottleneck or stage > 0)
+            label = f"layer{stage + 1}.{i}"
+            y = _block(y, 64 << stage, stride, label, project, bottleneck)
+    y = dl.AdaptiveAvgPool2d(1)(y, name="avgpool")
+    y = dl.Linear(classes)(dl.Flatten()(y, name="flatten"), name="fc")
+    return dl.Network(x, y, name=name)
+
+
+def resnet18(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
+    """torchvision's resnet18: 11.7 million parameters at 1,000 classes."""
+    return _resnet("resnet18", (2, 2, 2, 2), False, classes, image)
+
+
+def resnet34(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
+    """torchvision's resnet34: 21.8 million parameters at 1,000 classes."""
+    return _resnet("resnet34", (3, 4, 6, 3), False, classes, image)
+
+
+def resnet50(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
+    """torchvision's resnet50: 25.6 million parameters at 1,000 classes."""
+    return _resnet("resnet50", (3, 4, 6, 3), True, classes, image)

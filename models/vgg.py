@@ -1,0 +1,74 @@
+"""VGG: Simonyan and Zisserman 2015, as torchvision has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import minidl as dl
+
+LAYERS = {
+    "vgg11": "64 M 128 M 256 256 M 512 512 M 512 512 M",
+    "vgg13": "64 64 M 128 128 M 256 256 M 512 512 M 512 512 M",
+    "vgg16": "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M",
+    "vgg19": "64 64 M 128 128 M 256 256 256 256 M 512 512 512 512 M 512 512 512 512 M",
+}
+"""Widths of the 3x3 convolutions; M is a 2x2 max-pool."""
+
+
+def _vgg(
+    name: str,
+    batch_norm: bool,
+    classes: int,
+    image: tuple[int, int, int],
+    dropout: float,
+) -> dl.Network:
+    x = dl.Input(image)
+    y = _features(LAYERS[name.removesuffix("_bn")], batch_norm)(x, name="features")
+    y = dl.AdaptiveAvgPool2d((7, 7))(y, name="avgpool")
+    y = dl.Flatten()(y, name="flatten")
+    return dl.Network(x, _classifier(classes, dropout)(y, name="classifier"), name=name)
+
+
+def _features(widths: str, batch_norm: bool) -> dl.Sequential:
+    layers: list[dl.Layer] = []
+    for width in widths.split():
+        if width == "M":
+            layers.append(dl.MaxPool2d(2, 2))
+            continue
+        he, zero = dl.initial.kaiming_normal, dl.initial.constant(0)
+        layers.append(dl.Conv2d(int(width), 3, padding=1, initial=he, initial_bias=zero))
+        layers += [dl.BatchNorm2d(), dl.ReLU()] if batch_norm else [dl.ReLU()]
+    return dl.Sequential(*layers)
+
+
+def _classifier(classes: int, dropout: float) -> dl.Sequential:
+    def linear(features: int) -> dl.Linear:
+        normal, zero = dl.initial.normal(0.01), dl.initial.constant(0)
+        return dl.Linear(features, initial=normal, initial_bias=zero)
+
+    return dl.Sequential(
+        linear(4096),
+        dl.ReLU(),
+        dl.Dropout(dropout),
+        linear(4096),
+        dl.ReLU(),
+        dl.Dropout(dropout),
+        linear(classes),
+    )
+
+
+def _published(name: str, batch_norm: bool = False) -> Callable[..., dl.Network]:
+    def build(
+        classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3), dropout: float = 0.5
+    ) -> dl.Network:
+        return _vgg(name, batch_norm, classes, image, dropout)
+
+    build.__name__ = name
+    build.__doc__ = f"torchvision's {name}; pictures of 32x32 and more."
+    return build
+
+
+vgg11, vgg11_bn = _published("vgg11"), _published("vgg11_bn", True)
+vgg13, vgg13_bn = _published("vgg13"), _published("vgg13_bn", True)
+vgg16, vgg16_bn = _published("vgg16"), _published("vgg16_bn", True)
+vgg19, vgg19_bn = _published("vgg19"), _published("vgg19_bn", True)
