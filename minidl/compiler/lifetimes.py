@@ -29,6 +29,8 @@ def lifetimes(graph: StepGraph) -> dict[Tensor, Lifetime]:
             last[t.storage] = i + 1
     for t in (*graph.outputs, *(t for t in first if t.persistent)):
         last[t.storage] = end
+    if graph.outputs[0].size == 1:  # a lone scalar that begins late only splits larger gaps
+        first[graph.outputs[0].storage] = 0
     return {t: Lifetime(first[t], last[t]) for t in first}
 
 

@@ -13,6 +13,7 @@ from minidl.compiler.buffers import (
     in_place,
     own_bytes,
 )
+from minidl.compiler.place import EFFORT
 from minidl.compiler.rewrites import (
     commute_selections,
     fuse_updates,
@@ -34,6 +35,8 @@ class Mode:
     share: Callable[[StepGraph], Sharing]
     idea: str
     """What it buys, for the table that people read."""
+    effort: int = EFFORT // 10
+    """Block placements that may be spent on reaching the lower bound."""
 
 
 MODES = {
@@ -53,6 +56,7 @@ MODES = {
             (commute_selections, keep_signs, fuse_updates, hoist_updates, order_for_peak),
             in_place,
             "all lossless rewrites, best order and placement",
+            EFFORT,
         ),
     )
 }

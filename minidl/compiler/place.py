@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,55 +34,50 @@ ORDERS: tuple[Rank, ...] = (
 (Pisarchyk and Lee 2020, greedy by size)."""
 
 
-REPAIRS = 60
-"""Rounds of repair of one greedy order."""
+EFFORT = 400_000
+"""Block placements that repair may spend in all: about a second."""
 
 
-def place(blocks: Sequence[Block]) -> list[int]:
+def place(blocks: Sequence[Block], effort: int = EFFORT) -> list[int]:
     """An offset for each block, none overlapping in bytes and in time.
 
-    A portfolio of greedy placements, then repairs of each order; stops at the first placement
-    that reaches the load, the lower bound of all; else returns the lowest.
+    A portfolio of greedy placements, then repairs of the lowest; stops at the first placement
+    that reaches the load, the lower bound of all; else returns the lowest found.
     """
-    bound, best = max_load(blocks), Candidate(-1, [])
-    for rounds in (1, REPAIRS):
-        for rank in ORDERS:
-            for fit in (_lowest_gap, _tightest_gap):
-                order = sorted(range(len(blocks)), key=lambda i: rank(blocks[i]))
-                found = _repaired(blocks, order, fit, bound, rounds)
-                if best.height < 0 or found.height < best.height:
-                    best = found
-                if best.height == bound:
-                    return best.offsets
-    return best.offsets
+    bound = max_load(blocks)
+    best = Candidate(-1, [], [])
+    for rank in ORDERS:
+        for fit in _fits(bound):
+            found = _greedy(blocks, sorted(range(len(blocks)), key=lambda i: rank(blocks[i])), fit)
+            best = found if best.height < 0 or found.height < best.height else best
+            if best.height == bound:
+                return best.offsets
+    return _repaired(blocks, best, bound, effort // max(1, len(blocks))).offsets
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A valid placement."""
+    """A valid placement, and the order of greedy placement that gave it."""
 
     height: int
     offsets: list[int]
+    order: list[int]
 
 
-def _repaired(
-    blocks: Sequence[Block], order: list[int], fit: Fit, bound: int, rounds: int
-) -> Candidate:
-    """The lowest of `rounds` greedy placements, each with the blocks that stuck out of the bound
-    before moved to the front of its order (squeaky wheel: Joslin and Clements 1999)."""
-    best = Candidate(-1, [])
-    seen: set[tuple[int, ...]] = set()
+def _repaired(blocks: Sequence[Block], best: Candidate, bound: int, rounds: int) -> Candidate:
+    """The lowest of `rounds` greedy placements from changed orders: what stuck out of the bound
+    comes first next time (squeaky wheel, Joslin and Clements 1999), and one block at random."""
+    chance = random.Random(0)
+    order = best.order
     for _ in range(rounds):
-        if tuple(order) in seen:
+        found = _greedy(blocks, order, chance.choice(_fits(bound)))
+        if found.height < best.height:
+            best = found
+        if best.height <= bound:
             break
-        seen.add(tuple(order))
-        offsets = _greedy(blocks, order, fit)
-        height = top(blocks, offsets)
-        if best.height < 0 or height < best.height:
-            best = Candidate(height, offsets)
-        if height == bound:
-            break
-        order = sorted(order, key=lambda i: offsets[i] + blocks[i].size <= bound)
+        order = found.order if chance.random() < 0.9 else best.order
+        order = sorted(order, key=lambda i: found.offsets[i] + blocks[i].size <= bound)
+        order.insert(chance.randrange(len(order)), order.pop(chance.randrange(len(order))))
     return best
 
 
@@ -109,7 +105,7 @@ Gap = tuple[int, int | None]
 Fit = Callable[[list[Gap], int], int]
 
 
-def _greedy(blocks: Sequence[Block], order: Sequence[int], fit: Fit) -> list[int]:
+def _greedy(blocks: Sequence[Block], order: list[int], fit: Fit) -> Candidate:
     """Place the blocks in that order, each into a gap between those alive at the same time."""
     offsets = [0] * len(blocks)
     placed: list[int] = []
@@ -118,7 +114,7 @@ def _greedy(blocks: Sequence[Block], order: Sequence[int], fit: Fit) -> list[int
         beside = ((offsets[j], blocks[j].size) for j in placed if blocks[j].life.overlaps(life))
         offsets[i] = fit(_gaps(sorted(beside)), blocks[i].size)
         placed.append(i)
-    return offsets
+    return Candidate(top(blocks, offsets), offsets, order)
 
 
 def _gaps(taken: list[tuple[int, int]]) -> list[Gap]:
@@ -129,6 +125,25 @@ def _gaps(taken: list[tuple[int, int]]) -> list[Gap]:
             gaps.append((end, offset))
         end = max(end, offset + size)
     return [*gaps, (end, None)]
+
+
+def _fits(bound: int) -> tuple[Fit, ...]:
+    """How to choose a gap; the last two keep small blocks out of the way of large ones."""
+    return _lowest_gap, _tightest_gap, _two_ended(bound, 1 / 64), _two_ended(bound, 1 / 8)
+
+
+def _two_ended(bound: int, share: float) -> Fit:
+    """Blocks of at most `share` of the bound hang from it, larger ones stand on the ground."""
+
+    def fit(gaps: list[Gap], size: int) -> int:
+        if size <= share * bound:
+            for start, end in reversed(gaps):
+                end = bound if end is None else min(end, bound)
+                if end - start >= size:
+                    return end - size
+        return _lowest_gap(gaps, size)
+
+    return fit
 
 
 def _lowest_gap(gaps: list[Gap], size: int) -> int:

@@ -32,7 +32,7 @@ def _planned(graph: StepGraph, setting: Setting, guard: int = 0) -> Plan:
     sharing = mode.share(graph)
     buffers = sharing.buffers()
     blocks = [_block(b, sharing, setting.alignment, guard) for b in buffers]
-    offsets = _offsets(buffers, blocks)
+    offsets = _offsets(buffers, blocks, mode.effort)
     placements = {
         t: Placement(offset, life.first, life.last)
         for buffer, offset in zip(buffers, offsets, strict=True)
@@ -69,7 +69,7 @@ def _reserved(buffer: Buffer, sharing: Sharing) -> dict[Tensor, Lifetime]:
     return {t: Lifetime(a, b) for t, a, b in zip(buffer.members, starts, ends, strict=True)}
 
 
-def _offsets(buffers: list[Buffer], blocks: list[Block]) -> list[int]:
+def _offsets(buffers: list[Buffer], blocks: list[Block], effort: int) -> list[int]:
     """Persistent tensors at the arena's start in their own order, everything else above them."""
     offsets = [0] * len(blocks)
     lasting = [i for i, b in enumerate(buffers) if b.members[0].persistent]
@@ -78,7 +78,7 @@ def _offsets(buffers: list[Buffer], blocks: list[Block]) -> list[int]:
     for i in lasting:
         offsets[i] = base
         base += blocks[i].size
-    for i, offset in zip(passing, place([blocks[i] for i in passing]), strict=True):
+    for i, offset in zip(passing, place([blocks[i] for i in passing], effort), strict=True):
         offsets[i] = base + offset
     return offsets
 

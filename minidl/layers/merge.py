@@ -9,12 +9,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.host import CHUNK, run_chunks
-from minidl.ir import ArgumentError, Array, Shape, ShapeError, Site, Tensor
+from minidl.ir import Array, Lowering, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer
 
 
+class Merge(Layer):
+    """A layer of two or more inputs, each of which has a gradient of its own."""
+
+    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
+        """A tensor that is given twice comes in again as a view, whose gradient is added."""
+        distinct: list[Tensor] = []
+        for x in inputs:
+            if x in distinct:
+                x = lowering.site(f"{name}.again", None).view(x, x.shape)
+            distinct.append(x)
+        return super().apply(lowering, name, *distinct)
+
+
 @dataclass(frozen=True, eq=False)
-class Add(Layer):
+class Add(Merge):
     """y = x0 + x1 + ..., from left to right, of two or more inputs of one shape.
 
     The gradient of every input is dy itself: a view of it, without an op.
@@ -28,13 +41,13 @@ class Add(Layer):
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         shape = self.output_shape(*(x.shape for x in inputs))
-        _require_distinct(self, site, inputs)
         y = site.activation(shape)
+        distinct = len({x.storage for x in inputs}) == len(inputs)
         site.forward(
             add_forward,
             writes=[y],
             reads=inputs,
-            in_place=tuple((0, j) for j in range(len(inputs))),
+            in_place=tuple((0, j) for j in range(len(inputs))) if distinct else (),
             flops=(len(inputs) - 1) * y.size,
             elementwise=True,
         )
@@ -45,7 +58,7 @@ class Add(Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class Concat(Layer):
+class Concat(Merge):
     """y = [x0, x1, ...] along the channels, the last axis; all other axes must agree.
 
     dx_i is the part of dy that x_i became.
@@ -59,7 +72,6 @@ class Concat(Layer):
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         shape = self.output_shape(*(x.shape for x in inputs))
-        _require_distinct(self, site, inputs)
         y = site.activation(shape)
         site.forward(concat_forward, writes=[y], reads=inputs)
         site.dgrad(
@@ -71,12 +83,6 @@ class Concat(Layer):
 def _require_several(inputs: Sequence[Shape]) -> None:
     if len(inputs) < 2:
         raise ShapeError(f"needs two or more inputs, got {len(inputs)}")
-
-
-def _require_distinct(layer: Layer, site: Site, inputs: Sequence[Tensor]) -> None:
-    """A site has one gradient for each input, so one tensor cannot come in twice."""
-    if len(set(inputs)) < len(inputs):
-        raise ArgumentError(f"layer {site.name!r}, {layer!r}: one tensor is given twice")
 
 
 def add_forward(y: Array, first: Array, second: Array, *more: Array) -> None:

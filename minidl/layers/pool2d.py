@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from minidl.host import CHUNK, run_tiles
+from minidl.host import run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer, pair, require_rank
 from minidl.layers.window import Pair, Window, blocks, tiles
@@ -16,6 +16,9 @@ from minidl.layers.window import Pair, Window, blocks, tiles
 PICTURES = "(batch, height, width, channels)"
 Region = tuple[slice, slice, slice]
 """Images, rows and columns of an NHWC array, all channels."""
+TEMPORARY = 256 * 1024
+"""Bytes of one temporary at most: it stays in the L2 cache. Many more would be read from memory
+again, many fewer let cores wait for the interpreter's lock."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +150,9 @@ class AdaptiveAvgPool2d(Layer):
         return y
 
 
-def regions(shape: Shape) -> list[Region]:
-    """Cut (N, H, W, C) into regions of at most `CHUNK` elements, or of one pixel."""
-    pixels = max(1, CHUNK // shape[3])
+def regions(shape: Shape, elements: int) -> list[Region]:
+    """Cut (N, H, W, C) into regions of at most `elements`, or of one pixel."""
+    pixels = max(1, elements // shape[3])
     return [
         (tile.images, tile.rows, columns)
         for tile in tiles(shape, pixels)
@@ -181,8 +184,22 @@ def readers(window: Window, region: Region, outputs: Pair) -> Iterator[tuple[int
     return taps(inside, slice(0, outputs[0]), slice(0, outputs[1]), size)
 
 
+def _read_regions(x: Array, window: Window) -> list[Region]:
+    """Regions of an input of which each tap reads `TEMPORARY` bytes at most."""
+    elements = TEMPORARY // x.itemsize
+    return regions(x.shape, elements if min(window.stride) == 1 else 2 * elements)
+
+
+def _disjoint(window: Window) -> bool:
+    """Whether no pixel is in two windows."""
+    return all(
+        d * (k - 1) < s
+        for d, k, s in zip(window.dilation, window.kernel, window.stride, strict=True)
+    )
+
+
 def maxpool2d_forward(y: Array, argmax: Array, x: Array, *, window: Window) -> None:
-    parts = regions(y.shape)
+    parts = regions(y.shape, TEMPORARY // y.itemsize)
     down, across = (_first_taps(window, axis, y.shape[1 + axis]) for axis in (0, 1))
 
     def region(index: int, _: int) -> None:
@@ -210,7 +227,8 @@ def _first_taps(window: Window, axis: int, outputs: int) -> Array:
 
 
 def maxpool2d_dgrad(dx: Array, dy: Array, argmax: Array, *, window: Window) -> None:
-    parts, bits = regions(dx.shape), f"i{dy.itemsize}"
+    parts, bits = _read_regions(dx, window), f"i{dy.itemsize}"
+    apart = _disjoint(window)
 
     def region(index: int, _: int) -> None:
         part = parts[index]
@@ -218,8 +236,11 @@ def maxpool2d_dgrad(dx: Array, dy: Array, argmax: Array, *, window: Window) -> N
         gradient[...] = 0
         for tap, of, at in readers(window, part, dy.shape[1:3]):
             # bits times 0 is +0, also where dy is infinite
-            taken = arriving[of].view(bits) * (chosen[of] == tap)
-            gradient[at] += taken.view(dy.dtype)
+            target, taken = gradient[at], chosen[of] == tap
+            if apart:
+                np.multiply(arriving[of].view(bits), taken, out=target.view(bits))
+            else:
+                target += (arriving[of].view(bits) * taken).view(dy.dtype)
 
     run_tiles(region, len(parts))
 
@@ -233,7 +254,7 @@ def _extents(window: Window, axis: int, size: int, outputs: int, padded: bool) -
 
 
 def avgpool2d_forward(y: Array, x: Array, *, window: Window, count_include_pad: bool) -> None:
-    parts = regions(y.shape)
+    parts = regions(y.shape, TEMPORARY // y.itemsize)
     heights, widths = (
         _extents(window, axis, x.shape[1 + axis], y.shape[1 + axis], count_include_pad)
         for axis in (0, 1)
@@ -244,14 +265,15 @@ def avgpool2d_forward(y: Array, x: Array, *, window: Window, count_include_pad: 
         pictures, total = x[images], y[part]
         total[...] = 0
         for _, to, at in taps(window, rows, columns, x.shape[1:3]):
-            total[to] += pictures[at]
+            target = total[to]
+            target += pictures[at]
         total /= np.multiply.outer(heights[rows], widths[columns])[..., None].astype(y.dtype)
 
     run_tiles(region, len(parts))
 
 
 def avgpool2d_dgrad(dx: Array, dy: Array, *, window: Window, count_include_pad: bool) -> None:
-    parts = regions(dx.shape)
+    parts = _read_regions(dx, window)
     heights, widths = (
         _extents(window, axis, dx.shape[1 + axis], dy.shape[1 + axis], count_include_pad)
         for axis in (0, 1)
@@ -263,7 +285,8 @@ def avgpool2d_dgrad(dx: Array, dy: Array, *, window: Window, count_include_pad: 
         gradient[...] = 0
         for _, of, at in readers(window, part, dy.shape[1:3]):
             divisors = np.multiply.outer(heights[of[1]], widths[of[2]])[..., None]
-            gradient[at] += arriving[of] / divisors.astype(dy.dtype)
+            target = gradient[at]
+            target += arriving[of] / divisors.astype(dy.dtype)
 
     run_tiles(region, len(parts))
 
@@ -299,6 +322,7 @@ def adaptive_avgpool2d_dgrad(dx: Array, dy: Array) -> None:
         dx[image] = 0
         for p, q in np.ndindex(height, width):
             rows, columns = down[p], across[q]
-            dx[image, rows, columns] += dy[image, p, q] / _area(rows, columns)
+            target = dx[image, rows, columns]
+            target += dy[image, p, q] / _area(rows, columns)
 
     run_tiles(picture, n)

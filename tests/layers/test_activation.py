@@ -79,7 +79,7 @@ def test_gelu_is_accurate_to_the_last_digits(dtype: str) -> None:
     expected = np.array([math.erfc(-float(v) / math.sqrt(2)) / 2 for v in x])
     found = normal_distribution(x)
     assert found.dtype == x.dtype
-    np.testing.assert_allclose(found, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=4 * float(np.finfo(dtype).eps))
 
 
 def test_extreme_values_stay_finite() -> None:

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 
 from minidl.ir import Array, Lowering, Shape, Tensor
+from minidl.ir.site import SCRATCH_LIMIT
+from minidl.layers.base import pair
 from minidl.layers.conv2d import Conv2d
+from minidl.layers.window import Pair
 from tests.layers.harness import BadCase, Bench, Case, Check, each_check, each_refusal, refuses
 
 Reference = Callable[..., Array]
 
 
 def convolution(
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Reference:
     def reference(x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -39,12 +42,18 @@ def convolution(
     return reference
 
 
-def conv(name: str, shape: Shape, features: int, kernel: Any, limit: int = 0, **how: Any) -> Case:
-    geometry = {k: (v, v) if isinstance(v, int) else v for k, v in how.items() if k != "bias"}
-    geometry |= {"groups": how.get("groups", 1)}
-    reference = convolution(**geometry)
-    limits = {"scratch_limit": limit} if limit else {}
-    return Case(name, lambda: Conv2d(features, kernel, **how), (shape,), reference, **limits)
+def conv(
+    name: str,
+    shape: Shape,
+    features: int,
+    kernel: int | Pair,
+    limit: int = SCRATCH_LIMIT,
+    **how: Any,
+) -> Case:
+    pairs = {k: pair(how[k]) for k in ("stride", "padding", "dilation") if k in how}
+    reference = convolution(groups=how.get("groups", 1), **pairs)
+    layer = Conv2d(features, kernel, **how)
+    return Case(name, lambda: layer, (shape,), reference, scratch_limit=limit)
 
 
 CASES = [

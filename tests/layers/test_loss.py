@@ -31,7 +31,7 @@ def cross_entropy(smoothing: float = 0.0) -> Callable[[Array, Array], float]:
             for k in range(classes):
                 target = (1 - smoothing) * (labels[i] == k) + smoothing / classes
                 total -= target * math.log(math.exp(logits[i, k]) / z)
-        return total / n
+        return float(total / n)
 
     return reference
 
