@@ -66,7 +66,7 @@ class Gradients:
         if t in self._actual:
             return self._actual[t]
         if t.view_of is not None and self.actual(t.view_of) is not t.view_of:
-            self._actual[t] = replace(t, view_of=self.actual(t.view_of))
+            self._actual[t] = replace(t, view_of=self.actual(t.view_of).storage)
             return self._actual[t]
         return t
 

@@ -24,7 +24,7 @@ class LossLike(Protocol):
 
     def target(self, prediction: Shape) -> tuple[Shape, str | None]: ...
 
-    def lower(self, site: Site, prediction: Tensor, target: Tensor) -> Tensor: ...
+    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor: ...
 
 
 class OptimizerLike(Protocol):
@@ -62,9 +62,8 @@ def lower_training(
     lowering = target.lowering(training=True)
     prediction = _forward(network, lowering)
     shape, dtype = loss.target(prediction.shape)
-    site = lowering.site("loss", loss)
     labels = lowering.input("target", shape, dtype or target.dtype)
-    value = loss.lower(site, prediction, labels)
+    value = loss.apply(lowering, "loss", prediction, labels)
     sites = list(lowering.sites)
     backward, gradients = differentiate(lowering, value)
     updates = _updates(lowering, gradients, optimizer)

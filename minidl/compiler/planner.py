@@ -45,6 +45,22 @@ def _planned(graph: StepGraph, setting: Setting, guard: int = 0) -> Plan:
         arena_bytes=top(blocks, offsets),
         max_load_bytes=max_load(blocks),
         guard=guard,
+        order_lower_bound_bytes=_order_lower_bound(graph, setting.alignment),
+    )
+
+
+def _order_lower_bound(graph: StepGraph, alignment: int) -> int:
+    """Bytes that any order of these ops needs: what is persistent, and around the hungriest op
+    what it reads and writes, less what it may overwrite."""
+
+    def rounded(tensors: set[Tensor]) -> int:
+        return sum(-(-t.nbytes // alignment) * alignment for t in tensors)
+
+    lasting = {v.tensor for v in graph.variables} | {t for t in graph.outputs if t.size == 1}
+    return rounded(lasting) + max(
+        rounded({t.storage for t in (*op.reads, *op.writes)} - lasting)
+        - rounded({op.writes[k].storage for k, _ in op.in_place} - lasting)
+        for op in graph.ops
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from minidl.ir.graph import StepGraph
+from minidl.ir.plan_file import plan_to_dict
+from minidl.ir.plan_table import plan_table
 from minidl.ir.tensor import Tensor
 
 ALIGNMENT = 256
@@ -55,5 +59,19 @@ class Plan:
     guard: int = 0
     """Bytes kept free behind every tensor, for canaries."""
 
+    order_lower_bound_bytes: int = 0
+    """No order of these ops can need fewer bytes: what every order keeps, and its largest op."""
+
     def offset(self, tensor: Tensor) -> int:
         return self.placements[tensor].offset
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan file's content; see docs/plan_file.md."""
+        return plan_to_dict(self)
+
+    def to_json(self) -> str:
+        """The plan file, as text."""
+        return json.dumps(self.to_dict(), indent=1)
+
+    def __str__(self) -> str:
+        return plan_table(self)

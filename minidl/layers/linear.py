@@ -84,9 +84,10 @@ def _flattening(site: Site, x: Tensor) -> dict[str, Any]:
 
 def linear_forward(y: Array, x: Array, w: Array, *bias: Array) -> None:
     def features(f: slice) -> None:
-        np.matmul(x, w[f].T, out=y[:, f])
+        out = y[:, f]
+        np.matmul(x, w[f].T, out=out)
         for b in bias:
-            y[:, f] += b[f]
+            out += b[f]
 
     run_chunks(features, y.shape[1], FEATURES)
 

@@ -17,8 +17,8 @@ PICTURES = "(batch, height, width, channels)"
 Region = tuple[slice, slice, slice]
 """Images, rows and columns of an NHWC array, all channels."""
 TEMPORARY = 256 * 1024
-"""Bytes of one temporary at most: it stays in the L2 cache. Many more would be read from memory
-again, many fewer let cores wait for the interpreter's lock."""
+"""Bytes of one temporary at most: larger ones leave the L2 cache, and with much smaller ones the
+cores wait for the interpreter's lock."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,12 +201,14 @@ def _disjoint(window: Window) -> bool:
 def maxpool2d_forward(y: Array, argmax: Array, x: Array, *, window: Window) -> None:
     parts = regions(y.shape, TEMPORARY // y.itemsize)
     down, across = (_first_taps(window, axis, y.shape[1 + axis]) for axis in (0, 1))
+    down = (down[:, None, None] * window.kernel[1]).astype(argmax.dtype)
+    across = across[:, None].astype(argmax.dtype)
 
     def region(index: int, _: int) -> None:
         images, rows, columns = part = parts[index]
         pictures, best, best_tap = x[images], y[part], argmax[part]
         best[...] = -np.inf
-        best_tap[...] = (down[rows, None] * window.kernel[1] + across[columns])[..., None]
+        best_tap[...] = down[rows] + across[columns]
         for tap, to, at in taps(window, rows, columns, x.shape[1:3]):
             candidate, kept, kept_tap = pictures[at], best[to], best_tap[to]
             larger = np.greater(candidate, kept).view(np.uint8)
@@ -245,20 +247,25 @@ def maxpool2d_dgrad(dx: Array, dy: Array, argmax: Array, *, window: Window) -> N
     run_tiles(region, len(parts))
 
 
-def _extents(window: Window, axis: int, size: int, outputs: int, padded: bool) -> Array:
-    """Rows, or columns, that each window counts in its divisor."""
-    kernel, stride, padding = window.kernel[axis], window.stride[axis], window.padding[axis]
-    first = np.arange(outputs) * stride - padding
-    last = np.minimum(first + kernel, size + padding)
-    return last - first if padded else np.minimum(last, size) - np.maximum(first, 0)
+def _divisors(x: Array, y: Array, window: Window, padded: bool) -> tuple[Array, Array]:
+    """Rows (P, 1, 1) and columns (Q, 1) that the windows count; a divisor is their product."""
+
+    def along(axis: int) -> Array:
+        kernel, stride, padding = window.kernel[axis], window.stride[axis], window.padding[axis]
+        size = x.shape[1 + axis]
+        first = np.arange(y.shape[1 + axis]) * stride - padding
+        last = np.minimum(first + kernel, size + padding)
+        if not padded:
+            first, last = np.maximum(first, 0), np.minimum(last, size)
+        counted: Array = (last - first).astype(y.dtype)
+        return counted
+
+    return along(0)[:, None, None], along(1)[:, None]
 
 
 def avgpool2d_forward(y: Array, x: Array, *, window: Window, count_include_pad: bool) -> None:
     parts = regions(y.shape, TEMPORARY // y.itemsize)
-    heights, widths = (
-        _extents(window, axis, x.shape[1 + axis], y.shape[1 + axis], count_include_pad)
-        for axis in (0, 1)
-    )
+    heights, widths = _divisors(x, y, window, count_include_pad)
 
     def region(index: int, _: int) -> None:
         images, rows, columns = part = parts[index]
@@ -267,26 +274,22 @@ def avgpool2d_forward(y: Array, x: Array, *, window: Window, count_include_pad: 
         for _, to, at in taps(window, rows, columns, x.shape[1:3]):
             target = total[to]
             target += pictures[at]
-        total /= np.multiply.outer(heights[rows], widths[columns])[..., None].astype(y.dtype)
+        total /= heights[rows] * widths[columns]
 
     run_tiles(region, len(parts))
 
 
 def avgpool2d_dgrad(dx: Array, dy: Array, *, window: Window, count_include_pad: bool) -> None:
     parts = _read_regions(dx, window)
-    heights, widths = (
-        _extents(window, axis, dx.shape[1 + axis], dy.shape[1 + axis], count_include_pad)
-        for axis in (0, 1)
-    )
+    heights, widths = _divisors(dx, dy, window, count_include_pad)
 
     def region(index: int, _: int) -> None:
         part = parts[index]
         gradient, arriving = dx[part], dy[part[0]]
         gradient[...] = 0
         for _, of, at in readers(window, part, dy.shape[1:3]):
-            divisors = np.multiply.outer(heights[of[1]], widths[of[2]])[..., None]
             target = gradient[at]
-            target += arriving[of] / divisors.astype(dy.dtype)
+            target += arriving[of] / (heights[of[1]] * widths[of[2]])
 
     run_tiles(region, len(parts))
 

@@ -116,6 +116,38 @@ def momentum_too_late() -> Plan:
     return retimed(with_ops(plan, ops))
 
 
+def step_before_momentum() -> Plan:
+    """An optimizer of two ops, the second first."""
+    plan = training_step()
+    w, v, dw = (named(plan, name) for name in ("w", "v", "dw"))
+    momentum, step = op("sgd", [v], [v, dw], "update"), op("step", [w], [w, v], "update")
+    verify(retimed(with_ops(plan, [*plan.graph.ops[:6], momentum, step])))
+    return retimed(with_ops(plan, [*plan.graph.ops[:6], step, momentum]))
+
+
+def decay_too_late() -> Plan:
+    """The weights' decay goes into the momentum when the weights are new."""
+    plan = training_step()
+    w, v, dw = (named(plan, name) for name in ("w", "v", "dw"))
+    ops = [op("sgd", [w], [w, dw], "update"), op("decay", [v], [v, w], "update")]
+    return retimed(with_ops(plan, [*plan.graph.ops[:6], *ops]))
+
+
+def counted_first() -> Plan:
+    plan = guarded_step()
+    drop, total, count = plan.graph.ops
+    return with_ops(plan, [replace(count, phase="other"), drop, total])
+
+
+def counted_before_update() -> Plan:
+    """An update whose size follows from the step counter, after the counter has moved on."""
+    plan = guarded_step()
+    step, drop, total = named(plan, "step"), *plan.graph.ops[:2]
+    count = replace(plan.graph.ops[2], phase="other")
+    late = op("adam", [named(plan, "out")], [named(plan, "out"), step], "update")
+    return retimed(with_ops(plan, [drop, total, count, late]))
+
+
 def never_written() -> Plan:
     plan = training_step()
     other = tensor("other", 16)
@@ -187,8 +219,12 @@ WRONG: list[tuple[Callable[[], Plan], str]] = [
     (partly_in_place, r"op 3 .*in place over part.*'dy' and .*'z' .*80 and 64"),
     (grown_in_place, r"op 1 .*in place more than it reads.*32 bytes over 16"),
     (parameter_lost, r"the end of the step needs parameter 'w' .*scratch 's', which op 7 'late"),
-    (update_first, r"op 6 'dgrad.kernel' reads parameter 'w' for the step, .*op 5 'sgd.kernel'"),
-    (momentum_too_late, r"op 7 'late.kernel' writes state 'v' for the step, .*op 6 'sgd.kernel'"),
+    (update_first, r"op 6 'dgrad.kernel' reads parameter 'w' too late: op 5 'sgd.kernel'"),
+    (momentum_too_late, r"op 7 'late.kernel' writes state 'v' too late: op 6 'sgd.kernel'"),
+    (step_before_momentum, r"op 7 'sgd.kernel' writes state 'v' too late: op 6 'step.kernel'"),
+    (decay_too_late, r"op 7 'decay.kernel' reads parameter 'w' too late: op 6 'sgd.kernel'"),
+    (counted_first, r"op 1 'drop.kernel' reads state 'step' too late: op 0 'count.kernel'"),
+    (counted_before_update, r"op 3 'adam.kernel' reads state 'step' too late: op 2 'count"),
     (never_written, r"op 1 .* reads .*'other' in bytes \[112, 128\), which no op before"),
     (output_overwritten, r"the end of the step needs .*'loss' in bytes \[96, 100\), .*'s', .*op 4"),
     (unfilled_input, r"op 0 'conv.kernel' reads input 'x' .*which no op before has written"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -17,7 +17,19 @@ from minidl.layers.batchnorm2d import (
     batchnorm2d_inference,
     batchnorm2d_wgrad,
 )
-from tests.layers.harness import SEED, BadCase, Case, Check, each_check, each_refusal, refuses
+from tests.layers.harness import (
+    SEED,
+    BadCase,
+    Case,
+    Check,
+    each_check,
+    each_refusal,
+    forward_float32,
+    forward_float64,
+    in_place_changes_no_bit,
+    refuses,
+    shape_rule,
+)
 
 
 def by_batch(x: Array, weight: Array, bias: Array) -> Array:
@@ -40,14 +52,7 @@ CASES = [
     Case("batchnorm-wide", BatchNorm2d, ((2, 3, 2, 70),), by_batch),
 ]
 
-INFERENCE = Case(
-    "batchnorm-inference",
-    BatchNorm2d,
-    ((2, 4, 5, 3),),
-    by_running,
-    differentiable=(),
-    training=False,
-)
+INFERENCE = Case("batchnorm-inference", BatchNorm2d, ((2, 4, 5, 3),), by_running, training=False)
 
 BAD = [
     BadCase("batchnorm-flat", BatchNorm2d, ((2, 8),), "4 dimensions"),
@@ -83,10 +88,10 @@ class Step:
     @staticmethod
     def of(shape: Shape, offset: float = 0.0, dtype: str = "float64") -> Step:
         generator, channels = np.random.default_rng(SEED), shape[-1]
-        pictures = generator.normal(size=(2, *shape))
+        x = offset + generator.normal(size=shape)
+        dy = generator.normal(size=shape)
         vectors = generator.uniform(0.5, 2, (4, channels)).astype(dtype)
-        x, dy = (pictures + [[[[[offset]]]], [[[[0]]]]]).astype(dtype)
-        return Step(x, dy, *vectors, np.full((), 41))
+        return Step(x.astype(dtype), dy.astype(dtype), *vectors, np.full((), 41))
 
     def run(self, momentum: float = 0.1) -> tuple[Array, ...]:
         """y, mean, inv_std, dgamma, dbeta, dx."""
@@ -151,7 +156,16 @@ def test_parts_of_any_size(monkeypatch: pytest.MonkeyPatch, parts: int, rows: in
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_inference() -> None:
+@pytest.mark.parametrize(
+    "check",
+    [shape_rule, forward_float64, forward_float32, in_place_changes_no_bit],
+    ids=lambda check: check.__name__,
+)
+def test_inference(check: Check) -> None:
+    check(INFERENCE)
+
+
+def test_inference_by_any_statistics() -> None:
     step = Step.of((2, 3, 5, 4))
     y, running = np.empty_like(step.x), (step.running_mean, step.running_var)
     batchnorm2d_inference(y, step.x, step.gamma, step.beta, *running, eps=1e-5)

@@ -286,13 +286,13 @@ def every_op(shape: Shape) -> list[Array]:
     for geometry in GEOMETRIES:
         y, argmax = forward(x, geometry)
         outputs += [y, argmax, backward(x, y, argmax, geometry)]
-    attributes = {"window": AvgPool2d(3, 2, 1).window, "count_include_pad": False}
-    y = np.empty((shape[0], *attributes["window"].output_size(*shape[1:3]), shape[3]))
-    avgpool2d_forward(y, x, **attributes)
+    window = AvgPool2d(3, 2, 1).window
+    y = np.empty((shape[0], *window.output_size(*shape[1:3]), shape[3]))
+    avgpool2d_forward(y, x, window=window, count_include_pad=False)
     z = np.empty((shape[0], 3, 4, shape[3]))
     adaptive_avgpool2d_forward(z, x)
     dx, dz = np.empty_like(x), np.empty_like(x)
-    avgpool2d_dgrad(dx, y, **attributes)
+    avgpool2d_dgrad(dx, y, window=window, count_include_pad=False)
     adaptive_avgpool2d_dgrad(dz, z)
     return [*outputs, y, z, dx, dz]
 

@@ -120,7 +120,7 @@ def check_load(table: Table) -> None:
 
 
 def loads(table: Table) -> list[int]:
-    """Live bytes at each op, each tensor and its guard rounded up to the alignment; views have none.
+    """Live bytes at each op: tensors with their guards, rounded up to the alignment; no views.
 
     At the op of a handover the two tensors count once, as the larger.
     """

@@ -15,7 +15,7 @@ BEFORE = -1
 """The op that wrote what was given before op 0."""
 
 STEP_PHASES = ("forward", "dgrad", "wgrad")
-"""Phases whose ops want parameters and states as they were before the step's update."""
+"""Phases whose ops want states as they were before the step's update."""
 
 
 def check_sharing(table: Table) -> None:
@@ -145,26 +145,38 @@ def _in_place(table: Table, lost: Stretch, root: int) -> bool:
 
 
 def check_update_order(table: Table) -> None:
-    """The step computes with the parameters it began with, the update with the step's results.
+    """The step computes with what it began with, the update with what the step has found.
 
-    A forward, dgrad or wgrad op that only reads a persistent tensor comes before its update (a
-    parameter's update may also be a wgrad op's epilogue); an update op that only reads a state
-    comes after the step's ops that write it, such as a wgrad op that adds into the momentum.
+    Ops that only read a parameter come before its update, which may be a wgrad op's epilogue, and
+    those that only read what an "other" op writes (the step counter) come before that. A state that
+    an update writes is read before by forward, dgrad and wgrad ops, and after by update ops (the
+    momentum). An op of the phase "other" may read what it likes.
     """
     updated: dict[int, int] = {}
     consumed: dict[int, int] = {}
     for i, op in enumerate(table.ops):
         written = {table.tensors[row].root for row in op.writes}
         only_read = {table.tensors[row].root for row in op.reads} - written
-        if op.phase in STEP_PHASES:
-            _check_in_time(table, i, only_read & updated.keys(), updated, "reads", "has updated")
+        stale = {
+            root for root in only_read & updated.keys() if _wants_old(table, op, root, updated)
+        }
+        _check_in_time(table, i, stale, updated, "reads", "has updated")
+        if op.phase != "other":
             _check_in_time(table, i, written & consumed.keys(), consumed, "writes", "has used")
-        for root in written:
-            if _is_update(op, table.tensors[root]):
-                updated.setdefault(root, i)
-        for root in only_read:
-            if op.phase == "update" and table.tensors[root].kind == "state":
-                consumed.setdefault(root, i)
+        updated |= {root: i for root in written if _is_update(op, table.tensors[root])}
+        if op.phase == "update":
+            consumed |= {root: i for root in only_read if table.tensors[root].kind == "state"}
+
+
+def _wants_old(table: Table, op: OpRow, root: int, updated: dict[int, int]) -> bool:
+    at_the_end = table.ops[updated[root]].phase == "other"
+    if op.phase == "update":
+        return at_the_end or table.tensors[root].kind == "parameter"
+    return op.phase in STEP_PHASES
+
+
+def _is_update(op: OpRow, t: TensorRow) -> bool:
+    return t.kind == "parameter" or (t.persistent and op.phase in ("update", "other"))
 
 
 def _check_in_time(
@@ -172,10 +184,6 @@ def _check_in_time(
 ) -> None:
     for root in late:
         raise PlanError(
-            f"{table.op(index)} {verb} {table.tensors[root]} for the step, "
-            f"but the update at {table.op(done[root])} {has} it before"
+            f"{table.op(index)} {verb} {table.tensors[root]} too late: "
+            f"{table.op(done[root])} {has} it before"
         )
-
-
-def _is_update(op: OpRow, t: TensorRow) -> bool:
-    return t.kind == "parameter" or (t.persistent and op.phase == "update")

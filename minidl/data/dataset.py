@@ -1,0 +1,35 @@
+"""Dataset: pictures and labels for training and test, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.ir import Array
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pictures (N, H, W, C) float32, labels (N,) int64, by split."""
+
+    name: str
+    classes: tuple[str, ...]
+    train_images: Array
+    train_labels: Array
+    test_images: Array
+    test_labels: Array
+
+
+def batches(
+    images: Array, labels: Array, batch: int, seed: int, epoch: int
+) -> Iterator[tuple[Array, Array]]:
+    """One epoch in full batches, in an order that depends on seed and epoch alone.
+
+    The last incomplete batch is left out; its pictures come at other places in other epochs.
+    """
+    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(images))
+    for start in range(0, len(order) - batch + 1, batch):
+        chosen = order[start : start + batch]
+        yield images[chosen], labels[chosen]
