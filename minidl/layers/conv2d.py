@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -110,8 +110,8 @@ def to_krsc(w: Array) -> Array:
     return w.transpose(0, 2, 3, 1)
 
 
-PATCH_BYTES = 2**20
-"""Target size of one lane's patches: they are gathered and multiplied within the L2 cache."""
+PATCH_BYTES = 2**22
+"""Target size of one lane's patches: enough rows to make packing the filters cheap."""
 WGRAD_COLUMNS = 192
 """Least columns of one product of wgrad, where the filter has as many."""
 
@@ -131,6 +131,8 @@ class Tiling:
     forward_scratch: int
     dgrad_scratch: int
     wgrad_scratch: int
+    gathers: bool
+    """Whether dgrad is a convolution of dy by the turned filters; else it adds tap by tap."""
 
     @staticmethod
     def of(window: Window, groups: int, x: Tensor, y: Tensor, limit: int) -> Tiling:
@@ -141,18 +143,29 @@ class Tiling:
         tasks = groups * -(-r // tap_rows)
         filters = max(1, -(-k // max(1, -(-HOST_LANES // tasks))))
 
+        filter_size = k * groups * r * s * c
+        fits = filter_size * itemsize * 2 <= limit and min(turn(window).padding) >= 0
+        gathers = window.stride == (1, 1) and r * s > 1 and fits
+
         def scratch(pixels: int) -> tuple[int, int, int]:
             tile = tiles(y.shape, pixels)[0]
-            patch = math.prod(tile.shape) * y.shape[2] * s * c
-            padded = _padded_size(x, tile, window)
-            wgrad = patch * tap_rows + padded + 2 * filters * tap_rows * s * c
-            sizes = (patch * r + padded, patch // s, wgrad)
-            return sizes[0] * HOST_LANES, sizes[1] * HOST_LANES, sizes[2] * HOST_LANES
+            here = math.prod(tile.shape) * y.shape[2]
+            patch = here * s * c
+            forward = HOST_LANES * (patch * r + _padded_size(x.shape, tile, window))
+            wgrad = patch * tap_rows + _padded_size(x.shape, tile, window)
+            wgrad = HOST_LANES * (wgrad + 2 * filters * tap_rows * s * c)
+            if not gathers:
+                return forward, HOST_LANES * here * c, wgrad
+            tile = tiles(x.shape, pixels)[0]
+            patch = math.prod(tile.shape) * x.shape[2] * r * s * k
+            turned = _padded_size(y.shape, tile, turn(window))
+            return forward, filter_size + HOST_LANES * (patch + turned), wgrad
 
-        pixels = max(1, PATCH_BYTES // (r * s * c * itemsize))
+        pixels = max(1, PATCH_BYTES // (r * s * max(c, k if gathers else 0) * itemsize))
         while pixels > y.shape[2] and max(scratch(pixels)) * itemsize > limit:
             pixels //= 2
-        return Tiling(window, groups, pixels, tap_rows, filters, *scratch(pixels))
+        gathers = gathers and scratch(pixels)[1] * itemsize <= limit
+        return Tiling(window, groups, pixels, tap_rows, filters, *scratch(pixels), gathers)
 
     @property
     def pointwise(self) -> bool:
@@ -161,9 +174,16 @@ class Tiling:
         return w.kernel == (1, 1) and w.stride == (1, 1) and w.padding == (0, 0)
 
 
-def _padded_size(x: Tensor, tile: Tile, window: Window) -> int:
+def turn(window: Window) -> Window:
+    """The window of a stride-1 convolution's data gradient: dy padded by what is left over."""
+    extent = [d * (k - 1) for d, k in zip(window.dilation, window.kernel, strict=True)]
+    padding = extent[0] - window.padding[0], extent[1] - window.padding[1]
+    return Window(window.kernel, (1, 1), padding, window.dilation)
+
+
+def _padded_size(shape: Shape, tile: Tile, window: Window) -> int:
     rows = (tile.shape[1] - 1) * window.stride[0] + window.dilation[0] * (window.kernel[0] - 1) + 1
-    return tile.shape[0] * rows * (x.shape[2] + 2 * window.padding[1]) * x.shape[3]
+    return tile.shape[0] * rows * (shape[2] + 2 * window.padding[1]) * shape[3]
 
 
 def gather(
@@ -186,16 +206,28 @@ def gather(
 def conv2d_forward(
     y: Array, scratch: Array, x: Array, w: Array, *bias: Array, tiling: Tiling
 ) -> None:
-    parts, k = tiles(y.shape, tiling.pixels), w.shape[0] // tiling.groups
-    taps = slice(0, w.shape[1])
+    k = w.shape[0] // tiling.groups
+    matrices = [w[g * k : (g + 1) * k].reshape(k, -1).T for g in range(tiling.groups)]
+    _convolve(y, scratch, x, matrices, tiling, bias)
+
+
+def _convolve(
+    y: Array,
+    scratch: Array,
+    x: Array,
+    matrices: list[Array],
+    tiling: Tiling,
+    bias: tuple[Array, ...] = (),
+) -> None:
+    """y = patches of x times one matrix (R S C/groups, K/groups) for each group, + bias."""
+    parts, k = tiles(y.shape, tiling.pixels), y.shape[3] // tiling.groups
+    taps = slice(0, tiling.window.kernel[0])
 
     def tile(index: int, lane: int) -> None:
-        out = parts[index].of(y)
-        for g in range(tiling.groups):
-            f = slice(g * k, (g + 1) * k)
-            room = lane_of(scratch, lane)
+        out, room = parts[index].of(y), lane_of(scratch, lane)
+        for g, matrix in enumerate(matrices):
             patches = gather(x, parts[index], y.shape[2], tiling, g, taps, room)
-            np.matmul(patches, w[f].reshape(k, -1).T, out=out[:, f])
+            np.matmul(patches, matrix, out=out[:, g * k : (g + 1) * k])
         for b in bias:
             out += b
 
@@ -203,7 +235,25 @@ def conv2d_forward(
 
 
 def conv2d_dgrad(dx: Array, scratch: Array, dy: Array, w: Array, *, tiling: Tiling) -> None:
-    """dx = sum over taps (r, s) of dy w[:, r, s, :], each product added where its tap reads."""
+    """dx = sum over taps (r, s) of dy w[:, r, s, :], each where its tap reads."""
+    if tiling.gathers:
+        _convolve_back(dx, scratch, dy, w, tiling)
+    else:
+        _add_taps(dx, scratch, dy, w, tiling)
+
+
+def _convolve_back(dx: Array, scratch: Array, dy: Array, w: Array, tiling: Tiling) -> None:
+    """Stride 1: the convolution of dy by the filters turned by 180 degrees, k and c exchanged."""
+    k, (_, r, s, c) = w.shape[0] // tiling.groups, w.shape
+    turned = scratch[: w.size].reshape(tiling.groups, r, s, k, c)
+    for g in range(tiling.groups):
+        np.copyto(turned[g], w[g * k : (g + 1) * k, ::-1, ::-1].transpose(1, 2, 0, 3))
+    matrices = [filters.reshape(r * s * k, c) for filters in turned]
+    back = replace(tiling, window=turn(tiling.window))
+    _convolve(dx, scratch[w.size :], dy, matrices, back)
+
+
+def _add_taps(dx: Array, scratch: Array, dy: Array, w: Array, tiling: Tiling) -> None:
     parts = tiles(dy.shape, tiling.pixels)
     starts = sorted({part.images.start for part in parts})
 

@@ -17,10 +17,12 @@ from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.layers.reduction import add_bias_wgrad
 from minidl.layers.window import blocks
 
-FEATURES = 128
+FEATURES = 64
 """Outputs of one tile."""
-INPUTS = 512
-"""Inputs of one tile."""
+COLUMNS = 512
+"""Inputs of one tile of dgrad."""
+WGRAD_INPUTS = 8192
+"""Inputs of one tile of wgrad: long rows, since an epilogue streams weights beside the tile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ class Linear(Layer):
         site.dgrad(linear_dgrad, writes=[site.gradient(x)], reads=[dy, w], flops=flops)
         site.wgrad(
             linear_wgrad,
-            writes=[site.gradient(w), *site.host_scratch(HOST_LANES * FEATURES * INPUTS)],
+            writes=[site.gradient(w), *site.host_scratch(HOST_LANES * _tile_size(w.shape))],
             reads=[dy, x],
             flops=flops,
             tiled=0,
@@ -93,14 +95,18 @@ def linear_forward(y: Array, x: Array, w: Array, *bias: Array) -> None:
 
 
 def linear_dgrad(dx: Array, dy: Array, w: Array) -> None:
-    run_chunks(lambda i: np.matmul(dy, w[:, i], out=dx[:, i]), dx.shape[1], INPUTS)
+    run_chunks(lambda i: np.matmul(dy, w[:, i], out=dx[:, i]), dx.shape[1], COLUMNS)
+
+
+def _tile_size(shape: Shape) -> int:
+    return min(FEATURES, shape[0]) * min(WGRAD_INPUTS, shape[1])
 
 
 def linear_wgrad(
     scratch: Array, dy: Array, x: Array, *, store: Callable[[tuple[slice, ...], Array], None]
 ) -> None:
     """dw by tiles: each is complete when it is handed to `store`."""
-    parts = [(f, i) for f in blocks(dy.shape[1], FEATURES) for i in blocks(x.shape[1], INPUTS)]
+    parts = [(f, i) for f in blocks(dy.shape[1], FEATURES) for i in blocks(x.shape[1], WGRAD_INPUTS)]
 
     def tile(index: int, lane: int) -> None:
         f, i = parts[index]
