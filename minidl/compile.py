@@ -77,7 +77,7 @@ def compile(  # noqa: A001 - the field's word for it
     training = lower_training(net, criterion, optimizer or SGD(momentum=0.9), target)
     setting = Setting(net.name, batch, net.image, precision, device, memory, _checked(alignment))
     guard = GUARD if debug else 0
-    inference = make_plan(lower_inference(net, target), setting, guard)
+    inference = make_plan(lower_inference(net, target, training), setting, guard)
     return Step(make_plan(training, setting, guard), inference, seed, debug, check_finite)
 
 

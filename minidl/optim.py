@@ -40,7 +40,9 @@ class Optimizer:
                 raise ArgumentError(f"{type(self).__name__}: {name}={value} is out of range")
 
 
-def _update(site: Site, function: Any, writes: list[Tensor], reads: list[Tensor], **how: Any) -> None:
+def _update(
+    site: Site, function: Any, writes: list[Tensor], reads: list[Tensor], **how: Any
+) -> None:
     site.update(
         function,
         writes=writes,

@@ -49,6 +49,11 @@ def overwrites(op: Op, index: int, alive: dict[Tensor, Lifetime]) -> list[tuple[
     for k, j in op.in_place:
         new, old = op.writes[k].storage, reads[j]
         dies = not old.persistent and alive[old].last == index + 1
-        if dies and alive[new].first == index and reads.count(old) == 1 and new.nbytes <= old.nbytes:
+        if (
+            dies
+            and alive[new].first == index
+            and reads.count(old) == 1
+            and new.nbytes <= old.nbytes
+        ):
             pairs.append((new, old))
     return pairs

@@ -78,14 +78,17 @@ def lower_training(
     )
 
 
-def lower_inference(network: NetworkLike, target: Target) -> StepGraph:
-    """Forward only: dropout is gone, BatchNorm reads its running statistics."""
+def lower_inference(network: NetworkLike, target: Target, training: StepGraph) -> StepGraph:
+    """Forward only: dropout is gone, BatchNorm reads its running statistics.
+
+    Every variable of `training` is one here too, so that optimizer state outlives a prediction.
+    """
     lowering = target.lowering(training=False)
     prediction = _forward(network, lowering)
     ops = _ops(lowering.sites)
-    return StepGraph(
-        tuple(ops), tuple(lowering.inputs), (prediction,), _network_first(lowering)
-    )
+    own = {v.name: v for v in lowering.variables.values()}
+    variables = tuple(own.get(v.name, v) for v in training.variables)
+    return StepGraph(tuple(ops), tuple(lowering.inputs), (prediction,), variables)
 
 
 def _network_first(lowering: Lowering) -> tuple[Variable, ...]:

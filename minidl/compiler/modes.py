@@ -33,8 +33,6 @@ class Mode:
     name: str
     passes: tuple[Pass, ...]
     share: Callable[[StepGraph], Sharing]
-    idea: str
-    """What it buys, for the table that people read."""
     effort: int = EFFORT // 10
     """Block placements that may be spent on reaching the lower bound."""
 
@@ -42,20 +40,18 @@ class Mode:
 MODES = {
     mode.name: mode
     for mode in (
-        Mode("naive", (), own_bytes, "every tensor has its own bytes for the whole step"),
-        Mode("caffe", (commute_selections,), caffe_blobs, "ReLU and dropout in place"),
-        Mode("liveness", (), after_last_use, "bytes are free after their last use"),
+        Mode("naive", (), own_bytes),
+        Mode("caffe", (commute_selections,), caffe_blobs),
+        Mode("liveness", (), after_last_use),
         Mode(
             "fujitsu2016",
             (commute_selections, keep_signs, hoist_updates, order_by_size),
             gradients_over_data,
-            "caffe, gradients over data, one weight-gradient buffer",
         ),
         Mode(
             "arena",
             (commute_selections, keep_signs, fuse_updates, hoist_updates, order_for_peak),
             in_place,
-            "all lossless rewrites, best order and placement",
             EFFORT,
         ),
     )

@@ -151,5 +151,7 @@ def _lowest_gap(gaps: list[Gap], size: int) -> int:
 
 
 def _tightest_gap(gaps: list[Gap], size: int) -> int:
-    fitting = [(end - start, start) for start, end in gaps if end is not None and end - start >= size]
+    fitting = [
+        (end - start, start) for start, end in gaps if end is not None and end - start >= size
+    ]
     return min(fitting)[1] if fitting else gaps[-1][0]

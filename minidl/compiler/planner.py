@@ -78,9 +78,7 @@ def _reserved(buffer: Buffer, sharing: Sharing) -> dict[Tensor, Lifetime]:
     starts = [0, *(alive[t].first for t in buffer.members[1:])]
     ends = [
         max(alive[t].last, following)
-        for t, following in zip(
-            buffer.members, [*starts[1:], len(sharing.graph.ops)], strict=True
-        )
+        for t, following in zip(buffer.members, [*starts[1:], len(sharing.graph.ops)], strict=True)
     ]
     return {t: Lifetime(a, b) for t, a, b in zip(buffer.members, starts, ends, strict=True)}
 

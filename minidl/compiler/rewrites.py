@@ -55,7 +55,9 @@ def _with_epilogue(producer: Op, consumer: Op, dropped: Tensor) -> Op:
     return replace(
         producer,
         writes=(*own, *consumer.writes),
-        reads=tuple(dict.fromkeys((*producer.reads, *(t for t in consumer.reads if t is not dropped)))),
+        reads=tuple(
+            dict.fromkeys((*producer.reads, *(t for t in consumer.reads if t is not dropped)))
+        ),
         in_place=(),
         flops=producer.flops + consumer.flops,
         tiled=None,
@@ -138,6 +140,7 @@ def keep_signs(graph: StepGraph) -> StepGraph:
     ReLU's own gradient still has to know where it was positive: 1 bit an element instead of 32.
     """
     ops = list(graph.ops)
+    now = {op: op for op in ops}
     for op in graph.ops:
         if op.signs is not None:
             j, from_signs = op.signs
@@ -147,8 +150,8 @@ def keep_signs(graph: StepGraph) -> StepGraph:
                 continue
             signs = Tensor(f"{y.name}.signs", signs_shape(y.size), "uint8", "mask")
             pack = Op(pack_signs, maker.layer, "dgrad", (signs,), (y,), flops=y.size)
-            ops.insert(ops.index(maker), pack)
-            ops[ops.index(op)] = replace(
+            ops.insert(ops.index(now[maker]), pack)
+            now[op] = replace(
                 op,
                 function=from_signs,
                 reads=(dy, signs),
@@ -156,6 +159,7 @@ def keep_signs(graph: StepGraph) -> StepGraph:
                 elementwise=False,
                 signs=None,
             )
+            ops[ops.index(op)] = now[op]
     return replace(graph, ops=tuple(ops))
 
 

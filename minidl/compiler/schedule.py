@@ -46,9 +46,7 @@ def _layer_by_layer(graph: StepGraph, ordered: object) -> StepGraph:
         wanted = ordered(group) if len(group) > 1 else group  # type: ignore[operator]
         done: set[Op] = set()
         while wanted:  # the first wanted op that is free to run
-            ready = next(
-                op for op in wanted if not (before[position[op]] & set(group)) - done
-            )
+            ready = next(op for op in wanted if not (before[position[op]] & set(group)) - done)
             done.add(ready)
             ops.append(ready)
             wanted = [op for op in wanted if op is not ready]
@@ -149,8 +147,9 @@ def _load_during(op: Op, i: int, done: int, uses: dict[Tensor, _Use]) -> int:
     """Bytes live while `op` runs after `done`: what is alive, and what it writes."""
     bit = 1 << i
     load = sum(
-        use.nbytes for use in uses.values() if use.alive(done) or use.alive(done | bit) or (
-            use.begins and use.users & bit)
+        use.nbytes
+        for use in uses.values()
+        if use.alive(done) or use.alive(done | bit) or (use.begins and use.users & bit)
     )
     free: set[Tensor] = set()
     for k, j in op.in_place:

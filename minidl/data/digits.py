@@ -49,4 +49,5 @@ def _resized(images: Array, axis: int, size: int) -> Array:
     share = (centre - low).astype(np.float32)
     share = share.reshape([-1 if i == axis else 1 for i in range(images.ndim)])
     high = np.minimum(low + 1, old - 1)
-    return images.take(low, axis) * (1 - share) + images.take(high, axis) * share
+    mixed: Array = images.take(low, axis) * (1 - share) + images.take(high, axis) * share
+    return mixed

@@ -75,9 +75,7 @@ class Op:
 
     def substituted(self, new: Callable[[Tensor], Tensor]) -> Op:
         """The same op on other tensors."""
-        return replace(
-            self, writes=tuple(map(new, self.writes)), reads=tuple(map(new, self.reads))
-        )
+        return replace(self, writes=tuple(map(new, self.writes)), reads=tuple(map(new, self.reads)))
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -270,9 +270,7 @@ def _add_taps(dx: Array, scratch: Array, dy: Array, w: Array, tiling: Tiling) ->
     run_tiles(images, len(starts))
 
 
-def _scatter(
-    dx: Array, tile: Tile, dy: Array, w: Array, tiling: Tiling, scratch: Array
-) -> None:
+def _scatter(dx: Array, tile: Tile, dy: Array, w: Array, tiling: Tiling, scratch: Array) -> None:
     """Add one tile's share of the data gradient, tap by tap."""
     window, source = tiling.window, tile.of(dy)
     k, (_, taps_r, taps_s, c) = w.shape[0] // tiling.groups, w.shape

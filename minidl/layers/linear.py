@@ -95,7 +95,10 @@ def linear_forward(y: Array, x: Array, w: Array, *bias: Array) -> None:
 
 
 def linear_dgrad(dx: Array, dy: Array, w: Array) -> None:
-    run_chunks(lambda i: np.matmul(dy, w[:, i], out=dx[:, i]), dx.shape[1], COLUMNS)
+    def columns(i: slice) -> None:
+        np.matmul(dy, w[:, i], out=dx[:, i])
+
+    run_chunks(columns, dx.shape[1], COLUMNS)
 
 
 def _tile_size(shape: Shape) -> int:
@@ -106,7 +109,9 @@ def linear_wgrad(
     scratch: Array, dy: Array, x: Array, *, store: Callable[[tuple[slice, ...], Array], None]
 ) -> None:
     """dw by tiles: each is complete when it is handed to `store`."""
-    parts = [(f, i) for f in blocks(dy.shape[1], FEATURES) for i in blocks(x.shape[1], WGRAD_INPUTS)]
+    parts = [
+        (f, i) for f in blocks(dy.shape[1], FEATURES) for i in blocks(x.shape[1], WGRAD_INPUTS)
+    ]
 
     def tile(index: int, lane: int) -> None:
         f, i = parts[index]

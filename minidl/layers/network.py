@@ -19,9 +19,10 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers: Layer | Node, **named: Layer) -> None:
-        first = layers[:1] if layers and isinstance(layers[0], Node) else ()
-        self.input = first[0] if first else None
-        numbered = {str(i): layer for i, layer in enumerate(layers[len(first) :])}
+        first = layers[0] if layers else None
+        self.input = first if isinstance(first, Node) else None
+        rest = layers[1:] if self.input is not None else layers
+        numbered = {str(i): layer for i, layer in enumerate(rest)}
         self.children: dict[str, Layer] = {}
         for name, layer in {**numbered, **named}.items():
             if not isinstance(layer, Layer):

@@ -107,7 +107,7 @@ def windows(padded: Array, window: Window, rows: int, width: int) -> Array:
     return np.ndarray(
         (n, rows, width, *window.kernel, c),
         padded.dtype,
-        padded,  # type: ignore[arg-type]
+        padded,
         0,
         (along_n, along_h * sh, along_w * sw, along_h * dh, along_w * dw, along_c),
     )

@@ -74,7 +74,7 @@ def first_not_finite(array: Array) -> int | None:
     for part in _chunks(flat.size):
         bad = ~np.isfinite(flat[part])
         if bad.any():
-            return part.start + int(bad.argmax())
+            return int(part.start) + int(bad.argmax())
     return None
 
 

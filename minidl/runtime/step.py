@@ -69,7 +69,9 @@ class Step:
         """The network's output for any number of pictures: a new array (N, ...)."""
         (source,), (result,) = self._predict.plan.graph.inputs, self._predict.plan.graph.outputs
         pictures = np.asarray(images)
-        _require_shape(pictures, (len(pictures) if pictures.ndim else 0, *source.shape[1:]), "images")
+        _require_shape(
+            pictures, (len(pictures) if pictures.ndim else 0, *source.shape[1:]), "images"
+        )
         batch, target = source.shape[0], self._predict.arrays[source]
         outputs = np.empty((len(pictures), *result.shape[1:]), result.dtype)
         for start in range(0, len(pictures), batch):
@@ -81,6 +83,11 @@ class Step:
         return outputs
 
     # -- state -----------------------------------------------------------------------------
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of everything that steps keep: weights, statistics, optimizer state, counters."""
+        return tuple(self._variables)
 
     @property
     def steps(self) -> int:

@@ -1,0 +1,220 @@
+"""Regenerate every computed table and picture of the documentation: `python -m docs.make`.
+
+A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; tests/docs compares all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import minidl as dl
+from minidl import models
+from minidl.compiler.buffers import Sharing, gradients_over_data
+from minidl.compiler.lower import Target, lower_training
+from minidl.compiler.modes import MODES, Mode
+from minidl.compiler.place import EFFORT, Block, max_load
+from minidl.compiler.planner import make_plan
+from minidl.ir import Setting, StepGraph, mib
+from minidl.ir.plan_svg import plan_svg
+
+ROOT = Path(__file__).parent.parent
+OPTIMIZER = dl.SGD(lr=0.01, momentum=0.9)
+SIZES = (("alexnet", 128), ("alexnet", 256), ("vgg16", 64), ("vgg16", 128), ("resnet50", 64))
+
+
+@cache
+def graph(model: str, batch: int) -> StepGraph:
+    """The step for cuda in float32, before any rewrite."""
+    return lower_training(models.MODELS[model](), dl.CrossEntropy(), OPTIMIZER, target(batch))
+
+
+def target(batch: int) -> Target:
+    return Target(batch, "float32", "cuda")
+
+
+@cache
+def size(model: str, batch: int, mode: Mode) -> int:
+    """Arena bytes in a mode that need not be a published one."""
+    found = MODES.setdefault(mode.name, mode)
+    setting = Setting(model, batch, (224, 224, 3), "float32", "cuda", mode.name)
+    try:
+        return make_plan(graph(model, batch), setting).arena_bytes
+    finally:
+        if found is mode and mode.name not in PUBLISHED:
+            del MODES[mode.name]
+
+
+PUBLISHED = tuple(MODES)
+
+
+def memory_table() -> str:
+    """README: what `dl.plan` says in every mode."""
+    rows = []
+    for model, batch in SIZES:
+        net = models.MODELS[model]()
+        plan = dl.plan(net, batch, optimizer=OPTIMIZER, device="cuda")
+        rows.append((model, str(batch), *(f"{mib(n):,.0f}" for n in plan.modes.values())))
+    return table(("model", "batch", *(f"`{m}`" for m in PUBLISHED)), rows)
+
+
+# -- docs/memory.md ----------------------------------------------------------------------------
+
+
+def ablation() -> str:
+    """`arena` on VGG-16 and AlexNet, with one idea left out."""
+    arena = replace(MODES["arena"], name="ablation", effort=EFFORT // 10)
+    variants = [("`arena`", arena)]
+    for step in arena.passes:
+        rest = tuple(p for p in arena.passes if p is not step)
+        name = f"without `{step.__name__}`"
+        variants.append((name, replace(arena, name=name, passes=rest)))
+    eager = MODES["liveness"].share
+    variants.append(("without in place", replace(arena, name="not in place", share=eager)))
+    first = tuple(p for p in arena.passes if p.__name__ not in ("fuse_updates", "hoist_updates"))
+    both = "without `fuse_updates` and `hoist_updates`"
+    variants.append((both, replace(arena, name=both, passes=first)))
+    return _against(variants, (("vgg16", 128), ("vgg16", 8), ("alexnet", 256)))
+
+
+def _against(variants: list[tuple[str, Mode]], setups: Iterable[tuple[str, int]]) -> str:
+    head, columns = ["variant"], []
+    for model, batch in setups:
+        sizes = [size(model, batch, mode) for _, mode in variants]
+        columns.append([f"{mib(n):,.1f}" for n in sizes])
+        columns.append([f"{mib(n - sizes[0]):+,.1f}" for n in sizes])
+        head += [f"{model} b{batch}", "more"]
+    return table(head, zip((name for name, _ in variants), *columns, strict=True))
+
+
+def fujitsu() -> str:
+    """What makes up `fujitsu2016`, and the same with every weight gradient kept."""
+    fujitsu2016 = MODES["fujitsu2016"]
+    kept = replace(fujitsu2016, name="kept", share=weight_gradients_kept)
+    rows = []
+    for model, batch, reference in (("vgg16", 128, 9025), ("alexnet", 256, 1418)):
+        sizes = [size(model, batch, mode) for mode in (fujitsu2016, kept)]
+        numbers = (*map(mib, sizes), *_masks(model, batch), _alone(model, batch), reference)
+        masks = sum(numbers[2:4])
+        cells = (*numbers[:-1], numbers[1] - masks - numbers[4], numbers[-1])
+        rows.append((f"{model} b{batch}", *(f"{n:,.1f}" for n in cells)))
+    head = (
+        "", "as built", "all dW kept", "argmax", "signs at the peak", "dX beside X",
+        "kept, less these", "reference",
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def weight_gradients_kept(graph: StepGraph) -> Sharing:
+    """`fujitsu2016`, but with bytes of its own for each weight gradient."""
+    sharing = gradients_over_data(graph)
+    for buffer in sharing.buffers():
+        buffer.kept |= any(t.kind == "weight_gradient" for t in buffer.members)
+    return sharing
+
+
+def _rewritten(model: str, batch: int) -> StepGraph:
+    found = graph(model, batch)
+    for rewrite in MODES["fujitsu2016"].passes:
+        found = rewrite(found)
+    return found
+
+
+def _masks(model: str, batch: int) -> tuple[float, float]:
+    """MiB of the argmaxes, and of the bytes that come and go once weight gradients are kept."""
+    sharing = weight_gradients_kept(_rewritten(model, batch))
+    masks = (b.nbytes for b in sharing.buffers() if b.kept and b.members[0].kind == "mask")
+    lives = [
+        (b.nbytes, [sharing.alive[t] for t in b.members]) for b in sharing.buffers() if not b.kept
+    ]
+    blocks = [Block(-(-n // 256) * 256, life) for n, (life,) in lives]
+    return mib(sum(masks)), mib(max_load(blocks))
+
+
+def _alone(model: str, batch: int) -> float:
+    """MiB of the gradients that could not lie over data."""
+    sharing = gradients_over_data(_rewritten(model, batch))
+    kinds = ((b, {t.kind for t in b.members}) for b in sharing.buffers())
+    return mib(sum(b.nbytes for b, kind in kinds if kind == {"gradient"}))
+
+
+# -- docs/architecture.md ----------------------------------------------------------------------
+
+
+def tiny_network() -> dl.Sequential:
+    return dl.Sequential(
+        dl.Input((8, 8, 1)), dl.Conv2d(4, 3, padding=1), dl.ReLU(), dl.MaxPool2d(2),
+        dl.Flatten(), dl.Linear(10),
+    )  # fmt: skip
+
+
+def tiny_ops(memory: str) -> str:
+    """Every op of one step of a tiny network, in schedule order."""
+    plan = dl.plan(
+        tiny_network(), 2, optimizer=OPTIMIZER, device="cuda", memory=memory, modes=False
+    )
+    lines = [f"{'':2} {'phase':8}{'op':38}writes <- reads"]
+    for i, op in enumerate(plan.graph.ops):
+        reads = ", ".join(t.name for t in op.reads)
+        writes = ", ".join(t.name for t in op.writes)
+        lines.append(f"{i:2} {op.phase:8}{op.name:38}{writes} <- {reads}")
+    return "\n".join(["```", *lines, "```"])
+
+
+# -- putting it in place ------------------------------------------------------------------------
+
+TABLES: dict[tuple[str, str], Callable[[], str]] = {
+    ("README.md", "memory"): memory_table,
+    ("docs/memory.md", "ablation"): ablation,
+    ("docs/decisions/0004-fujitsu2016-as-built.md", "fujitsu"): fujitsu,
+    ("docs/architecture.md", "naive ops"): lambda: tiny_ops("naive"),
+    ("docs/architecture.md", "arena ops"): lambda: tiny_ops("arena"),
+}
+
+
+def figure(memory: str) -> str:
+    net = models.MODELS["vgg16"]()
+    return plan_svg(
+        dl.plan(net, 128, optimizer=OPTIMIZER, device="cuda", memory=memory, modes=False)
+    )
+
+
+FIGURES: dict[str, Callable[[], str]] = {
+    "docs/images/vgg16_arena.svg": lambda: figure("arena"),
+    "docs/images/vgg16_naive.svg": lambda: figure("naive"),
+}
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Markdown; the first column on the left, all others on the right."""
+    cells = list(head)
+    rule = ["---", *("---:" for _ in cells[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (cells, rule, *map(list, rows)))
+
+
+def section(text: str, name: str) -> str:
+    """What stands between the marks of `name`."""
+    found = re.findall(f"<!-- begin {name} -->\n(.*?)\n<!-- end {name} -->", text, re.DOTALL)
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} sections {name!r} instead of one")
+    return str(found[0])
+
+
+def main() -> None:
+    for (file, name), compute in TABLES.items():
+        path = ROOT / file
+        text = path.read_text(encoding="utf-8")
+        old = section(text, name)
+        marked = f"<!-- begin {name} -->\n{{}}\n<!-- end {name} -->"
+        path.write_text(text.replace(marked.format(old), marked.format(compute())), "utf-8")
+    for file, draw in FIGURES.items():
+        (ROOT / file).write_text(draw(), encoding="utf-8")
+    print(Counter({"tables": len(TABLES), "figures": len(FIGURES)}))
+
+
+if __name__ == "__main__":
+    main()

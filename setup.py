@@ -1,0 +1,13 @@
+"""Packages of the wheel: `models/` and `kernels/` stand at the top level and install inside minidl."""
+
+from setuptools import find_packages, setup
+
+setup(
+    packages=[*find_packages(include=["minidl", "minidl.*"]), "minidl.models", "minidl.kernels"],
+    package_dir={"minidl": "minidl", "minidl.models": "models", "minidl.kernels": "kernels"},
+    package_data={
+        "minidl": ["py.typed"],
+        "minidl.data": ["*.csv.gz"],
+        "minidl.kernels": ["*.cu", "*.cuh", "*.md"],
+    },
+)

@@ -1,0 +1,66 @@
+"""Do what docs/adding_a_layer.md says: its files, its checks, and training in every mode."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import minidl as dl
+from tests.docs.pages import blocks, page
+from tests.layers.harness import CHECKS, refuses
+
+BLOCKS = blocks(page("docs/adding_a_layer.md"), "python")
+
+
+def written(file: str) -> str:
+    """The block that begins with the name of a file."""
+    (code,) = [block for block in BLOCKS if block.startswith(f"# {file}\n")]
+    return code
+
+
+def module(file: str, folder: Path) -> ModuleType:
+    """Write the page's file to a folder and run it as the module that it would be."""
+    name = file.removesuffix(".py").replace("/", ".")
+    made = ModuleType(name)
+    path = folder / Path(file).name
+    path.write_text(written(file), encoding="utf-8")
+    sys.modules[name] = made
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), made.__dict__)
+    return made
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The page's tests, with its layer published."""
+    for name in ("minidl.layers.scale", "tests.layers.test_scale"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    layer = module("minidl/layers/scale.py", tmp_path)
+    monkeypatch.setattr(dl, "Scale", layer.Scale, raising=False)
+    return module("tests/layers/test_scale.py", tmp_path)
+
+
+def test_the_cases_pass_every_check(pages: ModuleType) -> None:
+    assert pages.CASES
+    for case in pages.CASES:
+        for check in CHECKS:
+            check(case)
+
+
+def test_the_bad_case_is_refused(pages: ModuleType) -> None:
+    assert pages.BAD
+    for case in pages.BAD:
+        refuses(case)
+
+
+def test_it_trains_to_the_same_bits_in_every_mode(pages: ModuleType) -> None:
+    (code,) = [block for block in BLOCKS if block.startswith("import")]
+    exec(compile(code, "adding_a_layer.md", "exec"), {})
+
+
+def test_the_published_name_is_a_line_of_the_list() -> None:
+    (line,) = [block for block in BLOCKS if block.startswith("from minidl.layers.scale")]
+    namespace: dict[str, object] = {}
+    assert line.count("\n") == 1 and "Scale" in line and not namespace

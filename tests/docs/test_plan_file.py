@@ -1,0 +1,55 @@
+"""docs/plan_file.md lists exactly the keys that a plan file has, and its example is right."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, get_args
+
+import pytest
+
+import minidl as dl
+from minidl.compiler.verify_file import check_file
+from minidl.ir import Kind, Phase
+from tests.docs.pages import blocks, page, under
+
+PAGE = page("docs/plan_file.md")
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, Any]:
+    x = dl.Input((4, 4, 3))
+    net = dl.Network(x, dl.Linear(2)(dl.Flatten()(dl.ReLU()(dl.Conv2d(2, 3)(x)))))
+    written: dict[str, Any] = json.loads(dl.plan(net, 2).to_json())
+    return written
+
+
+def documented(heading: str) -> set[str]:
+    """The keys in the first column of the table under a heading."""
+    return set(re.findall(r"^\| `(\w+)` \|", under(PAGE, heading), re.MULTILINE))
+
+
+def test_keys_of_the_plan(data: dict[str, Any]) -> None:
+    assert documented("## The plan") == set(data)
+
+
+def test_keys_of_a_tensor(data: dict[str, Any]) -> None:
+    assert documented("## A tensor") == {key for t in data["tensors"] for key in t}
+    assert any("view_of" in t for t in data["tensors"])
+
+
+def test_keys_of_an_op(data: dict[str, Any]) -> None:
+    assert documented("## An op") == {key for op in data["ops"] for key in op}
+
+
+@pytest.mark.parametrize(("heading", "words"), [("## Kinds", Kind), ("## Phases", Phase)])
+def test_words(heading: str, words: object) -> None:
+    assert documented(heading) == set(get_args(words))
+
+
+def test_the_checking_example_runs(data: dict[str, Any], tmp_path: Any) -> None:
+    check_file(data)
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(data))
+    (code,) = blocks(PAGE, "python")
+    exec(compile(code.replace("plan.json", str(file)), "plan_file.md", "exec"), {})

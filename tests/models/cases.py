@@ -1,0 +1,98 @@
+"""What the reference and minidl train alike: models, hyperparameters, deterministic arrays, figures.
+
+NumPy only. Every array follows from its name through Philox, so that none has to be stored, and
+holds numbers of few bits: float32 and float64 start from exactly the same ones.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+Figures = dict[str, Any]
+
+FILE = Path(__file__).with_name("reference.json")
+
+IMAGES: dict[str, Shape] = {
+    "lenet": (32, 32, 1),
+    "alexnet": (96, 80, 3),
+    "alexnet_2012": (99, 67, 3),
+    "vgg11": (64, 32, 3),
+    "vgg11_bn": (64, 32, 3),
+    "resnet18": (96, 64, 3),
+    "resnet50": (96, 64, 3),
+}
+"""(height, width, channels): not square where the model allows it, so that no axes can swap. At
+alexnet_2012's size Caffe's pooling, which rounds up, and PyTorch's agree."""
+
+PIXELS = {"alexnet_2012": 32.0}
+"""Largest pixel, if not 1: in the range of Caffe's pictures the LRN changes what it normalizes."""
+
+BATCH, CLASSES, STEPS = 4, 10, 4
+SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
+SAMPLES = 8
+
+
+def words(name: str, count: int) -> Array:
+    """`count` random uint16: the raw stream of Philox, which NumPy promises not to change."""
+    raw = np.random.Philox(key=zlib.crc32(name.encode())).random_raw(-(-count // 4))
+    return raw.astype("<u8", copy=False).view("<u2")[:count]
+
+
+def uniform(name: str, shape: Shape, bound: float) -> Array:
+    """U(-bound, bound) in float32, odd multiples of bound / 2^16: exact for a power of two."""
+    values = words(name, math.prod(shape)).astype(np.float32)
+    values -= 32767.5
+    values *= bound / 32768
+    return values.reshape(shape)
+
+
+def initial(name: str, shape: Shape) -> Array:
+    """The first value of a tensor of the state dict, by its PyTorch name and shape."""
+    kind = name.rpartition(".")[2]
+    if kind == "num_batches_tracked":
+        return np.array(7)
+    if kind == "weight" and len(shape) > 1:
+        variance = 2 / math.prod(shape[1:])
+        return uniform(name, shape, 2.0 ** round(math.log2(math.sqrt(3 * variance))))
+    if kind in ("weight", "running_var"):
+        return 1 + uniform(name, shape, 0.5)
+    return uniform(name, shape, {"bias": 0.125, "running_mean": 0.25}[kind])
+
+
+def initials(shapes: Mapping[str, Shape]) -> dict[str, Array]:
+    return {name: initial(name, shape) for name, shape in shapes.items()}
+
+
+def batches(model: str) -> list[tuple[Array, Array]]:
+    """A batch of NHWC pictures and labels for each step, all different."""
+    shape, bound = (BATCH, *IMAGES[model]), PIXELS.get(model, 1.0)
+    return [
+        (uniform(f"images {i}", shape, bound), words(f"labels {i}", BATCH).astype(int) % CLASSES)
+        for i in range(STEPS)
+    ]
+
+
+def figures(name: str, after: Array) -> Figures:
+    """What is compared of a tensor: the sum, the norm and samples of its change in training."""
+    change = np.subtract(after, initial(name, after.shape), dtype=np.float64).reshape(-1)
+    return {
+        "shape": list(after.shape),
+        "sum": float(change.sum()),
+        "norm": float(np.linalg.norm(change)),
+        "samples": change[sampled(name, after.shape)].tolist(),
+    }
+
+
+def sampled(name: str, shape: Shape) -> Array:
+    """Indices of the sampled entries, in the order of PyTorch's layout."""
+    random = words(f"samples {name}", 2 * SAMPLES).astype(np.int64).reshape(2, SAMPLES)
+    return (random[0] << 16 | random[1]) % math.prod(shape)
