@@ -6,7 +6,6 @@ A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; tests/docs
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
@@ -142,6 +141,19 @@ def _alone(model: str, batch: int) -> float:
     return mib(sum(b.nbytes for b, kind in kinds if kind == {"gradient"}))
 
 
+def scratch() -> str:
+    """`arena` with and without the CPU device's workspace."""
+    rows = []
+    for model, batch in (("alexnet", 128), ("alexnet", 256)):
+        net = models.MODELS[model]()
+        cuda, cpu = (
+            dl.plan(net, batch, optimizer=OPTIMIZER, device=device, modes=False).arena_bytes
+            for device in ("cuda", "cpu")
+        )
+        rows.append((f"{model} b{batch}", *(f"{mib(n):,.1f}" for n in (cuda, cpu, cpu - cuda))))
+    return table(("", "cuda", "cpu", "more"), rows)
+
+
 # -- docs/architecture.md ----------------------------------------------------------------------
 
 
@@ -170,6 +182,7 @@ def tiny_ops(memory: str) -> str:
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "memory"): memory_table,
     ("docs/memory.md", "ablation"): ablation,
+    ("docs/memory.md", "scratch"): scratch,
     ("docs/decisions/0004-fujitsu2016-as-built.md", "fujitsu"): fujitsu,
     ("docs/architecture.md", "naive ops"): lambda: tiny_ops("naive"),
     ("docs/architecture.md", "arena ops"): lambda: tiny_ops("arena"),
@@ -198,22 +211,24 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def section(text: str, name: str) -> str:
     """What stands between the marks of `name`."""
-    found = re.findall(f"<!-- begin {name} -->\n(.*?)\n<!-- end {name} -->", text, re.DOTALL)
+    found = re.findall(f"<!-- begin {name} -->\n(.*?)<!-- end {name} -->", text, re.DOTALL)
     if len(found) != 1:
         raise ValueError(f"{len(found)} sections {name!r} instead of one")
-    return str(found[0])
+    return str(found[0]).rstrip("\n")
 
 
 def main() -> None:
     for (file, name), compute in TABLES.items():
         path = ROOT / file
         text = path.read_text(encoding="utf-8")
-        old = section(text, name)
-        marked = f"<!-- begin {name} -->\n{{}}\n<!-- end {name} -->"
-        path.write_text(text.replace(marked.format(old), marked.format(compute())), "utf-8")
+        section(text, name)
+        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+        head, _, rest = text.partition(begin)
+        tail = rest.partition(end)[2]
+        path.write_text(f"{head}{begin}{compute()}\n{end}{tail}", "utf-8")
     for file, draw in FIGURES.items():
         (ROOT / file).write_text(draw(), encoding="utf-8")
-    print(Counter({"tables": len(TABLES), "figures": len(FIGURES)}))
+    print(f"{len(TABLES)} tables and {len(FIGURES)} pictures")
 
 
 if __name__ == "__main__":

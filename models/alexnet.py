@@ -9,30 +9,43 @@ def alexnet(
     classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3), dropout: float = 0.5
 ) -> dl.Network:
     """torchvision's AlexNet (Krizhevsky 2014, *One weird trick*): 61.1 million parameters at
-    1,000 classes. Pictures of 63x63 and more."""
+    1,000 classes. Pictures of 63x63 and more.
+
+    First weights are He's for convolutions and N(0, 0.01^2) for linear layers, as in 2012;
+    with torchvision's own, PyTorch's defaults, nothing is learned for many epochs.
+    """
+
+    def conv(features: int, kernel: int, stride: int = 1, padding: int = 0) -> dl.Conv2d:
+        he, zero = dl.initial.he_normal, dl.initial.constant(0)
+        return dl.Conv2d(features, kernel, stride, padding, initial=he, initial_bias=zero)
+
+    def linear(features: int) -> dl.Linear:
+        normal, zero = dl.initial.normal(0.01), dl.initial.constant(0)
+        return dl.Linear(features, initial=normal, initial_bias=zero)
+
     features = dl.Sequential(
-        dl.Conv2d(64, 11, stride=4, padding=2),
+        conv(64, 11, stride=4, padding=2),
         dl.ReLU(),
         dl.MaxPool2d(3, 2),
-        dl.Conv2d(192, 5, padding=2),
+        conv(192, 5, padding=2),
         dl.ReLU(),
         dl.MaxPool2d(3, 2),
-        dl.Conv2d(384, 3, padding=1),
+        conv(384, 3, padding=1),
         dl.ReLU(),
-        dl.Conv2d(256, 3, padding=1),
+        conv(256, 3, padding=1),
         dl.ReLU(),
-        dl.Conv2d(256, 3, padding=1),
+        conv(256, 3, padding=1),
         dl.ReLU(),
         dl.MaxPool2d(3, 2),
     )
     classifier = dl.Sequential(
         dl.Dropout(dropout),
-        dl.Linear(4096),
+        linear(4096),
         dl.ReLU(),
         dl.Dropout(dropout),
-        dl.Linear(4096),
+        linear(4096),
         dl.ReLU(),
-        dl.Linear(classes),
+        linear(classes),
     )
     return _network("alexnet", image, features, classifier, dl.AdaptiveAvgPool2d((6, 6)))
 

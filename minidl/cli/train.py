@@ -14,12 +14,15 @@ from minidl.cli.options import (
     positive,
 )
 from minidl.data import digits
-from minidl.train import fit
+from minidl.train import SCHEDULES, fit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser, model="alexnet", batch=64, classes=10)
-    add_optimizer(parser, lr=0.01)
+    add_optimizer(parser, lr=0.003)
+    parser.add_argument(
+        "--lr-scheduler", choices=list(SCHEDULES), default="cosine", help="of the learning rate"
+    )
     add_memory(parser)
     parser.add_argument(
         "--data-path",
@@ -28,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["digits"],
         help="what to train on: digits, the bundled pictures",
     )
-    parser.add_argument("--epochs", type=positive, default=8, help="passes over the pictures")
+    parser.add_argument("--epochs", type=positive, default=10, help="passes over the pictures")
     parser.add_argument("--seed", type=int, default=0, help="of weights, dropout and shuffling")
     parser.add_argument("--device", choices=["cpu"], default="cpu", help="where to run")
     parser.add_argument(
@@ -53,5 +56,5 @@ def run(options: argparse.Namespace) -> int:
         check_finite=options.check_finite,
     )
     print(step.plan, flush=True)
-    fit(step, data, options.epochs, options.seed)
+    fit(step, data, options.epochs, options.seed, SCHEDULES[options.lr_scheduler])
     return 0

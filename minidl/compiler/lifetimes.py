@@ -21,8 +21,8 @@ class Lifetime:
 def lifetimes(graph: StepGraph) -> dict[Tensor, Lifetime]:
     """The lifetime of every tensor that owns bytes; views count as uses of what they view."""
     end = len(graph.ops)
-    first: dict[Tensor, int] = {t: 0 for t in _given(graph)}
-    last: dict[Tensor, int] = {t: 1 for t in first}
+    first: dict[Tensor, int] = dict.fromkeys(_given(graph), 0)
+    last: dict[Tensor, int] = dict.fromkeys(first, 1)
     for i, op in enumerate(graph.ops):
         for t in (*op.reads, *op.writes):
             first.setdefault(t.storage, i)

@@ -31,7 +31,7 @@ class Op:
     writes: tuple[Tensor, ...]
     reads: tuple[Tensor, ...]
     in_place: tuple[tuple[int, int], ...] = ()
-    """Pairs (k, j): `writes[k]` may lie over `reads[j]`, each byte being read before it is written."""
+    """Pairs (k, j): `writes[k]` may lie over `reads[j]`; each byte is read before it is written."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of `function`."""
     flops: int = 0

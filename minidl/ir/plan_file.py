@@ -1,4 +1,4 @@
-"""The plan file: a plan as JSON that other programs read. Keys are stable; see docs/plan_file.md."""
+"""The plan file: a plan as JSON that other programs read. docs/plan_file.md lists its keys."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "max_load_bytes": plan.max_load_bytes,
         "order_lower_bound_bytes": plan.order_lower_bound_bytes,
         "modes": dict(plan.modes),
+        "guard": plan.guard,
+        "outputs": [ids[t] for t in plan.graph.outputs],
         "recompute_flops": 0,
         "step_flops": plan.graph.flops,
         "tensors": [_tensor(plan, t, ids) for t in ids],

@@ -83,7 +83,7 @@ def plan_svg(plan: Plan, width: int = 1000, height: int = 420) -> str:
 def used_spans(plan: Plan) -> dict[Tensor, Span]:
     """From the first op that touches a tensor to the last; persistent ones all the time."""
     end = len(plan.graph.ops)
-    spans: dict[Tensor, Span] = {t: (0, 1) for t in plan.graph.inputs}
+    spans: dict[Tensor, Span] = dict.fromkeys(plan.graph.inputs, (0, 1))
     for i, op in enumerate(plan.graph.ops):
         for t in (*op.reads, *op.writes):
             spans[t.storage] = spans.get(t.storage, (i, i))[0], i + 1
@@ -159,7 +159,8 @@ def _edge(frame: Frame, nbytes: int) -> str:
 def _box(frame: Frame, span: Span, offset: int, nbytes: int) -> str:
     left, right = frame.x(span[0]), frame.x(span[1])
     low, high = frame.y(offset), frame.y(offset + nbytes)
-    return f'x="{left:.1f}" y="{high:.2f}" width="{right - left:.1f}" height="{max(0, low - high):.2f}"'
+    where = f'x="{left:.1f}" y="{high:.2f}" width="{right - left:.1f}"'
+    return f'{where} height="{max(0, low - high):.2f}"'
 
 
 def _hint(plan: Plan, t: Tensor, place: Placement) -> str:
@@ -208,7 +209,8 @@ def _axes(plan: Plan, frame: Frame) -> Iterator[str]:
     forward = sum(op.phase == "forward" for op in plan.graph.ops)
     if 0 < forward < frame.positions:
         x = frame.x(forward)
-        yield f'<path d="M{x:.1f} {TOP - 14}V{frame.bottom}" stroke="{INK}" stroke-dasharray="4 3"/>'
+        line = f'd="M{x:.1f} {TOP - 14}V{frame.bottom}" stroke="{INK}"'
+        yield f'<path {line} stroke-dasharray="4 3"/>'
         yield _text(x + 6, TOP - 5, "backward and update →", "start", FAINT)
     yield _text(frame.x(forward) - 6, TOP - 5, "forward", "end", FAINT)
 

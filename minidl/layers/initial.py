@@ -42,6 +42,11 @@ def lecun_uniform(generator: np.random.Generator, shape: Shape) -> Array:
     return generator.uniform(-bound, bound, shape)
 
 
+def he_normal(generator: np.random.Generator, shape: Shape) -> Array:
+    """N(0, 2 / fan_in): He et al. 2015; a ReLU layer then keeps the mean square of its input."""
+    return generator.normal(0.0, math.sqrt(2 / fan_in(shape)), shape)
+
+
 def kaiming_normal(generator: np.random.Generator, shape: Shape) -> Array:
-    """N(0, 2 / fan_out): He et al. 2015, for a layer that a ReLU follows (torchvision's VGG)."""
+    """N(0, 2 / fan_out): He et al. 2015, backward's form; torchvision's VGG and ResNet."""
     return generator.normal(0.0, math.sqrt(2 / fan_out(shape)), shape)

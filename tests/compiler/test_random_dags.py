@@ -14,17 +14,17 @@ from minidl.compiler.verify_file import check_file
 from tests.compiler.random_networks import CLASSES, described, networks, optimizers
 from tests.training import OTHER_MODES, random_batches, train
 
-EXAMPLES = settings(
-    max_examples=60,
+COMMON = settings(
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+MANY, FEW = settings(COMMON, max_examples=40), settings(COMMON, max_examples=20)
 
 LOSSES = st.sampled_from([dl.CrossEntropy(), dl.CrossEntropy(0.1), dl.MSE()])
 
 
-@EXAMPLES
+@MANY
 @given(networks(), optimizers(), LOSSES, st.sampled_from(["float32", "float64"]))
 def test_every_mode_trains_to_the_bits_of_naive(
     drawn: tuple[dl.Network, int], optimizer: dl.Optimizer, loss: dl.Loss, precision: str
@@ -41,7 +41,7 @@ def test_every_mode_trains_to_the_bits_of_naive(
     assert train(network, data, "arena", debug=True, check_finite=True, **how) == expected
 
 
-@EXAMPLES
+@FEW
 @given(networks(), optimizers(), st.sampled_from(["cpu", "cuda"]), st.sampled_from([16, 256, 1024]))
 def test_every_plan_file_is_right(
     drawn: tuple[dl.Network, int], optimizer: dl.Optimizer, device: str, alignment: int
@@ -56,12 +56,11 @@ def test_every_plan_file_is_right(
         assert plan.arena_bytes % alignment == 0
 
 
-@EXAMPLES
+@FEW
 @given(networks(), optimizers())
-def test_arena_is_the_least(drawn: tuple[dl.Network, int], optimizer: dl.Optimizer) -> None:
+def test_each_idea_saves_bytes(drawn: tuple[dl.Network, int], optimizer: dl.Optimizer) -> None:
     network, batch = drawn
     note(described(network))
-    plan = dl.plan(network, batch, optimizer=optimizer, device="cuda", alignment=16)
-    modes = plan.modes
+    modes = dl.plan(network, batch, optimizer=optimizer, device="cuda", alignment=16).modes
     assert modes["arena"] <= modes["liveness"] <= modes["naive"]
-    assert modes["arena"] <= modes["fujitsu2016"] and modes["caffe"] <= modes["naive"]
+    assert modes["fujitsu2016"] <= modes["caffe"] <= modes["naive"]

@@ -15,5 +15,4 @@ def test_the_network_shown_is_the_one_planned() -> None:
         for i, op in enumerate(names["plan"].graph.ops)  # type: ignore[attr-defined]
     ]
     shown = make.section(page("docs/architecture.md"), "arena ops").splitlines()[2:-1]
-    assert [line.split("  ")[0][:20] for line in shown] == [row.split("  ")[0][:20] for row in rows]
-    assert len(shown) == len(rows)
+    assert [line[:49].rstrip() for line in shown] == rows

@@ -16,7 +16,8 @@ def test_one_command_under_its_heading(heading: str) -> None:
     text = under(README, heading)
     (command,) = blocks(text, "sh")[:1]
     assert text.strip().startswith("```sh\n")
-    assert command.count("\n") == 1 and command.startswith("python3 -m venv .venv && ")
+    assert command.count("\n") == 1
+    assert command.startswith("python3 -m venv .venv && ")
 
 
 def test_the_example_trains(capsys: pytest.CaptureFixture[str]) -> None:

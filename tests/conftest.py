@@ -1,0 +1,21 @@
+"""Where MINIDL_NO_SKIPS is set, as in CI, a skipped test fails the run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if os.environ.get("MINIDL_NO_SKIPS") and _skipped:
+        print(f"\nskipped where every test must run: {', '.join(_skipped)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

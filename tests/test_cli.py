@@ -1,0 +1,125 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minidl.cli import main
+from minidl.compiler.verify_file import check_file
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_plan_prints_every_mode_and_writes_a_file_that_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "plan.json"
+    assert (
+        main(["plan", "--model", "vgg16", "-b", "4", "--device", "cuda", "--json", str(file)]) == 0
+    )
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if " of every blob" in line or line[0] in " *"]
+    modes = [row.lstrip("* ").split()[0] for row in rows if "GiB" in row or "MiB" in row]
+    assert modes == ["naive", "caffe", "liveness", "fujitsu2016", "arena"]
+    data = json.loads(file.read_text())
+    check_file(data)
+    assert data["model"] == "vgg16"
+    assert data["batch"] == 4
+    assert data["device"] == "cuda"
+    assert data["modes"]["arena"] == data["arena_bytes"]
+
+
+def test_compare_runs_every_mode_and_finds_the_same_bits(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["compare", "--model", "lenet", "-b", "4", "--classes", "10", "--steps", "1"]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split()[0] for row in rows] == [
+        "naive",
+        "caffe",
+        "liveness",
+        "fujitsu2016",
+        "arena",
+    ]
+    assert all(row.endswith("same as naive") for row in rows[1:])
+
+
+def test_train_off_a_terminal_prints_the_table_and_a_line_an_epoch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = ["--model", "lenet", "--image", "32", "--epochs", "6", "--lr", "0.05", "-b", "32"]
+    assert main(["train", *flags]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0].startswith("lenet  batch 32  image 32x32x1")
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert [line.split()[1] for line in epochs] == [f"{i}/6" for i in range(1, 7)]
+    assert float(epochs[-1].split("test accuracy")[1].split()[0]) > 90
+    assert captured.err == ""
+
+
+def test_same_seed_same_run(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["train", "--model", "lenet", "--image", "32", "--epochs", "1", "-b", "256"]
+    losses = []
+    for seed in ("1", "1", "2"):
+        main([*flags, "--seed", seed])
+        losses.append(capsys.readouterr().out.split("loss ")[1].split()[0])
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "--model", "alexnett"], ["alexnett", "alexnet"]),
+        (["plan", "--gpu"], ["--gpu"]),
+        (["plan", "-b", "0"], ["batch-size", "at least 1"]),
+        (["plan", "--scratch", "12GQ"], ["12GQ", "12GiB"]),
+        (["train", "--epochs", "many"], ["--epochs"]),
+        ([], ["COMMAND"]),
+    ],
+)
+def test_bad_usage_exits_with_2(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "--model", "alexnet", "--image", "16"], ["features.", "larger picture"]),
+        (["plan", "--lr", "-1"], ["lr=-1"]),
+        (["train", "--model", "lenet", "--image", "32", "-b", "4096"], ["4096", "smaller batch"]),
+        (["plan", "--device", "cpu", "--precision", "tf32"], ["tf32", "float32"]),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_2(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"minidl {arguments[0]}: error: ")
+    assert all(word in error for word in words)
+
+
+def test_a_file_that_cannot_be_written_is_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--model", "lenet", "--json", "/nowhere/plan.json"]) == 1
+    assert "/nowhere/plan.json" in capsys.readouterr().err
+
+
+def test_bare_checkout_runs_and_imports_models() -> None:
+    code = "import minidl.models, minidl; print(minidl.models.vgg16().name)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "vgg16\n"

@@ -1,0 +1,65 @@
+"""The wheel, in a fresh environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+PROOF = """
+import pathlib, minidl, minidl.models
+from minidl.checkout import kernels_folder
+from minidl.data import digits
+assert pathlib.Path(minidl.__file__).is_relative_to(pathlib.Path({prefix!r})), minidl.__file__
+assert kernels_folder().is_dir(), kernels_folder()
+assert len(digits((8, 8, 1)).test_labels) == 359
+step = minidl.compile(minidl.models.lenet(), 2)
+import numpy as np
+assert 0 < step(np.zeros((2, 32, 32, 1)), np.array([1, 2])) < 10
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = tmp_path_factory.mktemp("source") / "minidl"
+    subprocess.run(["cp", "-r", str(ROOT), str(source)], check=True)
+    for left_over in ("build", "minidl.egg-info", ".venv", ".git"):
+        subprocess.run(["rm", "-rf", str(source / left_over)], check=True)
+    _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(source))
+    (found,) = folder.glob("minidl-*.whl")
+    return found
+
+
+def test_wheel_holds_the_package_and_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "minidl/models/vgg.py" in names
+    assert "minidl/data/digits.csv.gz" in names
+    assert "minidl/py.typed" in names
+    assert "minidl/kernels/README.md" in names
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"minidl", next(top for top in tops if top.endswith(".dist-info"))}
+
+
+def test_wheel_trains_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "fresh", with_pip=True)
+    python = tmp_path / "fresh" / "bin" / "python"
+    _run(str(python), "-m", "pip", "install", "-q", str(wheel), cwd=tmp_path)
+    proof = PROOF.format(prefix=str((tmp_path / "fresh").resolve()))
+    _run(str(python), "-c", proof, cwd=tmp_path)
+    listed = _run(
+        str(tmp_path / "fresh" / "bin" / "minidl"), "plan", "--model", "lenet", cwd=tmp_path
+    )
+    assert "arena" in listed
+
+
+def _run(*command: str, cwd: Path = ROOT) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
