@@ -78,7 +78,8 @@ def compile(  # noqa: A001 - the field's word for it
     setting = Setting(net.name, batch, net.image, precision, device, memory, _checked(alignment))
     guard = GUARD if debug else 0
     inference = make_plan(lower_inference(net, target, training), setting, guard)
-    return Step(make_plan(training, setting, guard), inference, seed, debug, check_finite)
+    planned = make_plan(training, setting, guard, modes=True)
+    return Step(planned, inference, criterion.check, seed, debug, check_finite)
 
 
 def _target(batch: int, device: str, precision: str, scratch_limit: int) -> Target:

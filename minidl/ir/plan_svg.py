@@ -204,7 +204,8 @@ def _axes(plan: Plan, frame: Frame) -> Iterator[str]:
     yield f'<path d="M{LEFT} {TOP}V{frame.bottom}H{frame.right}" fill="none" stroke="{FAINT}"/>'
     yield from _positions(frame)
     middle = (TOP + frame.bottom) / 2
-    yield _text(20, middle, "arena, MiB", "middle", INK, f' transform="rotate(-90 20 {middle:g})"')
+    turned = f' transform="rotate(-90 15 {middle:g})"'
+    yield _text(15, middle, "arena, MiB", "middle", INK, turned)
     yield _text(LEFT, 22, _caption(plan), "start", INK, ' font-size="15" font-weight="600"')
     forward = sum(op.phase == "forward" for op in plan.graph.ops)
     if 0 < forward < frame.positions:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +14,7 @@ from minidl.ir import (
     NotFiniteError,
     Plan,
     PlanError,
+    Shape,
     ShapeError,
     Tensor,
     Variable,
@@ -32,9 +32,16 @@ class Step:
     """
 
     def __init__(
-        self, training: Plan, inference: Plan, seed: int, debug: bool, check_finite: bool
+        self,
+        training: Plan,
+        inference: Plan,
+        check_target: Callable[[Array, Shape], None],
+        seed: int,
+        debug: bool,
+        check_finite: bool,
     ) -> None:
         self.plan = training
+        self.check_target = check_target
         self.inference_plan = inference
         _require_same_variables(training, inference)
         size = max(training.arena_bytes, inference.arena_bytes)
@@ -46,40 +53,42 @@ class Step:
         for variable in self._variables.values():
             self._set(variable, variable.initial(_generator(seed, variable), variable.tensor.shape))
 
-    def __call__(self, images: ArrayLike, labels: ArrayLike) -> float:
-        """One training step on a batch; returns the loss, of the weights before the step.
+    def __call__(self, *arrays: ArrayLike) -> float:
+        """One training step, `step(images, labels)`; returns the loss of the weights before it.
 
-        images: (batch, H, W, C) NHWC; labels: (batch,) integers for CrossEntropy.
-        ShapeError or ArgumentError where they do not fit; then nothing has changed.
+        images: (batch, H, W, C) NHWC, or each of the network's inputs; labels: (batch,) integers
+        for CrossEntropy. ShapeError or ArgumentError where they do not fit; nothing has changed.
         """
-        graph = self.plan.graph
-        given = self._checked(graph.inputs, (images, labels))
-        for tensor, array in zip(graph.inputs, given, strict=True):
-            self._program.arrays[tensor][...] = array
-        if self.check_finite:
-            try:
-                self._program.run(self._program.require_finite)
-            except NotFiniteError as error:
-                raise NotFiniteError(f"step {self.steps}: {error}") from None
-        else:
-            self._program.run()
-        return float(self._program.arrays[graph.outputs[0]])
+        graph, views = self.plan.graph, self._program.arrays
+        for tensor, array in zip(graph.inputs, self._checked(arrays), strict=True):
+            views[tensor][...] = array
+        self._run()
+        return float(views[graph.outputs[0]])
 
-    def predict(self, images: ArrayLike) -> Array:
+    def _run(self) -> None:
+        if not self.check_finite:
+            self._program.run()
+            return
+        try:
+            self._program.run(self._program.require_finite)
+        except NotFiniteError as error:
+            raise NotFiniteError(f"step {self.steps}: {error}") from None
+
+    def predict(self, *inputs: ArrayLike) -> Array:
         """The network's output for any number of pictures: a new array (N, ...)."""
-        (source,), (result,) = self._predict.plan.graph.inputs, self._predict.plan.graph.outputs
-        pictures = np.asarray(images)
-        _require_shape(
-            pictures, (len(pictures) if pictures.ndim else 0, *source.shape[1:]), "images"
-        )
-        batch, target = source.shape[0], self._predict.arrays[source]
-        outputs = np.empty((len(pictures), *result.shape[1:]), result.dtype)
-        for start in range(0, len(pictures), batch):
-            part = pictures[start : start + batch]
-            target[: len(part)] = part
-            target[len(part) :] = 0
+        graph, views = self._predict.plan.graph, self._predict.arrays
+        arrays = [np.asarray(array) for array in inputs]
+        count = len(arrays[0]) if arrays and arrays[0].ndim else 0
+        _require_shapes(arrays, graph.inputs, count)
+        batch, result = self.plan.setting.batch, graph.outputs[0]
+        outputs = np.empty((count, *result.shape[1:]), result.dtype)
+        for start in range(0, count, batch):
+            size = min(batch, count - start)
+            for tensor, array in zip(graph.inputs, arrays, strict=True):
+                views[tensor][:size] = array[start : start + size]
+                views[tensor][size:] = 0
             self._predict.run()
-            outputs[start : start + batch] = self._predict.arrays[result][: len(part)]
+            outputs[start : start + size] = views[result][:size]
         return outputs
 
     # -- state -----------------------------------------------------------------------------
@@ -145,40 +154,36 @@ class Step:
 
     # -- checks ----------------------------------------------------------------------------
 
-    def _checked(self, tensors: tuple[Tensor, ...], given: tuple[ArrayLike, ...]) -> list[Array]:
-        """The inputs as arrays, once all of them fit."""
-        arrays = [np.asarray(a) for a in given]
+    def _checked(self, given: tuple[ArrayLike, ...]) -> list[Array]:
+        """The inputs and the target as arrays, once all of them fit."""
+        tensors = self.plan.graph.inputs
+        arrays = [np.asarray(array) for array in given]
+        _require_shapes(arrays, tensors, self.plan.setting.batch)
         for tensor, array in zip(tensors, arrays, strict=True):
-            _require_shape(array, tensor.shape, tensor.name)
-            if np.issubdtype(tensor.dtype, np.integer):
-                self._require_labels(array)
-            elif self.check_finite and (where := first_not_finite(array)) is not None:
+            if np.issubdtype(tensor.dtype, np.integer) and not np.issubdtype(
+                array.dtype, np.integer
+            ):
+                raise ArgumentError(f"{tensor.name} must be integers, got {array.dtype}")
+            if self.check_finite and (where := first_not_finite(array)) is not None:
                 raise NotFiniteError(
                     f"step {self.steps}: {tensor.name} holds {array.flat[where]} at element {where}"
                 )
+        self.check_target(arrays[-1], self.inference_plan.graph.outputs[0].shape)
         return arrays
 
-    def _require_labels(self, labels: Array) -> None:
-        (result,) = self._predict.plan.graph.outputs
-        classes = result.shape[-1]
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise ArgumentError(f"labels must be integers, got {labels.dtype}")
-        with suppress(ValueError):
-            low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high >= classes:
-                bad = low if low < 0 else high
-                raise ArgumentError(
-                    f"label {bad} is out of range: the network's output has {classes} classes, "
-                    f"0 to {classes - 1}"
-                )
 
-
-def _require_shape(array: Array, expected: tuple[int, ...], name: str) -> None:
-    if array.shape != expected:
-        raise ShapeError(
-            f"{name}: the step was compiled for shape {expected}, got {array.shape}: "
-            "pictures are NHWC; compile again for another batch or image"
-        )
+def _require_shapes(arrays: list[Array], tensors: tuple[Tensor, ...], batch: int) -> None:
+    """ShapeError unless there is an array for each tensor, of its shape at this batch."""
+    if len(arrays) != len(tensors):
+        names = ", ".join(t.name for t in tensors)
+        raise ShapeError(f"expected {len(tensors)} arrays ({names}), got {len(arrays)}")
+    for array, tensor in zip(arrays, tensors, strict=True):
+        expected = (batch, *tensor.shape[1:])
+        if array.shape != expected:
+            raise ShapeError(
+                f"{tensor.name}: the step was compiled for shape {expected}, got {array.shape}: "
+                "pictures are NHWC; compile again for another batch or image"
+            )
 
 
 def _generator(seed: int, variable: Variable) -> np.random.Generator:

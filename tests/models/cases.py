@@ -33,8 +33,8 @@ IMAGES: dict[str, Shape] = {
 """(height, width, channels): not square where the model allows it, so that no axes can swap. At
 alexnet_2012's size Caffe's pooling, which rounds up, and PyTorch's agree."""
 
-PIXELS = {"alexnet_2012": 32.0}
-"""Largest pixel, if not 1: in the range of Caffe's pictures the LRN changes what it normalizes."""
+PIXELS = {"alexnet_2012": 2.0}
+"""Largest pixel, if not 1: larger ones give the LRN more to normalize."""
 
 BATCH, CLASSES, STEPS = 4, 10, 4
 SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
@@ -56,16 +56,22 @@ def uniform(name: str, shape: Shape, bound: float) -> Array:
 
 
 def initial(name: str, shape: Shape) -> Array:
-    """The first value of a tensor of the state dict, by its PyTorch name and shape."""
+    """The first value of a tensor of the state dict, by its PyTorch name and shape.
+
+    Scaled by 1 / sqrt(fan_in), and such that signals neither die nor explode on their way through
+    any of the models: neither with the batch's statistics nor with the running ones.
+    """
     kind = name.rpartition(".")[2]
     if kind == "num_batches_tracked":
         return np.array(7)
     if kind == "weight" and len(shape) > 1:
-        variance = 2 / math.prod(shape[1:])
-        return uniform(name, shape, 2.0 ** round(math.log2(math.sqrt(3 * variance))))
-    if kind in ("weight", "running_var"):
-        return 1 + uniform(name, shape, 0.5)
-    return uniform(name, shape, {"bias": 0.125, "running_mean": 0.25}[kind])
+        bound = math.sqrt(3 / math.prod(shape[1:]))
+        return uniform(name, shape, 2.0 ** round(math.log2(bound)))
+    if kind == "weight":
+        return 1 / 4 + uniform(name, shape, 1 / 8)
+    if kind == "running_var":
+        return 1 / 16 + uniform(name, shape, 1 / 32)
+    return uniform(name, shape, 1 / 32)  # bias, running_mean
 
 
 def initials(shapes: Mapping[str, Shape]) -> dict[str, Array]:
