@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -29,9 +30,8 @@ assert 0 < step(np.zeros((2, 32, 32, 1)), np.array([1, 2])) < 10
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = tmp_path_factory.mktemp("source") / "minidl"
-    subprocess.run(["cp", "-r", str(ROOT), str(source)], check=True)
-    for left_over in ("build", "minidl.egg-info", ".venv", ".git"):
-        subprocess.run(["rm", "-rf", str(source / left_over)], check=True)
+    ignore = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, source, ignore=ignore)
     _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(source))
     (found,) = folder.glob("minidl-*.whl")
     return found

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from minidl.ir import Op, StepGraph, Tensor, dependencies
+from minidl.ir.op import Function
 from minidl.signs import pack_signs, signs_shape
 
 
@@ -86,37 +87,48 @@ def commute_selections(graph: StepGraph) -> StepGraph:
 
 
 def _commuted(graph: StepGraph, f: Op) -> StepGraph:
-    """`graph` with forward op `f` behind its only reader, or as it was."""
-    x, y = f.reads[0], f.writes[0]
-    g = _only(op for op in graph.ops if y in map(_storage, op.reads) and op.phase == "forward")
+    """`graph` with forward op `f` behind its only forward reader, or as it was."""
+    y = f.writes[0]
+    readers = [op for op in graph.ops if y in map(_storage, op.reads)]
+    g = _only(op for op in readers if op.phase == "forward")
     if g is None or g.commutes != "selection" or y not in g.reads or y in graph.outputs:
         return graph
-    backward = [op for op in graph.ops if y in map(_storage, op.reads) and op is not g]
+    backward = [op for op in readers if op is not g]
+    df = _only(op for op in backward if op.commutes == "positive")
     dg = _only(op for op in graph.ops if op.commutes == "selection" and _undoes(graph, op, y))
-    df = _only(backward)
-    z = g.writes[0]
-    if (df is None) != (dg is None) or (backward and df is None):
+    if len(backward) != (df is not None) or (df is None) != (dg is None):
         return graph
-    z_before = replace(z, name=f"{z.name}.selected", view_of=None)
-    swapped = {
-        g: (replace(g, reads=_put(g.reads, y, x), writes=_put(g.writes, z, z_before)),),
-        f: (),
-    }
-    swapped[g] += (replace(f, reads=(z_before,), writes=(z,)),)
+    swapped, z, between = _swap_forward(f, g)
     gradient_of = dict(graph.gradient_of)
     if df is not None and dg is not None:
-        dx, dy, dz = df.writes[0], dg.writes[0], dg.reads[0]
-        if dy not in df.reads or df.commutes != "positive":
+        if dg.writes[0] not in df.reads:
             return graph
-        dz_before = replace(dz, name=f"{dz.name}.selected", view_of=None)
-        gradient_of[dz_before] = z_before
-        swapped[dg] = (
-            replace(df, writes=(dz_before,), reads=_put(_put(df.reads, dy, dz), y, z)),
-            replace(dg, writes=_put(dg.writes, dy, dx), reads=_put(dg.reads, dz, dz_before)),
-        )
-        swapped[df] = ()
+        backward_swap, d_between = _swap_backward(df, dg, y, z)
+        swapped |= backward_swap
+        gradient_of[d_between] = between
     ops = tuple(new for op in graph.ops for new in swapped.get(op, (op,)))
     return replace(graph, ops=ops, gradient_of=gradient_of)
+
+
+Swap = dict[Op, tuple[Op, ...]]
+"""What stands in the place of an op."""
+
+
+def _swap_forward(f: Op, g: Op) -> tuple[Swap, Tensor, Tensor]:
+    """x -f-> y -g-> z becomes x -g-> between -f-> z."""
+    x, y, z = f.reads[0], f.writes[0], g.writes[0]
+    between = replace(z, name=f"{z.name}.selected", view_of=None)
+    selects = replace(g, reads=_put(g.reads, y, x), writes=_put(g.writes, z, between))
+    return {g: (selects, replace(f, reads=(between,), writes=(z,))), f: ()}, z, between
+
+
+def _swap_backward(df: Op, dg: Op, y: Tensor, z: Tensor) -> tuple[Swap, Tensor]:
+    """dz -dg-> dy -df-> dx becomes dz -df-> between -dg-> dx; df then reads z instead of y."""
+    dx, dy, dz = df.writes[0], dg.writes[0], dg.reads[0]
+    between = replace(dz, name=f"{dz.name}.selected", view_of=None)
+    cuts = replace(df, writes=(between,), reads=_put(_put(df.reads, dy, dz), y, z))
+    routes = replace(dg, writes=_put(dg.writes, dy, dx), reads=_put(dg.reads, dz, between))
+    return {dg: (cuts, routes), df: ()}, between
 
 
 def _undoes(graph: StepGraph, op: Op, y: Tensor) -> bool:
@@ -139,28 +151,32 @@ def keep_signs(graph: StepGraph) -> StepGraph:
     The gradient of the next layer's input can then overwrite that input (dX over X) although the
     ReLU's own gradient still has to know where it was positive: 1 bit an element instead of 32.
     """
-    ops = list(graph.ops)
-    now = {op: op for op in ops}
+    packs: dict[Op, list[Op]] = {}
+    reading: dict[Op, Op] = {}
     for op in graph.ops:
         if op.signs is not None:
             j, from_signs = op.signs
             y, dy = op.reads[j], op.reads[1 - j]
             maker = next((o for o in graph.ops if dy.storage in map(_storage, o.writes)), None)
-            if maker is None or y in graph.outputs:
-                continue
-            signs = Tensor(f"{y.name}.signs", signs_shape(y.size), "uint8", "mask")
-            pack = Op(pack_signs, maker.layer, "dgrad", (signs,), (y,), flops=y.size)
-            ops.insert(ops.index(now[maker]), pack)
-            now[op] = replace(
-                op,
-                function=from_signs,
-                reads=(dy, signs),
-                in_place=((0, 0),),
-                elementwise=False,
-                signs=None,
-            )
-            ops[ops.index(op)] = now[op]
+            if maker is not None and y not in graph.outputs:
+                signs = Tensor(f"{y.name}.signs", signs_shape(y.size), "uint8", "mask")
+                pack = Op(pack_signs, maker.layer, "dgrad", (signs,), (y,), flops=y.size)
+                packs.setdefault(maker, []).append(pack)
+                reading[op] = _reading_signs(op, from_signs, dy, signs)
+    ops = (new for op in graph.ops for new in (*packs.get(op, ()), reading.get(op, op)))
     return replace(graph, ops=tuple(ops))
+
+
+def _reading_signs(op: Op, function: Function, dy: Tensor, signs: Tensor) -> Op:
+    return replace(
+        op,
+        function=function,
+        reads=(dy, signs),
+        in_place=((0, 0),),
+        elementwise=False,
+        commutes="",
+        signs=None,
+    )
 
 
 def hoist_updates(graph: StepGraph) -> StepGraph:

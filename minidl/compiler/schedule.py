@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
@@ -37,13 +37,13 @@ def _written(op: Op) -> int:
     return max((t.nbytes for t in op.writes if t.kind != "scratch"), default=0)
 
 
-def _layer_by_layer(graph: StepGraph, ordered: object) -> StepGraph:
+def _layer_by_layer(graph: StepGraph, ordered: Callable[[list[Op]], list[Op]]) -> StepGraph:
     """`graph` with each layer's backward group in the order that `ordered` gives, if it is one."""
     ops: list[Op] = []
     position = {op: i for i, op in enumerate(graph.ops)}
     before = [{graph.ops[j] for j in js} for js in dependencies(graph.ops)]
     for group in _groups(graph.ops):
-        wanted = ordered(group) if len(group) > 1 else group  # type: ignore[operator]
+        wanted = ordered(group) if len(group) > 1 else group
         done: set[Op] = set()
         while wanted:  # the first wanted op that is free to run
             ready = next(op for op in wanted if not (before[position[op]] & set(group)) - done)

@@ -1,0 +1,139 @@
+"""Imports go down the floors of the house only; packages on one floor do not import each other."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import minidl
+
+PACKAGE = Path(minidl.__file__).parent
+ROOT = PACKAGE.parent
+
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("minidl.ir", "minidl.checkout"),
+    ("minidl.host", "minidl.signs", "minidl.philox"),
+    ("minidl.layers", "minidl.optim", "minidl.devices", "minidl.data"),
+    ("minidl.compiler", "minidl.runtime"),
+    ("minidl.compile",),
+    ("minidl", "minidl.cli", "minidl.train", "minidl.__main__"),
+)
+"""From the bottom up."""
+
+TOGETHER = (1, len(FLOORS) - 1)
+"""Floors whose rooms are one: the host's tools, and what people touch."""
+
+
+def modules(folder: Path, package: str) -> Iterator[tuple[str, Path]]:
+    """Every module below a folder, by its dotted name."""
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        yield ".".join((package, *parts)), path
+
+
+MODULES = dict(modules(PACKAGE, "minidl"))
+
+
+def imports(name: str, path: Path) -> set[str]:
+    """The modules that a module imports, as far down as a name in `from ... import` is one."""
+    found: set[str] = set()
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join((*above, base)).rstrip(".")
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            inner = {n for n in names if n in MODULES}
+            found |= inner if inner == names else inner | {base}
+    return found
+
+
+def room(name: str) -> str:
+    """The floor's entry that a module of minidl belongs to."""
+    rooms = [r for floor in FLOORS for r in floor if r != "minidl"]
+    return next((r for r in rooms if name == r or name.startswith(r + ".")), "minidl")
+
+
+def floor(name: str) -> int:
+    return next(i for i, rooms in enumerate(FLOORS) if room(name) in rooms)
+
+
+def test_every_module_has_a_floor() -> None:
+    assert {n for n in MODULES if room(n) == "minidl"} == {"minidl"}
+    missing = {r for rooms in FLOORS for r in rooms if r not in MODULES}
+    assert not missing
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down(name: str) -> None:
+    for other in imports(name, MODULES[name]):
+        if other == "minidl" or other.startswith("minidl."):
+            same = room(other) == room(name)
+            down = floor(other) < floor(name)
+            beside = floor(other) == floor(name) and floor(name) in TOGETHER
+            assert same or down or beside, f"{name} imports {other}"
+
+
+def test_the_vocabulary_imports_nothing_else_of_minidl() -> None:
+    for name, path in MODULES.items():
+        if room(name) in FLOORS[0]:
+            of_minidl = [m for m in imports(name, path) if m.split(".")[0] == "minidl"]
+            assert all(room(m) == room(name) for m in of_minidl), name
+
+
+def test_the_passes_know_no_layer_no_optimizer_and_no_device() -> None:
+    known = {
+        room(other)
+        for name, path in MODULES.items()
+        if room(name) == "minidl.compiler"
+        for other in imports(name, path)
+        if other.startswith("minidl.")
+    }
+    assert known <= {"minidl.compiler", "minidl.ir", "minidl.signs"}
+
+
+def test_the_verifier_shares_no_code_with_the_planner() -> None:
+    for name, path in MODULES.items():
+        if name.startswith("minidl.compiler.verify"):
+            own = [m for m in imports(name, path) if m.startswith("minidl.")]
+            assert all(m.startswith(("minidl.compiler.verify", "minidl.ir")) for m in own), name
+
+
+ALLOWED = {"minidl", "numpy"}
+"""Beside the standard library."""
+
+
+def test_nothing_but_numpy_is_imported() -> None:
+    """CuPy least of all: `import minidl` works without it."""
+    import sys
+
+    for name, path in MODULES.items():
+        top = {m.split(".")[0] for m in imports(name, path)}
+        assert top - ALLOWED <= set(sys.stdlib_module_names) | {"__future__"}, name
+
+
+MODELS = dict(modules(ROOT / "models", "models"))
+
+
+@pytest.mark.skipif(not MODELS, reason="no checkout: models are inside of the package")
+@pytest.mark.parametrize("name", MODELS)
+def test_models_use_public_names_only(name: str) -> None:
+    path = MODELS[name]
+    inner = {m for m in imports(name, path) if m.split(".")[0] == "minidl"}
+    assert inner <= {"minidl"}, inner
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "dl"
+    }
+    assert used <= set(minidl.__all__)
