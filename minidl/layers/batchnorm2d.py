@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.host import CHUNK, run_chunks
+from minidl.host import run_chunks
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer, require_rank
 from minidl.layers.initial import constant
+from minidl.layers.pixels import as_pixels, rows_per_chunk
 
 PARTS = 64
 """Partial statistics at most, each over consecutive pixels."""
@@ -112,7 +113,7 @@ def batchnorm2d_forward(
     eps: float,
     momentum: float,
 ) -> None:
-    pixels = _pixels(x)
+    pixels = as_pixels(x)
     count, var = len(pixels), inv_std
     _statistics(mean, var, scratch, pixels)
     for running, now, unbias in (
@@ -150,7 +151,7 @@ def batchnorm2d_wgrad(
     mean: Array,
     inv_std: Array,
 ) -> None:
-    arriving, pixels = _pixels(dy), _pixels(x)
+    arriving, pixels = as_pixels(dy), as_pixels(x)
     _, share, (sums, products) = _parts(pixels, scratch)
 
     def part(rows: slice) -> None:
@@ -178,7 +179,7 @@ def batchnorm2d_dgrad(
     dgamma: Array,
     dbeta: Array,
 ) -> None:
-    gradient, arriving, pixels = _pixels(dx), _pixels(dy), _pixels(x)
+    gradient, arriving, pixels = as_pixels(dx), as_pixels(dy), as_pixels(x)
     slope, offset, scale = inv_std * dgamma / len(pixels), dbeta / len(pixels), gamma * inv_std
 
     def chunk(rows: slice) -> None:
@@ -188,21 +189,11 @@ def batchnorm2d_dgrad(
         np.subtract(arriving[rows], inner, out=inner)
         np.multiply(inner, scale, out=gradient[rows])
 
-    run_chunks(chunk, len(pixels), _rows(pixels))
-
-
-def _pixels(x: Array) -> Array:
-    return x.reshape(-1, x.shape[-1])
-
-
-def _rows(pixels: Array) -> int:
-    """Rows of one chunk: its temporaries stay in the L2 cache."""
-    channels: int = pixels.shape[1]
-    return max(1, CHUNK // channels)
+    run_chunks(chunk, len(pixels), rows_per_chunk(pixels))
 
 
 def _chunks(rows: slice, pixels: Array) -> Iterator[slice]:
-    step = min(ROWS, _rows(pixels))
+    step = min(ROWS, rows_per_chunk(pixels))
     return (slice(i, min(rows.stop, i + step)) for i in range(rows.start, rows.stop, step))
 
 
@@ -210,7 +201,7 @@ def _parts(pixels: Array, scratch: Array) -> tuple[Array, int, Array]:
     """Cut the pixels into at most `PARTS` parts: their sizes (parts, 1), the rows of each but the
     last, and for each two vectors of C in `scratch`: (2, parts, C)."""
     count, channels = pixels.shape
-    share = max(-(-count // PARTS), min(ROWS, _rows(pixels)))
+    share = max(-(-count // PARTS), min(ROWS, rows_per_chunk(pixels)))
     starts = np.arange(0, count, share)
     sizes = np.minimum(share, count - starts).astype(pixels.dtype)[:, None]
     room = scratch[: 2 * len(starts) * channels]
@@ -261,7 +252,7 @@ def _invert(inv_std: Array, var: Array, eps: float) -> None:
 
 def _normalize(y: Array, x: Array, mean: Array, scale: Array, shift: Array) -> None:
     """y = (x - mean) scale + shift, column by column."""
-    out, pixels = _pixels(y), _pixels(x)
+    out, pixels = as_pixels(y), as_pixels(x)
 
     def chunk(rows: slice) -> None:
         part = out[rows]
@@ -269,4 +260,4 @@ def _normalize(y: Array, x: Array, mean: Array, scale: Array, shift: Array) -> N
         part *= scale
         part += shift
 
-    run_chunks(chunk, len(pixels), _rows(pixels))
+    run_chunks(chunk, len(pixels), rows_per_chunk(pixels))

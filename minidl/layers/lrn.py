@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.host import CHUNK, run_chunks
+from minidl.host import run_chunks
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer, require_rank
+from minidl.layers.pixels import as_pixels, rows_per_chunk
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +60,20 @@ class LocalResponseNorm(Layer):
 
 
 def lrn_forward(y: Array, x: Array, *, size: int, alpha: float, beta: float, k: float) -> None:
-    out, pixels = _pixels(y), _pixels(x)
+    out, pixels = as_pixels(y), as_pixels(x)
 
     def chunk(rows: slice) -> None:
         scale = _scale(pixels[rows], size, alpha, k)
         np.power(scale, -beta, out=scale)
         np.multiply(pixels[rows], scale, out=out[rows])
 
-    run_chunks(chunk, len(pixels), _rows(pixels))
+    run_chunks(chunk, len(pixels), rows_per_chunk(pixels))
 
 
 def lrn_dgrad(
     dx: Array, dy: Array, x: Array, *, size: int, alpha: float, beta: float, k: float
 ) -> None:
-    gradient, arriving, pixels = _pixels(dx), _pixels(dy), _pixels(x)
+    gradient, arriving, pixels = as_pixels(dx), as_pixels(dy), as_pixels(x)
 
     def chunk(rows: slice) -> None:
         scale = _scale(pixels[rows], size, alpha, k)
@@ -85,16 +86,7 @@ def lrn_dgrad(
         total *= 2 * alpha * beta / size
         np.subtract(direct, total, out=gradient[rows])
 
-    run_chunks(chunk, len(pixels), _rows(pixels))
-
-
-def _pixels(x: Array) -> Array:
-    return x.reshape(-1, x.shape[-1])
-
-
-def _rows(pixels: Array) -> int:
-    channels: int = pixels.shape[1]
-    return max(1, CHUNK // channels)
+    run_chunks(chunk, len(pixels), rows_per_chunk(pixels))
 
 
 def _scale(x: Array, size: int, alpha: float, k: float) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl.host import run_chunks
 from minidl.ir import Array, Site, Tensor
+from minidl.layers.pixels import as_pixels
 
 PARTS = 64
 """Partial sums: rounding errors grow with rows / PARTS + PARTS instead of with rows."""
@@ -26,7 +27,7 @@ def column_sums(out: Array, scratch: Array, matrix: Array) -> None:
 
 def bias_wgrad(db: Array, scratch: Array, dy: Array) -> None:
     """db[k] = sum over samples and pixels of dy[..., k]."""
-    column_sums(db, scratch, dy.reshape(-1, dy.shape[-1]))
+    column_sums(db, scratch, as_pixels(dy))
 
 
 def add_bias_wgrad(site: Site, bias: Tensor, y: Tensor) -> None:

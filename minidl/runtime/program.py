@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minidl.devices import cpu
-from minidl.ir import Array, NotFiniteError, Op, Plan, Tensor
+from minidl.ir import NotFiniteError, Op, Plan, Tensor
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import Guards, first_not_finite
 
@@ -50,9 +50,6 @@ class Program:
                     f"at element {where} of shape {t.shape}: lower the learning rate, or check "
                     "the input's scale"
                 )
-
-    def array(self, tensor: Tensor) -> Array:
-        return self.arrays[tensor]
 
 
 def _operands(op: Op) -> tuple[Tensor, ...]:
