@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import minidl as dl
-from minidl.layers.base import Node
 
 
 def _conv(features: int, kernel: int, stride: int = 1) -> dl.Conv2d:
@@ -12,7 +11,7 @@ def _conv(features: int, kernel: int, stride: int = 1) -> dl.Conv2d:
     return dl.Conv2d(features, kernel, stride, padding, bias=False, initial=he)
 
 
-def _block(x: Node, width: int, stride: int, name: str, project: bool, bottleneck: bool) -> Node:
+def _block(x: dl.Node, width: int, stride: int, name: str, project: bool, bottleneck: bool) -> dl.Node:
     """relu(body(x) + shortcut(x)), the shortcut projected where shapes change."""
     plan = [(width, 3, stride), (width, 3, 1)]
     if bottleneck:

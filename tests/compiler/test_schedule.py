@@ -198,7 +198,7 @@ def phases(graph: StepGraph, layer: str) -> list[str]:
 def test_the_larger_buffer_decides_the_papers_order() -> None:
     """wgrad first where data is larger, so that dX may overwrite X; else dgrad first."""
     network = dl.models.alexnet(classes=10, image=(64, 64, 3))
-    graph = lower_training(network, dl.CrossEntropy(), dl.SGD(0.1), Target(64, device="cuda"))
+    graph = lower_training(network, dl.CrossEntropy(), dl.SGD(0.1), Target(256, device="cuda"))
     ordered = order_by_size(graph)
     assert phases(ordered, "features.3") == ["wgrad", "dgrad"]
     assert phases(ordered, "classifier.1") == ["dgrad", "wgrad"]

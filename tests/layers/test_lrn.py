@@ -9,7 +9,7 @@ import pytest
 
 from minidl import host
 from minidl.ir import Array
-from minidl.layers import lrn
+from minidl.layers import pixels
 from minidl.layers.lrn import LocalResponseNorm, lrn_dgrad, lrn_forward
 from tests.layers.harness import SEED, BadCase, Case, Check, each_check, each_refusal, refuses
 
@@ -74,6 +74,6 @@ def test_chunks_and_cores_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None
         return y.tobytes() + dx.tobytes()
 
     whole = both()
-    monkeypatch.setattr(lrn, "CHUNK", 40)
+    monkeypatch.setattr(pixels, "CHUNK", 40)
     monkeypatch.setattr(host, "cores", lambda: 1)
     assert both() == whole

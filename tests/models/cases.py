@@ -36,9 +36,16 @@ alexnet_2012's size Caffe's pooling, which rounds up, and PyTorch's agree."""
 PIXELS = {"alexnet_2012": 2.0}
 """Largest pixel, if not 1: larger ones give the LRN more to normalize."""
 
+FILTERS = dict.fromkeys(("vgg11_bn", "resnet18", "resnet50"), 4)
+"""Scale of a model's filters, if not 1. Larger ones before a batch normalization make its training
+less chaotic: rounding errors then grow little from step to step."""
+
 BATCH, CLASSES, STEPS = 4, 10, 4
 SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
 SAMPLES = 8
+
+CHUNK = 2**17
+"""Elements of a tensor that are compared at once: they stay in the cache."""
 
 
 def words(name: str, count: int) -> Array:
@@ -55,27 +62,28 @@ def uniform(name: str, shape: Shape, bound: float) -> Array:
     return values.reshape(shape)
 
 
-def initial(name: str, shape: Shape) -> Array:
+def initial(model: str, name: str, shape: Shape) -> Array:
     """The first value of a tensor of the state dict, by its PyTorch name and shape.
 
     Scaled by 1 / sqrt(fan_in), and such that signals neither die nor explode on their way through
     any of the models: neither with the batch's statistics nor with the running ones.
     """
-    kind = name.rpartition(".")[2]
+    kind, scale = name.rpartition(".")[2], FILTERS.get(model, 1)
     if kind == "num_batches_tracked":
         return np.array(7)
     if kind == "weight" and len(shape) > 1:
         bound = math.sqrt(3 / math.prod(shape[1:]))
-        return uniform(name, shape, 2.0 ** round(math.log2(bound)))
+        filters = scale if len(shape) == 4 else 1
+        return uniform(name, shape, filters * 2.0 ** round(math.log2(bound)))
     if kind == "weight":
         return 1 / 4 + uniform(name, shape, 1 / 8)
     if kind == "running_var":
-        return 1 / 16 + uniform(name, shape, 1 / 32)
+        return scale**2 * (1 / 16 + uniform(name, shape, 1 / 32))
     return uniform(name, shape, 1 / 32)  # bias, running_mean
 
 
-def initials(shapes: Mapping[str, Shape]) -> dict[str, Array]:
-    return {name: initial(name, shape) for name, shape in shapes.items()}
+def initials(model: str, shapes: Mapping[str, Shape]) -> dict[str, Array]:
+    return {name: initial(model, name, shape) for name, shape in shapes.items()}
 
 
 def batches(model: str) -> list[tuple[Array, Array]]:
@@ -87,14 +95,21 @@ def batches(model: str) -> list[tuple[Array, Array]]:
     ]
 
 
-def figures(name: str, after: Array) -> Figures:
+def figures(name: str, before: Array, after: Array) -> Figures:
     """What is compared of a tensor: the sum, the norm and samples of its change in training."""
-    change = np.subtract(after, initial(name, after.shape), dtype=np.float64).reshape(-1)
+    total = square = 0.0
+    old, new, indices = before.reshape(-1), after.reshape(-1), sampled(name, after.shape)
+    for start in range(0, new.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        change = np.subtract(new[part], old[part], dtype=np.float64)
+        total += float(change.sum())
+        square += float(np.vdot(change, change))
+    samples = np.subtract(new[indices], old[indices], dtype=np.float64)
     return {
         "shape": list(after.shape),
-        "sum": float(change.sum()),
-        "norm": float(np.linalg.norm(change)),
-        "samples": change[sampled(name, after.shape)].tolist(),
+        "sum": total,
+        "norm": math.sqrt(square),
+        "samples": samples.tolist(),
     }
 
 

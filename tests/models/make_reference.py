@@ -237,7 +237,8 @@ def reference(model: str) -> Figures:
     """The figures of a model's first steps of training, from the arrays of `cases`."""
     net = BUILD[model]().double()
     shapes = {name: tuple(t.shape) for name, t in net.state_dict().items()}
-    net.load_state_dict({n: torch.from_numpy(a) for n, a in initials(shapes).items()})
+    before = initials(model, shapes)
+    net.load_state_dict({name: torch.from_numpy(array) for name, array in before.items()})
     steps = batches(model)
     found: Figures = {"logits": evaluated(net, steps[0][0]), "losses": []}
     optimizer = torch.optim.SGD(net.parameters(), **SGD)
@@ -249,7 +250,9 @@ def reference(model: str) -> Figures:
         optimizer.step()
         found["losses"].append(loss.item())
     found["logits_after"] = evaluated(net, steps[0][0])
-    found["tensors"] = {n: figures(n, t.numpy()) for n, t in net.state_dict().items()}
+    found["tensors"] = {
+        name: figures(name, before[name], t.numpy()) for name, t in net.state_dict().items()
+    }
     return found
 
 
