@@ -11,7 +11,9 @@ def _conv(features: int, kernel: int, stride: int = 1) -> dl.Conv2d:
     return dl.Conv2d(features, kernel, stride, padding, bias=False, initial=he)
 
 
-def _block(x: dl.Node, width: int, stride: int, name: str, project: bool, bottleneck: bool) -> dl.Node:
+def _block(
+    x: dl.Node, width: int, stride: int, name: str, project: bool, bottleneck: bool
+) -> dl.Node:
     """relu(body(x) + shortcut(x)), the shortcut projected where shapes change."""
     plan = [(width, 3, stride), (width, 3, 1)]
     if bottleneck:

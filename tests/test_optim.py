@@ -95,7 +95,10 @@ def test_five_steps_by_formula(name: str, memory: str) -> None:
     for _ in range(STEPS):
         seen.append(gradients(x, target, w, b))
         step(x, target)
-        w, b = (after(a, list(g)) for a, g in zip((first_w, first_b), zip(*seen), strict=True))
+        w, b = (
+            after(a, list(g))
+            for a, g in zip((first_w, first_b), zip(*seen, strict=True), strict=True)
+        )
         np.testing.assert_allclose(step.array("fc.weight"), w, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(step.array("fc.bias"), b, rtol=1e-11, atol=1e-13)
 
@@ -110,7 +113,7 @@ def test_float32_follows_float64() -> None:
         np.testing.assert_allclose(step.array("fc.weight"), expected, rtol=1e-5, atol=1e-6)
 
 
-# -- the learning rate -------------------------------------------------------------------------------
+# -- the learning rate -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", RULES)

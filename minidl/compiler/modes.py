@@ -33,7 +33,7 @@ class Mode:
     name: str
     passes: tuple[Pass, ...]
     share: Callable[[StepGraph], Sharing]
-    effort: int = EFFORT // 10
+    effort: int = EFFORT // 40
     """Block placements that may be spent on reaching the lower bound."""
 
 

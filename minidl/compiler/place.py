@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from minidl.compiler.lifetimes import Lifetime
 
@@ -21,21 +22,27 @@ class Block:
         return self.life.last - self.life.first
 
 
-Rank = Callable[[Block], tuple[int, ...]]
+Rank = Callable[[Block, int], tuple[int, ...]]
+"""Sorts blocks; the integer is the most bytes live at once within the block's lifetime."""
 
-ORDERS: tuple[Rank, ...] = (
-    lambda b: (-b.size, -b.length),
-    lambda b: (-b.length, -b.size),
-    lambda b: (-b.size * b.length,),
-    lambda b: (b.life.first, -b.size),
-    lambda b: (-b.life.last, -b.size),
+RANKS: tuple[Rank, ...] = (
+    lambda b, crowd: (-crowd, -b.length),
+    lambda b, _: (-b.size, -b.length),
+    lambda b, _: (-b.length, -b.size),
+    lambda b, _: (-b.size * b.length,),
+    lambda b, _: (b.life.first, -b.size),
+    lambda b, _: (-b.life.last, -b.size),
 )
 """Orders in which the greedy placements are tried, largest first being the best single one
-(Pisarchyk and Lee 2020, greedy by size)."""
+(Pisarchyk and Lee 2020, greedy by size) on other graphs; here what lives through the peak comes
+first."""
 
 
-EFFORT = 400_000
-"""Block placements that repair may spend in all: about a second."""
+EFFORT = 16_000_000
+"""Pairs of blocks that repair may look at in all: about a second."""
+
+STARTS = 4
+"""Greedy placements that get a short repair, lowest first, before the lowest gets a long one."""
 
 
 def place(blocks: Sequence[Block], effort: int = EFFORT) -> list[int]:
@@ -44,33 +51,48 @@ def place(blocks: Sequence[Block], effort: int = EFFORT) -> list[int]:
     A portfolio of greedy placements, then repairs of the lowest; stops at the first placement
     that reaches the load, the lower bound of all; else returns the lowest found.
     """
-    bound = max_load(blocks)
-    best = Candidate(-1, [], [])
-    for rank in ORDERS:
+    bound, beside, crowds = max_load(blocks), _alive_together(blocks), _crowds(blocks)
+    found: list[Candidate] = []
+    for rank in RANKS:
+        order = sorted(range(len(blocks)), key=lambda i: rank(blocks[i], crowds[i]))
         for fit in _fits(bound):
-            found = _greedy(blocks, sorted(range(len(blocks)), key=lambda i: rank(blocks[i])), fit)
-            best = found if best.height < 0 or found.height < best.height else best
-            if best.height == bound:
-                return best.offsets
-    return _repaired(blocks, best, bound, effort // max(1, len(blocks))).offsets
+            found.append(_greedy(blocks, beside, order, fit))
+            if found[-1].height == bound:
+                return found[-1].offsets
+    rounds = effort // max(1, len(blocks) ** 2)
+    lowest = sorted(found, key=lambda c: c.height)
+    short = [(start, (start.fit,), rounds // 10) for start in lowest[:STARTS]]
+    for start, fits, share in (*short, (lowest[0], _fits(bound), rounds)):
+        found.append(_repaired(blocks, beside, start, fits, bound, share))
+        if found[-1].height == bound:
+            break
+    return min(found, key=lambda c: c.height).offsets
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A valid placement, and the order of greedy placement that gave it."""
+    """A valid placement, and the order and fit that gave it."""
 
     height: int
     offsets: list[int]
     order: list[int]
+    fit: Fit
 
 
-def _repaired(blocks: Sequence[Block], best: Candidate, bound: int, rounds: int) -> Candidate:
+def _repaired(
+    blocks: Sequence[Block],
+    beside: list[list[int]],
+    best: Candidate,
+    fits: tuple[Fit, ...],
+    bound: int,
+    rounds: int,
+) -> Candidate:
     """The lowest of `rounds` greedy placements from changed orders: what stuck out of the bound
     comes first next time (squeaky wheel, Joslin and Clements 1999), and one block at random."""
     chance = random.Random(0)
     order = best.order
     for _ in range(rounds):
-        found = _greedy(blocks, order, chance.choice(_fits(bound)))
+        found = _greedy(blocks, beside, order, chance.choice(fits))
         if found.height < best.height:
             best = found
         if best.height <= bound:
@@ -83,15 +105,22 @@ def _repaired(blocks: Sequence[Block], best: Candidate, bound: int, rounds: int)
 
 def max_load(blocks: Sequence[Block]) -> int:
     """The maximum over positions of the sum of live bytes."""
-    change: dict[int, int] = {}
+    return max(_loads(blocks), default=0)
+
+
+def _loads(blocks: Sequence[Block]) -> list[int]:
+    """Bytes live at each position."""
+    change = [0] * (1 + max((b.life.last for b in blocks), default=0))
     for b in blocks:
-        change[b.life.first] = change.get(b.life.first, 0) + b.size
-        change[b.life.last] = change.get(b.life.last, 0) - b.size
-    load = peak = 0
-    for position in sorted(change):
-        load += change[position]
-        peak = max(peak, load)
-    return peak
+        change[b.life.first] += b.size
+        change[b.life.last] -= b.size
+    return list(accumulate(change))
+
+
+def _crowds(blocks: Sequence[Block]) -> list[int]:
+    """For each block the most bytes live at one position of its lifetime."""
+    loads = _loads(blocks)
+    return [max(loads[b.life.first : b.life.last]) for b in blocks]
 
 
 def top(blocks: Sequence[Block], offsets: Sequence[int]) -> int:
@@ -105,16 +134,25 @@ Gap = tuple[int, int | None]
 Fit = Callable[[list[Gap], int], int]
 
 
-def _greedy(blocks: Sequence[Block], order: list[int], fit: Fit) -> Candidate:
+def _alive_together(blocks: Sequence[Block]) -> list[list[int]]:
+    """For each block the others whose lifetimes overlap its own."""
+    lives = [(b.life.first, b.life.last) for b in blocks]
+    return [
+        [j for j, (low, high) in enumerate(lives) if low < last and first < high and j != i]
+        for i, (first, last) in enumerate(lives)
+    ]
+
+
+def _greedy(
+    blocks: Sequence[Block], beside: list[list[int]], order: list[int], fit: Fit
+) -> Candidate:
     """Place the blocks in that order, each into a gap between those alive at the same time."""
-    offsets = [0] * len(blocks)
-    placed: list[int] = []
+    offsets = [-1] * len(blocks)
+    sizes = [b.size for b in blocks]
     for i in order:
-        life = blocks[i].life
-        beside = ((offsets[j], blocks[j].size) for j in placed if blocks[j].life.overlaps(life))
-        offsets[i] = fit(_gaps(sorted(beside)), blocks[i].size)
-        placed.append(i)
-    return Candidate(top(blocks, offsets), offsets, order)
+        taken = sorted([(offsets[j], sizes[j]) for j in beside[i] if offsets[j] >= 0])
+        offsets[i] = fit(_gaps(taken), sizes[i])
+    return Candidate(top(blocks, offsets), offsets, order, fit)
 
 
 def _gaps(taken: list[tuple[int, int]]) -> list[Gap]:

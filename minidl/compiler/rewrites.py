@@ -14,7 +14,8 @@ def fuse_updates(graph: StepGraph) -> StepGraph:
     """Run an elementwise op in the epilogue of the tiled op that alone feeds it.
 
     wgrad then hands each finished tile of a weight gradient straight to the optimizer, and the
-    weight gradient has no bytes. Only where nobody else reads it.
+    weight gradient has no bytes. Only where nobody else reads it; and where the update writes the
+    weights themselves, so that dgrad has to come first, only where they are larger than the data.
     """
     ops = list(graph.ops)
     for consumer in graph.ops:
@@ -35,9 +36,20 @@ def _fusible(consumer: Op, ops: list[Op]) -> Tensor | None:
             gradient = op.writes[op.tiled]
             readers = [other for other in ops if gradient in map(_storage, other.reads)]
             shaped = all(t.shape in (gradient.shape, ()) for t in consumer.operands)
-            if readers == [consumer] and shaped and _may_wait(op, consumer, ops):
+            fits = readers == [consumer] and shaped and _may_wait(op, consumer, ops)
+            if fits and gradient.nbytes >= _held_up(consumer, ops):
                 return gradient
     return None
+
+
+def _held_up(consumer: Op, ops: list[Op]) -> int:
+    """Bytes of the largest data gradient that would have to be made before the fused op, because
+    it still reads the weights that the update writes: it could then not overwrite its layer's
+    input. The larger of the two buffers decides."""
+    waiting = (
+        op for op in ops if op.phase == "dgrad" and not set(consumer.writes).isdisjoint(op.reads)
+    )
+    return max((t.nbytes for op in waiting for t in op.writes if t.kind == "gradient"), default=0)
 
 
 def _may_wait(producer: Op, consumer: Op, ops: list[Op]) -> bool:
@@ -80,9 +92,15 @@ def commute_selections(graph: StepGraph) -> StepGraph:
     two backward passes may be swapped likewise. f then keeps g's output, which is smaller or is
     kept anyway, and g's input is dead after forward.
     """
-    for first in graph.ops:
-        if first.commutes == "positive" and first.phase == "forward":
-            graph = _commuted(graph, first)
+    waiting = [op for op in graph.ops if op.commutes == "positive" and op.phase == "forward"]
+    while waiting:
+        f = waiting.pop()
+        changed = _commuted(graph, f)
+        if changed is not graph:  # it may move on: ReLU, max-pool, dropout
+            waiting += [
+                op for op in changed.ops if op.function is f.function and op not in graph.ops
+            ]
+            graph = changed
     return graph
 
 
@@ -91,19 +109,19 @@ def _commuted(graph: StepGraph, f: Op) -> StepGraph:
     y = f.writes[0]
     readers = [op for op in graph.ops if y in map(_storage, op.reads)]
     g = _only(op for op in readers if op.phase == "forward")
-    if g is None or g.commutes != "selection" or y not in g.reads or y in graph.outputs:
+    if g is None or g.commutes != "selection" or g.reads[0].storage is not y or y in graph.outputs:
         return graph
     backward = [op for op in readers if op is not g]
     df = _only(op for op in backward if op.commutes == "positive")
     dg = _only(op for op in graph.ops if op.commutes == "selection" and _undoes(graph, op, y))
     if len(backward) != (df is not None) or (df is None) != (dg is None):
         return graph
-    swapped, z, between = _swap_forward(f, g)
+    swapped, between = _swap_forward(f, g)
     gradient_of = dict(graph.gradient_of)
     if df is not None and dg is not None:
-        if dg.writes[0] not in df.reads:
+        if df.reads[0].storage is not dg.writes[0]:
             return graph
-        backward_swap, d_between = _swap_backward(df, dg, y, z)
+        backward_swap, d_between = _swap_backward(df, dg, g.writes[0])
         swapped |= backward_swap
         gradient_of[d_between] = between
     ops = tuple(new for op in graph.ops for new in swapped.get(op, (op,)))
@@ -114,26 +132,34 @@ Swap = dict[Op, tuple[Op, ...]]
 """What stands in the place of an op."""
 
 
-def _swap_forward(f: Op, g: Op) -> tuple[Swap, Tensor, Tensor]:
+def _swap_forward(f: Op, g: Op) -> tuple[Swap, Tensor]:
     """x -f-> y -g-> z becomes x -g-> between -f-> z."""
-    x, y, z = f.reads[0], f.writes[0], g.writes[0]
+    x, y, z = f.reads[0], g.reads[0], g.writes[0]
     between = replace(z, name=f"{z.name}.selected", view_of=None)
-    selects = replace(g, reads=_put(g.reads, y, x), writes=_put(g.writes, z, between))
-    return {g: (selects, replace(f, reads=(between,), writes=(z,))), f: ()}, z, between
+    selects = replace(g, reads=_put(g.reads, y, _shaped(x, y)), writes=_put(g.writes, z, between))
+    return {g: (selects, replace(f, reads=(between,), writes=(z,))), f: ()}, between
 
 
-def _swap_backward(df: Op, dg: Op, y: Tensor, z: Tensor) -> tuple[Swap, Tensor]:
+def _swap_backward(df: Op, dg: Op, z: Tensor) -> tuple[Swap, Tensor]:
     """dz -dg-> dy -df-> dx becomes dz -df-> between -dg-> dx; df then reads z instead of y."""
     dx, dy, dz = df.writes[0], dg.writes[0], dg.reads[0]
     between = replace(dz, name=f"{dz.name}.selected", view_of=None)
-    cuts = replace(df, writes=(between,), reads=_put(_put(df.reads, dy, dz), y, z))
-    routes = replace(dg, writes=_put(dg.writes, dy, dx), reads=_put(dg.reads, dz, between))
+    cuts = replace(df, writes=(between,), reads=(dz, z))
+    routes = replace(
+        dg, writes=_put(dg.writes, dy, _shaped(dx, dy)), reads=_put(dg.reads, dz, between)
+    )
     return {dg: (cuts, routes), df: ()}, between
+
+
+def _shaped(t: Tensor, like: Tensor) -> Tensor:
+    """`t`, or its bytes in the shape of `like`: a Flatten may stand between the two ops."""
+    return t if t.shape == like.shape else replace(t, shape=like.shape, view_of=t)
 
 
 def _undoes(graph: StepGraph, op: Op, y: Tensor) -> bool:
     """Whether `op` makes the only gradient of `y`."""
-    return op.phase == "dgrad" and graph.gradient_of.get(op.writes[0]) is y
+    forward = graph.gradient_of.get(op.writes[0])
+    return op.phase == "dgrad" and forward is not None and forward.storage is y
 
 
 def _put(tensors: tuple[Tensor, ...], old: Tensor, new: Tensor) -> tuple[Tensor, ...]:

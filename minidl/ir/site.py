@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.ir.errors import ArgumentError
 from minidl.ir.graph import Array, Variable
 from minidl.ir.op import Function, Op, Phase
 from minidl.ir.tensor import Kind, Shape, Tensor
@@ -176,5 +177,7 @@ class Site:
         known = self.lowering.variables
         if (self.owner, name) not in known:
             tensor = self._tensor(name, shape, kind, dtype)
+            if any(v.name == tensor.name for v in known.values()):
+                raise ArgumentError(f"two layers have a {tensor.name!r}: name one differently")
             known[self.owner, name] = Variable(tensor.name, tensor, initial, **how)
         return known[self.owner, name].tensor

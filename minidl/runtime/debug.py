@@ -28,7 +28,9 @@ class Guards:
         for t in self.owners:
             place = plan.placements[t]
             self.dying.setdefault(place.last - 1, []).append(t)
-            if not t.given:
+            if t.persistent:
+                self._canary(t)[:] = CANARY
+            else:
                 self.born.setdefault(place.first, []).append(t)
 
     def before(self, i: int) -> None:
@@ -36,7 +38,7 @@ class Guards:
         op = self.plan.graph.ops[i]
         over = {self.plan.offset(op.reads[j]) for _, j in op.in_place}
         for t in self.born.get(i, ()):
-            if self.plan.offset(t) not in over:
+            if not t.given and self.plan.offset(t) not in over:
                 self._bytes(t)[:] = POISON
             self._canary(t)[:] = CANARY
 
@@ -44,7 +46,7 @@ class Guards:
         """Every canary of op i's tensors holds; what died is poisoned."""
         op = self.plan.graph.ops[i]
         for t in dict.fromkeys(t.storage for t in (*op.writes, *op.reads)):
-            if t in self.plan.placements and not t.given and np.any(self._canary(t) != CANARY):
+            if t in self.plan.placements and np.any(self._canary(t) != CANARY):
                 raise PlanError(f"op {i} {op.name} wrote behind the end of {t.name}")
         for t in self.dying.get(i, ()):
             if not t.persistent and not self._overwritten(t, i):

@@ -173,7 +173,8 @@ class Step:
 
 
 def _require_shapes(arrays: list[Array], tensors: tuple[Tensor, ...], batch: int) -> None:
-    """ShapeError unless there is an array for each tensor, of its shape at this batch."""
+    """ShapeError or ArgumentError unless there is an array of real numbers for each tensor, of
+    its shape at this batch."""
     if len(arrays) != len(tensors):
         names = ", ".join(t.name for t in tensors)
         raise ShapeError(f"expected {len(tensors)} arrays ({names}), got {len(arrays)}")
@@ -184,6 +185,8 @@ def _require_shapes(arrays: list[Array], tensors: tuple[Tensor, ...], batch: int
                 f"{tensor.name}: the step was compiled for shape {expected}, got {array.shape}: "
                 "pictures are NHWC; compile again for another batch or image"
             )
+        if array.dtype.kind not in "biuf":
+            raise ArgumentError(f"{tensor.name} must be integers or floats, got {array.dtype}")
 
 
 def _generator(seed: int, variable: Variable) -> np.random.Generator:

@@ -41,17 +41,8 @@ def test_arena_is_the_least_and_proved(model: str, device: str) -> None:
     check_file(json.loads(plan.to_json()))
 
 
-ABOVE_ITS_LOAD = pytest.mark.xfail(reason="the lowest placement found is 0.1 % above the load")
-
-
-@pytest.mark.parametrize(
-    ("model", "device"),
-    [
-        pytest.param(m, d, marks=ABOVE_ITS_LOAD if (m, d) == ("alexnet", "cpu") else ())
-        for m in BATCH
-        for d in DEVICES
-    ],
-)
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("model", BATCH)
 def test_the_placement_is_optimal(model: str, device: str) -> None:
     plan = planned(model, device)
     assert plan.arena_bytes == plan.max_load_bytes >= plan.order_lower_bound_bytes
@@ -66,7 +57,7 @@ def test_every_mode_is_proved(model: str, memory: str) -> None:
     assert plan.arena_bytes == planned(model, "cpu").modes[memory]
 
 
-# -- by hand ----------------------------------------------------------------------------------------
+# -- by hand ---------------------------------------------------------------------------------------
 
 Layers = list[tuple[str, int, int]]
 """(kind, elements of one sample's output, parameters)."""
@@ -129,20 +120,8 @@ def bytes_by_hand(layers: Layers, batch: int, in_place: bool) -> int:
     return batch * (4 * (2 * blobs + pictures + probabilities) + argmax) + 12 * parameters
 
 
-BEHIND_A_FLATTEN = pytest.mark.xfail(
-    strict=True, reason="dropout behind ReLU, pool and Flatten is not in place: 0.9 % too much"
-)
-
-
-@pytest.mark.parametrize(
-    ("model", "memory"),
-    [
-        ("vgg16", "naive"),
-        ("vgg16", "caffe"),
-        ("alexnet", "naive"),
-        pytest.param("alexnet", "caffe", marks=BEHIND_A_FLATTEN),
-    ],
-)
+@pytest.mark.parametrize("memory", ["naive", "caffe"])
+@pytest.mark.parametrize("model", BY_HAND)
 def test_naive_and_caffe_are_what_the_shapes_say(model: str, memory: str) -> None:
     layers = BY_HAND[model]
     by_hand = bytes_by_hand(layers, BATCH[model], in_place=memory == "caffe")

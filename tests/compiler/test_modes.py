@@ -1,4 +1,4 @@
-"""Every memory mode trains to the bits of `naive`: each layer's cases, and real models on digits."""
+"""Every memory mode trains to the bits of `naive`: every layer's cases, real models on digits."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from tests.training import (
     random_batches,
     train,
 )
+
+pytestmark = pytest.mark.usefixtures("quick_placement")
 
 CLASSES = 3
 
@@ -124,7 +126,7 @@ def test_optimizer(name: str, precision: str) -> None:
     assert_same_bits_in_every_mode(network, data, optimizer=OPTIMIZERS[name], precision=precision)
 
 
-# -- real models ------------------------------------------------------------------------------------
+# -- real models -----------------------------------------------------------------------------------
 
 REAL: dict[str, tuple[Callable[..., dl.Network], int]] = {
     "alexnet": (dl.models.alexnet, 64),
@@ -161,7 +163,7 @@ def test_real_model_on_digits(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert_same_bits_in_every_mode(build(classes=10, image=image), batches)
 
 
-# -- the table of modes -------------------------------------------------------------------------------
+# -- the table of modes ----------------------------------------------------------------------------
 
 
 def test_modes_differ_in_bytes_and_arena_is_least() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from minidl.compiler.modes import MODES
 from minidl.compiler.verify_file import check_file
 from tests.compiler.random_networks import CLASSES, described, networks, optimizers
 from tests.training import OTHER_MODES, random_batches, train
+
+pytestmark = pytest.mark.usefixtures("quick_placement")
 
 COMMON = settings(
     deadline=None,

@@ -20,6 +20,8 @@ from minidl.layers.base import Layer, Node
 from tests.compiler.random_networks import described, networks
 from tests.training import random_batches, train, variables
 
+pytestmark = pytest.mark.usefixtures("quick_placement")
+
 MOMENTUM = dl.SGD(0.05, momentum=0.9)
 CLASSES = 3
 
@@ -49,6 +51,10 @@ def op_of(graph: StepGraph, kernel: str) -> Op:
     return found
 
 
+def op_of_first(graph: StepGraph, kernel: str) -> Op:
+    return next(op for op in graph.ops if op.kernel == kernel)
+
+
 def keeps_bits(network: dl.Network, rewrite: Callable[[StepGraph], StepGraph], **how: Any) -> None:
     """The rewrite alone, with and without overwriting, trains to the bits of `naive`."""
     data = random_batches(np.random.default_rng(0), 2, network.image, CLASSES)
@@ -59,7 +65,7 @@ def keeps_bits(network: dl.Network, rewrite: Callable[[StepGraph], StepGraph], *
             assert train(network, data, "alone", debug=True, **how) == expected
 
 
-# -- a ReLU behind what selects ------------------------------------------------------------------------
+# -- a ReLU behind what selects --------------------------------------------------------------------
 
 
 def conv(features: int = 4) -> dl.Conv2d:
@@ -74,7 +80,10 @@ def test_a_relu_moves_behind_a_max_pool() -> None:
     assert backward == ["relu_dgrad", "maxpool2d_dgrad"]
     full, pooled = 2 * 8 * 8 * 4, 2 * 4 * 4 * 4
     for name in ("relu_forward", "relu_dgrad"):
-        assert (op_of(graph, name).writes[0].size, op_of(moved, name).writes[0].size) == (full, pooled)
+        assert (op_of(graph, name).writes[0].size, op_of(moved, name).writes[0].size) == (
+            full,
+            pooled,
+        )
     y = op_of(moved, "conv2d_forward").writes[0]
     readers = [op.kernel for op in moved.ops if y in op.reads]
     assert readers == ["maxpool2d_forward"]  # dead after forward
@@ -90,16 +99,40 @@ def test_a_relu_moves_behind_a_dropout() -> None:
     keeps_bits(network, commute_selections)
 
 
-def test_a_relu_moves_behind_the_first_of_two_selections() -> None:
+def test_a_relu_moves_behind_pool_and_dropout() -> None:
     network = chain(conv(), dl.ReLU(), dl.MaxPool2d(2), dl.Dropout(0.5), conv(2), dl.ReLU())
     moved = commute_selections(graph_of(network))
-    assert kernels(moved)[:3] == ["conv2d_forward", "maxpool2d_forward", "relu_forward"]
+    expected = ["conv2d_forward", "maxpool2d_forward", "dropout_forward", "relu_forward"]
+    assert kernels(moved)[:4] == expected
+    selects = ("relu_dgrad", "dropout_dgrad", "maxpool2d_dgrad")
+    backward = [k for k in kernels(moved) if k in selects]
+    assert backward == ["relu_dgrad", "relu_dgrad", "dropout_dgrad", "maxpool2d_dgrad"]
+    keeps_bits(network, commute_selections)
+
+
+def flattened_to_dropout(*more: Layer) -> dl.Network:
+    x = dl.Input((8, 8, 2))
+    y = dl.Flatten()(dl.MaxPool2d(2)(dl.ReLU()(conv()(x))))
+    for layer in (dl.Dropout(0.5), *more, dl.Linear(CLASSES)):
+        y = layer(y)
+    return dl.Network(x, y)
+
+
+def test_a_relu_moves_past_a_flatten() -> None:
+    network = flattened_to_dropout(dl.Linear(6), dl.ReLU())
+    moved = commute_selections(graph_of(network))
+    expected = ["conv2d_forward", "maxpool2d_forward", "dropout_forward", "relu_forward"]
+    assert kernels(moved)[:4] == expected
+    assert op_of_first(moved, "relu_forward").writes[0].shape == (2, 4 * 4 * 4)
     keeps_bits(network, commute_selections)
 
 
 def test_a_relu_on_the_pictures_moves_without_a_gradient() -> None:
     network = chain(dl.ReLU(), dl.MaxPool2d(2), conv())
-    assert kernels(commute_selections(graph_of(network)))[:2] == ["maxpool2d_forward", "relu_forward"]
+    assert kernels(commute_selections(graph_of(network)))[:2] == [
+        "maxpool2d_forward",
+        "relu_forward",
+    ]
     keeps_bits(network, commute_selections)
 
 
@@ -115,9 +148,18 @@ def read_by_two_pools() -> dl.Network:
     return ended(x, dl.Concat()(dl.MaxPool2d(2)(y), dl.MaxPool2d(4, 2, 1)(y)))
 
 
+def read_in_two_shapes() -> dl.Network:
+    x = dl.Input((8, 8, 2))
+    y = dl.ReLU()(conv()(x))
+    pooled = dl.Flatten()(dl.MaxPool2d(2)(y))
+    dropped = dl.Dropout(0.5)(dl.Flatten()(y))
+    return dl.Network(x, dl.Add()(dl.Linear(CLASSES)(pooled), dl.Linear(CLASSES)(dropped)))
+
+
 STAYS: dict[str, Callable[[], dl.Network]] = {
     "read by pool and conv": read_by_pool_and_conv,
     "read by two pools": read_by_two_pools,
+    "read in two shapes": read_in_two_shapes,
     "average": lambda: chain(conv(), dl.ReLU(), dl.AvgPool2d(2)),
     "leaky": lambda: chain(conv(), dl.LeakyReLU(), dl.MaxPool2d(2)),
     "sigmoid": lambda: chain(conv(), dl.Sigmoid(), dl.MaxPool2d(2)),
@@ -144,7 +186,7 @@ def test_two_relus_before_a_pool() -> None:
     keeps_bits(chain(conv(), dl.ReLU(), dl.ReLU(), dl.MaxPool2d(2)), commute_selections)
 
 
-# -- updates in wgrad's epilogue --------------------------------------------------------------------------
+# -- updates in wgrad's epilogue -------------------------------------------------------------------
 
 
 def weight_gradients(graph: StepGraph) -> set[str]:
@@ -157,11 +199,13 @@ def test_updates_leave_no_weight_gradient(optimizer: dl.Optimizer) -> None:
     network = chain(conv(), dl.ReLU(), conv())
     graph = graph_of(network, optimizer)
     fused = fuse_updates(graph)
-    assert len(weight_gradients(graph)) == 3 and not weight_gradients(fused)
+    assert len(weight_gradients(graph)) == 3
+    assert not weight_gradients(fused)
     assert len(fused.ops) == len(graph.ops) - 3
     for op in fused.ops:
         if op.epilogue is not None:
-            assert op.main in graph.ops and op.epilogue in graph.ops
+            assert op.main in graph.ops
+            assert op.epilogue in graph.ops
             assert op.dropped not in (*op.reads, *op.writes)
             assert set(op.reads) >= set(op.main.reads)
             assert op.flops == op.main.flops + op.epilogue.flops
@@ -196,7 +240,8 @@ def test_a_gradient_that_is_read_twice_is_kept() -> None:
     wgrad = op_of(graph, "conv2d_wgrad")
     norm = Tensor("norm", (), "float32", "scratch")
     fused = fuse_updates(observed(graph, wgrad.writes[0], norm, wgrad))
-    assert "conv2d_wgrad" in kernels(fused) and "linear_wgrad+sgd_momentum" in kernels(fused)
+    assert "conv2d_wgrad" in kernels(fused)
+    assert "linear_wgrad+sgd_momentum" in kernels(fused)
 
 
 def test_wgrad_does_not_wait_past_a_write_to_what_it_reads() -> None:
@@ -205,10 +250,11 @@ def test_wgrad_does_not_wait_past_a_write_to_what_it_reads() -> None:
     dy = next(t for t in wgrad.reads if t.kind == "gradient")
     norm = Tensor("norm", (), "float32", "scratch")
     fused = fuse_updates(observed(graph, norm, dy, wgrad))
-    assert "conv2d_wgrad" in kernels(fused) and "conv2d_wgrad+sgd_momentum" not in kernels(fused)
+    assert "conv2d_wgrad" in kernels(fused)
+    assert "conv2d_wgrad+sgd_momentum" not in kernels(fused)
 
 
-# -- signs ---------------------------------------------------------------------------------------------
+# -- signs -----------------------------------------------------------------------------------------
 
 
 def test_signs_take_the_place_of_a_relus_output() -> None:
@@ -217,10 +263,14 @@ def test_signs_take_the_place_of_a_relus_output() -> None:
     packed = keep_signs(graph)
     y = op_of(graph, "relu_forward").writes[0]
     dgrad, pack = op_of(packed, "keep_positive"), op_of(packed, "pack_signs")
-    assert "relu_dgrad" not in kernels(packed) and len(packed.ops) == len(graph.ops) + 1
+    assert "relu_dgrad" not in kernels(packed)
+    assert len(packed.ops) == len(graph.ops) + 1
     (signs,) = pack.writes
-    assert pack.reads == (y,) and signs.nbytes == y.size // 8
-    assert y not in dgrad.reads and signs in dgrad.reads and dgrad.in_place == ((0, 0),)
+    assert pack.reads == (y,)
+    assert signs.nbytes == y.size // 8
+    assert y not in dgrad.reads
+    assert signs in dgrad.reads
+    assert dgrad.in_place == ((0, 0),)
     maker = next(op for op in packed.ops if dgrad.reads[0] in op.writes)
     assert packed.ops.index(pack) == packed.ops.index(maker) - 1
     keeps_bits(network, keep_signs)
@@ -248,7 +298,7 @@ def test_no_signs_of_an_output_or_of_another_activation() -> None:
         assert keep_signs(graph).ops == graph.ops
 
 
-# -- updates as early as may be -------------------------------------------------------------------------
+# -- updates as early as may be --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("optimizer", [dl.SGD(), MOMENTUM, dl.Adam()], ids=repr)
@@ -271,7 +321,7 @@ def test_updates_move_up_and_no_dependency_breaks(optimizer: dl.Optimizer) -> No
     keeps_bits(network, hoist_updates, optimizer=optimizer)
 
 
-# -- differentiate ----------------------------------------------------------------------------------------
+# -- differentiate ---------------------------------------------------------------------------------
 
 
 def test_there_is_no_gradient_of_the_pictures() -> None:
@@ -279,7 +329,8 @@ def test_there_is_no_gradient_of_the_pictures() -> None:
     (pictures, target) = graph.inputs
     written = [t for op in graph.ops for t in op.writes]
     assert not any(graph.gradient_of.get(t) in (pictures, target) for t in written)
-    assert kernels(graph).count("conv2d_dgrad") == 1 and kernels(graph).count("conv2d_wgrad") == 2
+    assert kernels(graph).count("conv2d_dgrad") == 1
+    assert kernels(graph).count("conv2d_wgrad") == 2
 
 
 def test_no_gradient_flows_to_where_nothing_is_trained() -> None:
@@ -297,7 +348,8 @@ def test_contributions_are_summed_in_the_order_of_the_backward_walk(readers: int
     maker = {t: op for op in graph.ops for t in op.writes}
     order = [maker[t].layer for t in total.reads]
     assert order == [f"reader{i}" for i in reversed(range(readers))]
-    assert total.phase == "dgrad" and total.reads[0].shape == total.writes[0].shape
+    assert total.phase == "dgrad"
+    assert total.reads[0].shape == total.writes[0].shape
 
 
 def gradients(network: dl.Network, images: Any, labels: Any) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def test_the_best_order_of_real_models(model: str) -> None:
     assert max(loads(best)) <= max(loads(order_by_size(graph)))
 
 
-# -- against every order of a small group ---------------------------------------------------------------
+# -- against every order of a small group ----------------------------------------------------------
 
 
 def groups(graph: StepGraph) -> Iterator[tuple[int, int]]:
@@ -186,7 +186,7 @@ def test_a_group_beyond_the_search_keeps_its_order() -> None:
     assert order_for_peak(graph).ops == ops
 
 
-# -- the paper's order ------------------------------------------------------------------------------------
+# -- the paper's order -----------------------------------------------------------------------------
 
 
 def phases(graph: StepGraph, layer: str) -> list[str]:
