@@ -1,4 +1,4 @@
-"""Packages of the wheel: `models/` and `kernels/` stand at the top level and install inside minidl."""
+"""Packages of the wheel: `models/` and `kernels/` stand at the top level, install in minidl."""
 
 from setuptools import find_packages, setup
 

@@ -108,9 +108,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--model", choices=[model for model, _ in CASES], help="only this one")
     options = parser.parse_args()
     rows = []
     for model, batch in CASES:
+        if options.model not in (None, model):
+            continue
         row = measure(model, batch, options.rounds)
         rows.append(row)
         for name, seconds in row["seconds"].items():

@@ -147,6 +147,7 @@ class Step:
         expected = variable.to_torch(here).shape
         if given.shape != expected:
             raise ShapeError(f"{variable.name}: expected shape {expected}, got {given.shape}")
+        _require_numbers(given, variable.name)
         return variable.from_torch(given)
 
     def _set(self, variable: Variable, value: Array) -> None:
@@ -185,8 +186,12 @@ def _require_shapes(arrays: list[Array], tensors: tuple[Tensor, ...], batch: int
                 f"{tensor.name}: the step was compiled for shape {expected}, got {array.shape}: "
                 "pictures are NHWC; compile again for another batch or image"
             )
-        if array.dtype.kind not in "biuf":
-            raise ArgumentError(f"{tensor.name} must be integers or floats, got {array.dtype}")
+        _require_numbers(array, tensor.name)
+
+
+def _require_numbers(array: Array, name: str) -> None:
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError(f"{name} must be integers or floats, got {array.dtype}")
 
 
 def _generator(seed: int, variable: Variable) -> np.random.Generator:

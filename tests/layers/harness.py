@@ -358,13 +358,14 @@ def refuses(case: BadCase) -> None:
     """The layer is refused when it is made or lowered; the error names it and what is wrong."""
     tensors = [Tensor(f"x{i}", s, "float32", "activation") for i, s in enumerate(case.shapes)]
     layer = None
-    with pytest.raises((ShapeError, ArgumentError)) as caught:
+    with pytest.raises((ShapeError, ArgumentError)) as caught:  # noqa: PT012 - either may refuse
         layer = case.layer()
         layer.apply(Lowering(case.shapes[0][0]), "there", *tensors)
     message = str(caught.value)
     assert case.message in message
     if layer is not None:
-        assert repr(layer) in message and "'there'" in message
+        assert repr(layer) in message
+        assert "'there'" in message
 
 
 def each_check(cases: Iterable[Case]) -> pytest.MarkDecorator:

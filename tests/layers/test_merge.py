@@ -69,8 +69,11 @@ def test_one_tensor_twice_has_two_gradients(layer: Layer) -> None:
     layer.apply(lowering, "sum", x, x)
     again, merged = lowering.sites
     first, second = merged.forward_ops[0].reads
-    assert first is x and second is not x and second.storage is x
-    assert {x, second} <= merged.gradients.keys() and x in again.gradients
+    assert first is x
+    assert second is not x
+    assert second.storage is x
+    assert {x, second} <= merged.gradients.keys()
+    assert x in again.gradients
 
 
 def test_add_and_flatten_have_no_gradient_op() -> None:
@@ -78,6 +81,8 @@ def test_add_and_flatten_have_no_gradient_op() -> None:
     a, b = (Tensor(name, PICTURE, "float32", "activation") for name in "ab")
     y = Flatten().apply(lowering, "flatten", Add().apply(lowering, "sum", a, b))
     added, flat = lowering.sites
-    assert not added.backward_ops and not flat.backward_ops and not flat.forward_ops
+    assert not added.backward_ops
+    assert not flat.backward_ops
+    assert not flat.forward_ops
     assert lowering.flattened[y] == (3, 3, 4)
     assert added.gradients[a].storage is added.gradients[b].storage

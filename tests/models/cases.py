@@ -45,7 +45,7 @@ FIRST = {"alexnet_2012": 96, "resnet18": 324, "vgg11_bn": 36}
 from 0, and rivals in a pool from each other. Float32 seldom rounds across such a gap."""
 
 BATCH, CLASSES, STEPS = 4, 10, 4
-SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
+SGD: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
 SAMPLES = 8
 
 CHUNK = 2**17
@@ -120,4 +120,5 @@ def figures(name: str, before: Array, after: Array) -> Figures:
 def sampled(name: str, shape: Shape) -> Array:
     """Indices of the sampled entries, in the order of PyTorch's layout."""
     random = words(f"samples {name}", 2 * SAMPLES).astype(np.int64).reshape(2, SAMPLES)
-    return (random[0] << 16 | random[1]) % math.prod(shape)
+    indices: Array = (random[0] << 16 | random[1]) % math.prod(shape)
+    return indices

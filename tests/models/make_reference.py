@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from tests.models.cases import (
 )
 
 
-def conv(inputs: int, outputs: int, kernel: int, **how: int) -> list[nn.Module]:
+def conv(inputs: int, outputs: int, kernel: int, **how: Any) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, kernel, **how), nn.ReLU(inplace=True)]
 
 
