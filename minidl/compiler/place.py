@@ -38,8 +38,8 @@ RANKS: tuple[Rank, ...] = (
 first."""
 
 
-EFFORT = 16_000_000
-"""Pairs of blocks that repair may look at in all: about a second."""
+EFFORT = 8_000_000
+"""Pairs of blocks that repair may look at: about a second."""
 
 STARTS = 4
 """Greedy placements that get a short repair, lowest first, before the lowest gets a long one."""

@@ -141,7 +141,7 @@ class Tiling:
         itemsize = x.nbytes // x.size
         tap_rows = min(r, -(-WGRAD_COLUMNS // (s * c)))
         tasks = groups * -(-r // tap_rows)
-        filters = max(1, -(-k // max(1, -(-HOST_LANES // tasks))))
+        filters = max(1, -(-k // max(2, -(-HOST_LANES // tasks))))
 
         filter_size = k * groups * r * s * c
         fits = filter_size * itemsize * 2 <= limit and min(turn(window).padding) >= 0
@@ -152,6 +152,8 @@ class Tiling:
             here = math.prod(tile.shape) * y.shape[2]
             patch = here * s * c
             forward = HOST_LANES * (patch * r + _padded_size(x.shape, tile, window))
+            tile = tiles(y.shape, pixels * (r // tap_rows))[0]
+            patch = math.prod(tile.shape) * y.shape[2] * s * c
             wgrad = patch * tap_rows + _padded_size(x.shape, tile, window)
             wgrad = HOST_LANES * (wgrad + 2 * filters * tap_rows * s * c)
             if not gathers:
@@ -166,6 +168,11 @@ class Tiling:
             pixels //= 2
         gathers = gathers and scratch(pixels)[1] * itemsize <= limit
         return Tiling(window, groups, pixels, tap_rows, filters, *scratch(pixels), gathers)
+
+    @property
+    def wgrad_pixels(self) -> int:
+        """Pixels of one tile of wgrad: more, since a task gathers only some filter rows."""
+        return self.pixels * (self.window.kernel[0] // self.tap_rows)
 
     @property
     def pointwise(self) -> bool:
@@ -299,7 +306,7 @@ def conv2d_wgrad(
     A task owns some filters and filter rows and sums over all tiles in order, so each element
     is complete, and summed in one fixed order, when it is handed to `store`.
     """
-    parts, k = tiles(dy.shape, tiling.pixels), dy.shape[3] // tiling.groups
+    parts, k = tiles(dy.shape, tiling.wgrad_pixels), dy.shape[3] // tiling.groups
     s, c = tiling.window.kernel[1], x.shape[3] // tiling.groups
     tasks = [
         (g, slice(g * k + f.start, g * k + f.stop), taps)
