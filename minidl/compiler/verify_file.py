@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 
 
 def check_file(data: dict[str, Any]) -> None:
-    """PlanError unless `data`, the parsed JSON of DESIGN.md section 5, is a right plan.
+    """PlanError unless `data`, the parsed JSON of docs/plan_file.md, is a right plan.
 
     The optional keys `outputs` (ids that must hold after the last op) and `guard` (bytes kept free
     behind every tensor) are read where they are present.

@@ -196,7 +196,7 @@ def weight_gradients(graph: StepGraph) -> set[str]:
 
 @pytest.mark.parametrize("optimizer", [dl.SGD(), MOMENTUM, dl.Adam(), dl.AdamW()], ids=repr)
 def test_updates_leave_no_weight_gradient(optimizer: dl.Optimizer) -> None:
-    network = chain(conv(), dl.ReLU(), conv())
+    network = chain(conv(), dl.ReLU(), conv(), image=(2, 2, 2))  # weights larger than data
     graph = graph_of(network, optimizer)
     fused = fuse_updates(graph)
     assert len(weight_gradients(graph)) == 3
@@ -211,6 +211,25 @@ def test_updates_leave_no_weight_gradient(optimizer: dl.Optimizer) -> None:
             assert op.flops == op.main.flops + op.epilogue.flops
     assert any(t.name.endswith("bias") for op in fused.ops for t in op.writes)
     keeps_bits(network, fuse_updates, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("image", "features", "fused"),
+    [((16, 16, 8), 4, False), ((2, 2, 8), 64, True)],
+    ids=["data-larger", "weights-larger"],
+)
+def test_an_update_of_weights_fuses_where_they_are_the_larger_buffer(
+    image: tuple[int, int, int], features: int, fused: bool
+) -> None:
+    """Fused, plain SGD writes the weights from wgrad, so dgrad comes first and keeps its input."""
+    first, second = conv(8), conv(features)
+    graph = fuse_updates(graph_of(chain(first, second, image=image), dl.SGD(lr=0.1)))
+    second_wgrad = [
+        op for op in graph.ops if op.layer == "conv2d2" and op.kernel.startswith("conv2d_w")
+    ]
+    assert [op.epilogue is not None for op in second_wgrad] == [fused]
+    network = chain(conv(8), conv(features), image=image)
+    keeps_bits(network, fuse_updates, optimizer=dl.SGD(lr=0.1))
 
 
 def test_a_shared_weights_sum_is_not_fused() -> None:

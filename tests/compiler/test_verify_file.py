@@ -19,7 +19,7 @@ File = dict[str, Any]
 
 
 def as_file(plan: Plan) -> File:
-    """The plan file of DESIGN.md, section 5, by way of JSON text."""
+    """The plan file of docs/plan_file.md, by way of JSON text."""
     identity = {t: k for k, t in enumerate(plan.placements)}
     data = {
         "format": 1,
