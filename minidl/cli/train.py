@@ -19,7 +19,7 @@ from minidl.train import SCHEDULES, fit
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser, model="alexnet", batch=64, classes=10)
-    add_optimizer(parser, lr=0.003)
+    add_optimizer(parser, lr=0.005)
     parser.add_argument(
         "--lr-scheduler", choices=list(SCHEDULES), default="cosine", help="of the learning rate"
     )
