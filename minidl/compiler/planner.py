@@ -21,8 +21,11 @@ def make_plan(graph: StepGraph, setting: Setting, guard: int = 0, modes: bool = 
     verify(plan)
     if not modes:
         return plan
-    sizes = {name: _planned(graph, replace(setting, memory=name)).arena_bytes for name in MODES}
-    return replace(plan, modes=sizes)
+    others = [name for name in MODES if guard or name != setting.memory]
+    sizes = {name: _planned(graph, replace(setting, memory=name)).arena_bytes for name in others}
+    if not guard:
+        sizes[setting.memory] = plan.arena_bytes
+    return replace(plan, modes={name: sizes[name] for name in MODES})
 
 
 def _planned(graph: StepGraph, setting: Setting, guard: int = 0) -> Plan:
