@@ -14,7 +14,16 @@ from minidl.ir.site import HOST_LANES
 from minidl.layers.base import Layer, pair, require_rank
 from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.layers.reduction import add_bias_wgrad
-from minidl.layers.window import Pair, Tile, Window, blocks, pad_rows, tiles, windows
+from minidl.layers.window import (
+    Pair,
+    Tile,
+    Window,
+    blocks,
+    first_tile,
+    pad_rows,
+    tiles,
+    windows,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,17 +157,17 @@ class Tiling:
         gathers = window.stride == (1, 1) and r * s > 1 and fits
 
         def scratch(pixels: int) -> tuple[int, int, int]:
-            tile = tiles(y.shape, pixels)[0]
+            tile = first_tile(y.shape, pixels)
             here = math.prod(tile.shape) * y.shape[2]
             patch = here * s * c
             forward = HOST_LANES * (patch * r + _padded_size(x.shape, tile, window))
-            tile = tiles(y.shape, pixels * (r // tap_rows))[0]
+            tile = first_tile(y.shape, pixels * (r // tap_rows))
             patch = math.prod(tile.shape) * y.shape[2] * s * c
             wgrad = patch * tap_rows + _padded_size(x.shape, tile, window)
             wgrad = HOST_LANES * (wgrad + 2 * filters * tap_rows * s * c)
             if not gathers:
                 return forward, HOST_LANES * here * c, wgrad
-            tile = tiles(x.shape, pixels)[0]
+            tile = first_tile(x.shape, pixels)
             patch = math.prod(tile.shape) * x.shape[2] * r * s * k
             turned = _padded_size(y.shape, tile, turn(window))
             return forward, filter_size + HOST_LANES * (patch + turned), wgrad

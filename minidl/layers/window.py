@@ -72,14 +72,21 @@ class Tile:
 
 def tiles(shape: Shape, pixels: int) -> list[Tile]:
     """Cut the output (N, H, W, ...) into tiles of at most `pixels` pixels, or of one row."""
-    n, h, w = shape[:3]
-    rows = max(1, min(h, pixels // w))
-    images = max(1, pixels // (h * w)) if rows == h else 1
+    n, h = shape[:2]
+    images, rows = first_tile(shape, pixels).shape
     return [
         Tile(slice(i, min(n, i + images)), slice(r, min(h, r + rows)))
         for i in range(0, n, images)
         for r in range(0, h, rows)
     ]
+
+
+def first_tile(shape: Shape, pixels: int) -> Tile:
+    """The first of `tiles`, which no other is larger than."""
+    n, h, w = shape[:3]
+    rows = max(1, min(h, pixels // w))
+    images = max(1, pixels // (h * w)) if rows == h else 1
+    return Tile(slice(0, min(n, images)), slice(0, rows))
 
 
 def pad_rows(x: Array, tile: Tile, window: Window, buffer: Array) -> Array:
