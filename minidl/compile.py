@@ -10,7 +10,7 @@ from minidl.ir import ALIGNMENT, ArgumentError, Plan, Setting, Shape
 from minidl.ir.site import SCRATCH_LIMIT
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
-from minidl.layers.network import Network, as_network
+from minidl.layers.network import as_network
 from minidl.optim import SGD, Optimizer
 from minidl.runtime.debug import GUARD
 from minidl.runtime.step import Step
@@ -99,6 +99,3 @@ def _checked(alignment: int) -> int:
     if alignment < 16 or alignment & (alignment - 1):
         raise ArgumentError(f"alignment must be a power of two of at least 16, got {alignment}")
     return alignment
-
-
-__all__ = ["Network", "compile", "plan"]

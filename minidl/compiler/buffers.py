@@ -82,9 +82,11 @@ def caffe_blobs(graph: StepGraph) -> Sharing:
     overwrites the diff likewise.
     """
     sharing = Sharing.none(graph)
+    forward_of = {g.storage: t.storage for g, t in graph.gradient_of.items()}
     for i, op in enumerate(graph.ops):
         for new, old in overwrites(op, i, sharing.alive):
-            if _one_blob(op) or _same_blob(sharing, new, old):
+            x, y = forward_of.get(new), forward_of.get(old)
+            if _one_blob(op) or _same_blob(sharing, x, y):
                 _overwrite(sharing, new, old)
     return _keep(sharing, _is_blob)
 
@@ -117,10 +119,8 @@ def _one_blob(op: Op) -> bool:
     return op.phase == "forward" and sum(not t.persistent for t in op.reads) == 1
 
 
-def _same_blob(sharing: Sharing, new: Tensor, old: Tensor) -> bool:
-    """Whether two gradients belong to forward tensors that share a buffer."""
-    forward_of = {g.storage: t.storage for g, t in sharing.graph.gradient_of.items()}
-    x, y = forward_of.get(new), forward_of.get(old)
+def _same_blob(sharing: Sharing, x: Tensor | None, y: Tensor | None) -> bool:
+    """Whether both are tensors, and share a buffer."""
     return x is not None and y is not None and sharing.buffer_of[x] is sharing.buffer_of[y]
 
 

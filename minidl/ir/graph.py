@@ -47,12 +47,6 @@ class StepGraph:
     def flops(self) -> int:
         return sum(op.flops for op in self.ops)
 
-    def storages(self) -> list[Tensor]:
-        """Every tensor that owns bytes: given ones first, then in order of first use."""
-        given = (*(v.tensor for v in self.variables), *self.inputs)
-        used = (t.storage for op in self.ops for t in (*op.reads, *op.writes))
-        return list(dict.fromkeys((*given, *used)))
-
 
 def dependencies(ops: tuple[Op, ...]) -> list[set[int]]:
     """For each op the indices of the earlier ops it must follow.

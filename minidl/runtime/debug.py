@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from minidl.host import CHUNK
 from minidl.ir import Array, Plan, PlanError, Tensor
+from minidl.layers.window import blocks
 from minidl.runtime.arena import Arena
 
 GUARD = 256
@@ -73,12 +72,8 @@ def first_not_finite(array: Array) -> int | None:
     if not np.issubdtype(array.dtype, np.floating):
         return None
     flat = array.reshape(-1)
-    for part in _chunks(flat.size):
+    for part in blocks(flat.size, CHUNK):
         bad = ~np.isfinite(flat[part])
         if bad.any():
             return int(part.start) + int(bad.argmax())
     return None
-
-
-def _chunks(size: int) -> Iterator[slice]:
-    return (slice(i, min(size, i + CHUNK)) for i in range(0, size, CHUNK))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minidl.devices import cpu
-from minidl.ir import NotFiniteError, Op, Plan, Tensor
+from minidl.ir import NotFiniteError, Op, Plan
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import Guards, first_not_finite
 
@@ -18,7 +18,7 @@ class Program:
     def __init__(self, plan: Plan, arena: Arena, debug: bool = False) -> None:
         self.plan = plan
         self.arena = arena
-        used = (t for op in plan.graph.ops for t in _operands(op))
+        used = (t for op in plan.graph.ops for t in (*op.writes, *op.reads))
         shown = (*plan.graph.inputs, *plan.graph.outputs, *(v.tensor for v in plan.graph.variables))
         tensors = dict.fromkeys((*used, *shown))
         self.arrays = {t: arena.view(plan, t) for t in tensors if t in plan.placements}
@@ -50,7 +50,3 @@ class Program:
                     f"at element {where} of shape {t.shape}: lower the learning rate, or check "
                     "the input's scale"
                 )
-
-
-def _operands(op: Op) -> tuple[Tensor, ...]:
-    return (*op.writes, *op.reads)
