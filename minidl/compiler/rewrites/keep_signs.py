@@ -1,0 +1,47 @@
+"""Packed signs of a ReLU's output instead of the output."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from minidl.ir import Op, StepGraph, Tensor
+from minidl.ir.op import Function
+from minidl.signs import pack_signs, signs_shape
+
+
+def keep_signs(graph: StepGraph) -> StepGraph:
+    """Pack the signs of a ReLU's output just before its gradient is made.
+
+    The gradient of the next layer's input can then overwrite that input (dX over X) although the
+    ReLU's own gradient still has to know where it was positive: 1 bit an element instead of 32.
+    """
+    packs: dict[Op, list[Op]] = {}
+    reading: dict[Op, Op] = {}
+    for op in graph.ops:
+        if op.signs is not None:
+            j, from_signs = op.signs
+            y, dy = op.reads[j], op.reads[1 - j]
+            maker = next((o for o in graph.ops if dy.storage in map(_storage, o.writes)), None)
+            if maker is not None and y not in graph.outputs:
+                signs = Tensor(f"{y.name}.signs", signs_shape(y.size), "uint8", "mask")
+                pack = Op(pack_signs, maker.layer, "dgrad", (signs,), (y,), flops=y.size)
+                packs.setdefault(maker, []).append(pack)
+                reading[op] = _reading_signs(op, from_signs, dy, signs)
+    ops = (new for op in graph.ops for new in (*packs.get(op, ()), reading.get(op, op)))
+    return replace(graph, ops=tuple(ops))
+
+
+def _reading_signs(op: Op, function: Function, dy: Tensor, signs: Tensor) -> Op:
+    return replace(
+        op,
+        function=function,
+        reads=(dy, signs),
+        in_place=((0, 0),),
+        elementwise=False,
+        commutes="",
+        signs=None,
+    )
+
+
+def _storage(t: Tensor) -> Tensor:
+    return t.storage
