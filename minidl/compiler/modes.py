@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from minidl.compiler.buffers import (
@@ -13,6 +13,7 @@ from minidl.compiler.buffers import (
     in_place,
     own_bytes,
 )
+from minidl.compiler.order import order_by_layer, order_by_size
 from minidl.compiler.place import EFFORT
 from minidl.compiler.rewrites import (
     commute_selections,
@@ -20,7 +21,6 @@ from minidl.compiler.rewrites import (
     hoist_updates,
     keep_signs,
 )
-from minidl.compiler.schedule import order_by_size, order_for_peak
 from minidl.ir import ArgumentError, StepGraph
 
 Pass = Callable[[StepGraph], StepGraph]
@@ -35,6 +35,8 @@ class Mode:
     share: Callable[[StepGraph], Sharing]
     effort: int = EFFORT // 40
     """Block placements that may be spent on reaching the lower bound."""
+    exact: bool = False
+    """Whether cheap ops may run again, and the order is searched for over the whole step."""
 
 
 MODES = {
@@ -50,9 +52,10 @@ MODES = {
         ),
         Mode(
             "arena",
-            (commute_selections, keep_signs, fuse_updates, hoist_updates, order_for_peak),
+            (commute_selections, keep_signs, fuse_updates, hoist_updates, order_by_layer),
             in_place,
             EFFORT,
+            exact=True,
         ),
     )
 }
@@ -63,3 +66,15 @@ def find_mode(name: str) -> Mode:
     if name not in MODES:
         raise ArgumentError(f"unknown memory mode {name!r}: choose from {', '.join(MODES)}")
     return MODES[name]
+
+
+def switches() -> list[str]:
+    """Names of the passes that can be switched off, in the order in which `arena` runs them."""
+    return [*(change.__name__ for change in MODES["arena"].passes), "recompute", "order_for_peak"]
+
+
+def check_switches(names: Iterable[str]) -> None:
+    """ArgumentError for a name that is no pass."""
+    for name in names:
+        if name not in switches():
+            raise ArgumentError(f"no pass {name!r} to leave out: there are {', '.join(switches())}")

@@ -6,33 +6,64 @@ from dataclasses import replace
 
 from minidl.compiler.buffers import Buffer, Sharing
 from minidl.compiler.lifetimes import Lifetime
-from minidl.compiler.modes import MODES, find_mode
+from minidl.compiler.modes import MODES, check_switches, find_mode
+from minidl.compiler.order import Ordered, order_for_peak
 from minidl.compiler.place import Block, max_load, place, top
+from minidl.compiler.recompute import Limits, recompute
 from minidl.compiler.verify import verify
-from minidl.ir import Placement, Plan, Setting, StepGraph, Tensor
+from minidl.ir import BudgetError, Placement, Plan, Setting, StepGraph, Tensor
+
+BUDGET_TRIES = 4
+"""Plans for one budget, each with a lower target by what placement added to the last."""
 
 
 def make_plan(graph: StepGraph, setting: Setting, guard: int = 0, modes: bool = False) -> Plan:
     """Order `graph` and place every tensor as `setting.memory` has it; proven, or PlanError.
 
     guard: bytes kept free behind every tensor. modes: also size every other memory mode.
+    BudgetError where `setting.budget` cannot be met.
     """
-    plan = _planned(graph, setting, guard)
+    check_switches(setting.without)
+    plan = _within_budget(graph, setting, guard)
     verify(plan)
     if not modes:
         return plan
-    others = [name for name in MODES if guard or name != setting.memory]
-    sizes = {name: _planned(graph, replace(setting, memory=name)).arena_bytes for name in others}
-    if not guard:
-        sizes[setting.memory] = plan.arena_bytes
-    return replace(plan, modes={name: sizes[name] for name in MODES})
+    plain = replace(setting, recompute=None, budget=None)
+    own = setting.memory if setting == plain and not guard else None
+    sizes = {
+        name: plan.arena_bytes
+        if name == own
+        else _planned(graph, replace(plain, memory=name)).arena_bytes
+        for name in MODES
+    }
+    if setting != plain:
+        sizes["recompute"] = plan.arena_bytes
+    return replace(plan, modes=sizes)
 
 
-def _planned(graph: StepGraph, setting: Setting, guard: int = 0) -> Plan:
+def _within_budget(graph: StepGraph, setting: Setting, guard: int) -> Plan:
+    """The plan with the least extra work that fits the budget, or the only one without a budget."""
+    if setting.budget is None:
+        return _planned(graph, setting, guard)
+    plan = _planned(graph, replace(setting, budget=None, recompute=None), guard)
+    target = setting.budget
+    for _ in range(BUDGET_TRIES):
+        if plan.arena_bytes <= setting.budget:
+            break
+        plan = _planned(graph, setting, guard, target)
+        target -= max(0, plan.arena_bytes - plan.max_load_bytes)  # what placement adds
+    if plan.arena_bytes > setting.budget:
+        raise BudgetError(setting.budget, plan.arena_bytes)
+    return replace(plan, setting=setting)
+
+
+def _planned(graph: StepGraph, setting: Setting, guard: int = 0, target: int = 0) -> Plan:
     mode = find_mode(setting.memory)
-    for rewrite in mode.passes:
-        graph = rewrite(graph)
-    sharing = mode.share(graph)
+    for change in mode.passes:
+        if change.__name__ not in setting.without:
+            graph = change(graph)
+    ordered = _searched(graph, setting, target) if mode.exact else Ordered(graph)
+    sharing = mode.share(ordered.graph)
     buffers = sharing.buffers()
     blocks = [_block(b, sharing, setting.alignment, guard) for b in buffers]
     offsets = _offsets(buffers, blocks, mode.effort)
@@ -43,28 +74,28 @@ def _planned(graph: StepGraph, setting: Setting, guard: int = 0) -> Plan:
     }
     return Plan(
         setting,
-        graph,
-        _with_views(graph, placements),
+        ordered.graph,
+        _with_views(ordered.graph, placements),
         arena_bytes=top(blocks, offsets),
         max_load_bytes=max_load(blocks),
         guard=guard,
-        order_lower_bound_bytes=_order_lower_bound(graph, setting.alignment),
+        order_lower_bound_bytes=ordered.lower_bound(setting.alignment),
     )
 
 
-def _order_lower_bound(graph: StepGraph, alignment: int) -> int:
-    """Bytes that any order of these ops needs: what is persistent, and around the hungriest op
-    what it reads and writes, less what it may overwrite."""
+def _searched(graph: StepGraph, setting: Setting, target: int) -> Ordered:
+    """Ops run again where that is allowed and helps; then the best order of all."""
+    if "recompute" not in setting.without:
+        graph = recompute(graph, _limits(graph, setting, target), setting.alignment)
+    if "order_for_peak" in setting.without:
+        return Ordered(graph)
+    return order_for_peak(graph, setting.alignment)
 
-    def rounded(tensors: set[Tensor]) -> int:
-        return sum(-(-t.nbytes // alignment) * alignment for t in tensors)
 
-    lasting = {v.tensor for v in graph.variables} | {t for t in graph.outputs if t.size == 1}
-    return rounded(lasting) + max(
-        rounded({t.storage for t in (*op.reads, *op.writes)} - lasting)
-        - rounded({op.writes[k].storage for k, _ in op.in_place} - lasting)
-        for op in graph.ops
-    )
+def _limits(graph: StepGraph, setting: Setting, target: int) -> Limits:
+    if setting.recompute is not None:
+        return Limits(int(setting.recompute * graph.flops), target)
+    return Limits(graph.flops, target) if target else Limits()
 
 
 def _block(buffer: Buffer, sharing: Sharing, alignment: int, guard: int) -> Block:

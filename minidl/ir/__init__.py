@@ -3,6 +3,7 @@
 from minidl.ir.errors import (
     ArenaTooLargeError,
     ArgumentError,
+    BudgetError,
     MinidlError,
     NotFiniteError,
     PlanError,
@@ -20,6 +21,7 @@ __all__ = [
     "ArenaTooLargeError",
     "ArgumentError",
     "Array",
+    "BudgetError",
     "Kind",
     "Lowering",
     "MinidlError",

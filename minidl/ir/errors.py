@@ -21,5 +21,16 @@ class ArenaTooLargeError(MinidlError, MemoryError):
     """The arena does not fit into the memory there is."""
 
 
+class BudgetError(MinidlError, ValueError):
+    """No plan that was found fits into the bytes that there are."""
+
+    def __init__(self, budget: int, needed: int, way_out: str = "") -> None:
+        self.budget, self.needed = budget, needed
+        super().__init__(
+            f"the budget of {budget:,} bytes is {needed - budget:,} bytes short: the least that "
+            f"was found is {needed:,}{way_out}"
+        )
+
+
 class NotFiniteError(MinidlError, FloatingPointError):
     """A NaN or infinity, named at the op and step where it first appeared."""

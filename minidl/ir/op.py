@@ -49,6 +49,11 @@ class Op:
     """The tensor that the epilogue takes tile by tile; an operand of it, of this op no more."""
     main: Op | None = None
     """With an epilogue: the op as it was without, which knows its own operands."""
+    cheap: bool = False
+    """An elementwise pass in cost: may run a second time in the backward pass instead of keeping
+    its output; the same bits."""
+    again: bool = False
+    """A forward op that runs a second time, in the backward pass, on the same bits."""
 
     @property
     def kernel(self) -> str:
@@ -71,11 +76,19 @@ class Op:
 
     @property
     def name(self) -> str:
-        return f"{self.layer}.{self.kernel}" if self.layer else self.kernel
+        name = f"{self.layer}.{self.kernel}" if self.layer else self.kernel
+        return f"{name}.again" if self.again else name
 
     def substituted(self, new: Callable[[Tensor], Tensor]) -> Op:
         """The same op on other tensors."""
-        return replace(self, writes=tuple(map(new, self.writes)), reads=tuple(map(new, self.reads)))
+        return replace(
+            self,
+            writes=tuple(map(new, self.writes)),
+            reads=tuple(map(new, self.reads)),
+            epilogue=self.epilogue and self.epilogue.substituted(new),
+            dropped=self.dropped and new(self.dropped),
+            main=self.main and self.main.substituted(new),
+        )
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -40,6 +40,15 @@ class Setting:
     device: str
     memory: str
     alignment: int = ALIGNMENT
+    without: tuple[str, ...] = ()
+    """Names of passes that were switched off."""
+    recompute: float | None = None
+    """Share of the step's floating-point operations that may be spent on running forward ops
+    again; None: only ops as cheap as an elementwise pass do."""
+    budget: int | None = None
+    """Bytes that the arena must fit in, at the least extra work."""
+    slices: int = 1
+    """Parts of the batch that the network's first layers run on one after the other."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,13 @@ class Plan:
     """Bytes kept free behind every tensor, for canaries."""
 
     order_lower_bound_bytes: int = 0
-    """No order of these ops can need fewer bytes: what every order keeps, and its largest op."""
+    """No order of these ops can need fewer bytes; equal to `max_load_bytes`: the order is
+    optimal."""
+
+    @property
+    def recompute_flops(self) -> int:
+        """Floating-point operations of the ops that run a second time."""
+        return sum(op.flops for op in self.graph.ops if op.again)
 
     def offset(self, tensor: Tensor) -> int:
         return self.placements[tensor].offset

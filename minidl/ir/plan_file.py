@@ -32,7 +32,11 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "modes": dict(plan.modes),
         "guard": plan.guard,
         "outputs": [ids[t] for t in plan.graph.outputs],
-        "recompute_flops": 0,
+        "without": list(setting.without),
+        "recompute": setting.recompute,
+        "budget": setting.budget,
+        "slices": setting.slices,
+        "recompute_flops": plan.recompute_flops,
         "step_flops": plan.graph.flops,
         "tensors": [_tensor(plan, t, ids) for t in ids],
         "ops": [_op(i, op, ids) for i, op in enumerate(plan.graph.ops)],
@@ -58,7 +62,7 @@ def _tensor(plan: Plan, t: Tensor, ids: dict[Tensor, int]) -> dict[str, Any]:
 
 
 def _op(index: int, op: Op, ids: dict[Tensor, int]) -> dict[str, Any]:
-    return {
+    row: dict[str, Any] = {
         "index": index,
         "name": op.name,
         "layer": op.layer,
@@ -69,3 +73,6 @@ def _op(index: int, op: Op, ids: dict[Tensor, int]) -> dict[str, Any]:
         "flops": op.flops,
         "bytes_moved": op.bytes_moved,
     }
+    if op.again:
+        row["again"] = True
+    return row

@@ -1,4 +1,4 @@
-"""Orders: each is a valid one, order_for_peak is the best that the layers' own groups allow."""
+"""Orders: each is a valid one, order_by_layer is the best that the layers' own groups allow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import minidl as dl
 from minidl.compiler.lifetimes import lifetimes
 from minidl.compiler.lower import Target, lower_training
 from minidl.compiler.modes import MODES
-from minidl.compiler.schedule import GroupSearch, order_by_size, order_for_peak
+from minidl.compiler.order import order_by_layer, order_by_size
+from minidl.compiler.order.by_layer import GroupSearch
 from minidl.ir import Op, StepGraph, Tensor, dependencies
 from tests.compiler.random_networks import described, networks, optimizers
 
@@ -31,7 +32,7 @@ def graph_of(network: dl.Network, batch: int, optimizer: dl.Optimizer | None = N
     target = Target(batch, device="cuda")
     graph = lower_training(network, dl.CrossEntropy(), optimizer or dl.SGD(0.1, 0.9), target)
     for rewrite in MODES["arena"].passes:
-        if rewrite is not order_for_peak:
+        if rewrite is not order_by_layer:
             graph = rewrite(graph)
     return graph
 
@@ -64,7 +65,7 @@ def is_valid(before: StepGraph, after: StepGraph) -> bool:
     )
 
 
-@pytest.mark.parametrize("order", [order_by_size, order_for_peak])
+@pytest.mark.parametrize("order", [order_by_size, order_by_layer])
 @QUICK
 @given(drawn=networks(), optimizer=optimizers())
 def test_an_order_is_valid_and_repeatable(
@@ -85,13 +86,13 @@ def test_the_best_order_is_never_worse(
 ) -> None:
     note(described(drawn[0]))
     graph = graph_of(*drawn, optimizer)
-    assert max(loads(order_for_peak(graph))) <= max(loads(graph))
+    assert max(loads(order_by_layer(graph))) <= max(loads(graph))
 
 
 @pytest.mark.parametrize("model", ["alexnet", "vgg16", "resnet18"])
 def test_the_best_order_of_real_models(model: str) -> None:
     graph = graph_of(dl.models.MODELS[model](), 16)
-    best = order_for_peak(graph)
+    best = order_by_layer(graph)
     assert is_valid(graph, best)
     assert max(loads(best)) <= max(loads(graph))
     assert max(loads(best)) <= max(loads(order_by_size(graph)))
@@ -135,7 +136,7 @@ def test_the_best_order_of_a_network_layer_by_layer(
 ) -> None:
     note(described(drawn[0]))
     graph = graph_of(*drawn, optimizer)
-    best = order_for_peak(graph)
+    best = order_by_layer(graph)
     for start, stop in groups(graph):
         if 1 < stop - start <= 5:
             assert max(loads(best)[start:stop]) == min(peaks(graph, start, stop))
@@ -171,7 +172,7 @@ def one_group(draw: Callable[..., object]) -> StepGraph:
 @settings(QUICK, max_examples=150)
 @given(one_group())
 def test_the_best_order_of_a_random_group(graph: StepGraph) -> None:
-    best = order_for_peak(graph)
+    best = order_by_layer(graph)
     stop = len(graph.ops) - 1
     assert is_valid(graph, best)
     assert max(loads(best)[1:stop]) == min(peaks(graph, 1, stop))
@@ -183,7 +184,7 @@ def test_a_group_beyond_the_search_keeps_its_order() -> None:
     ops = tuple(Op(work, "layer", "dgrad", (y,), (x,)) for y in ys)
     graph = StepGraph(ops, (x,), (ys[0],))
     assert GroupSearch(graph).best_order(list(ops)) == list(ops)
-    assert order_for_peak(graph).ops == ops
+    assert order_by_layer(graph).ops == ops
 
 
 # -- the paper's order -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Orders for the ops of a step: pure functions from graph to graph."""
+"""Orders that are chosen layer by layer, among a layer's backward ops and updates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def order_by_size(graph: StepGraph) -> StepGraph:
     return _layer_by_layer(graph, ordered)
 
 
-def order_for_peak(graph: StepGraph) -> StepGraph:
+def order_by_layer(graph: StepGraph) -> StepGraph:
     """Order each layer's backward pass and updates so that the most bytes live within it are as
     few as any order of that layer allows."""
     search = GroupSearch(graph)
@@ -78,7 +78,7 @@ class GroupSearch:
             for t in (*op.reads, *op.writes):
                 self.first_use.setdefault(t.storage, i)
                 self.last_use[t.storage] = i
-        for t in (*graph.outputs, *graph.inputs):
+        for t in graph.outputs:
             self.last_use[t.storage] = len(graph.ops)
 
     def best_order(self, ops: list[Op]) -> list[Op]:

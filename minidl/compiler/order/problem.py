@@ -1,0 +1,157 @@
+"""The order problem as plain numbers: what each op must follow, begins, ends and may overwrite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from minidl.ir import ALIGNMENT, StepGraph, Tensor, dependencies
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Ops and buffers by number, in the order of `graph.ops`; sizes are rounded up to `alignment`.
+
+    Views count as what they view. What lives for the whole step is in `base` alone.
+    """
+
+    base: int
+    """Bytes that every order keeps for the whole step."""
+    sizes: list[int]
+    begins: list[bool]
+    """Whether a buffer begins with the first op that touches it; else it is given."""
+    ends: list[bool]
+    """Whether it is dead after the last op that touches it; else it is an output."""
+    users: list[list[int]]
+    """By buffer, the ops that touch it."""
+    writers: list[list[int]]
+    touches: list[list[int]]
+    """By op, the buffers that it touches, each once."""
+    overwrites: list[list[tuple[int, int]]]
+    """By op, the pairs (new, old) that may share bytes if old is dead after it."""
+    before: list[set[int]]
+    """By op, those it must follow."""
+
+    @staticmethod
+    def of(graph: StepGraph, alignment: int = ALIGNMENT) -> Problem:
+        lasting = _lasting(graph)
+        number: dict[Tensor, int] = {}
+        users: list[list[int]] = []
+        writers: list[list[int]] = []
+        touches: list[list[int]] = []
+        overwrites: list[list[tuple[int, int]]] = []
+        for i, op in enumerate(graph.ops):
+            own: dict[int, None] = {}
+            for operands, by in ((op.reads, users), (op.writes, writers)):
+                for t in operands:
+                    if t.storage not in lasting:
+                        b = number.setdefault(t.storage, len(number))
+                        if b == len(users):
+                            users.append([])
+                            writers.append([])
+                        own[b] = None
+                        if by is writers and i not in writers[b][-1:]:
+                            writers[b].append(i)
+            for b in own:
+                users[b].append(i)
+            touches.append(list(own))
+            overwrites.append(_overwrites(op.in_place, op.writes, op.reads, number))
+        outputs = {t.storage for t in graph.outputs}
+
+        def rounded(t: Tensor) -> int:
+            return -(-t.nbytes // alignment) * alignment
+
+        return Problem(
+            base=sum(map(rounded, lasting)),
+            sizes=[rounded(t) for t in number],
+            begins=[not t.given for t in number],
+            ends=[t not in outputs for t in number],
+            users=users,
+            writers=writers,
+            touches=touches,
+            overwrites=overwrites,
+            before=dependencies(graph.ops),
+        )
+
+    def loads(self, order: Iterable[int]) -> list[int]:
+        """Bytes live while each op of `order` runs."""
+        walk = Walk(self)
+        found = []
+        for i in order:
+            found.append(walk.during(i))
+            walk.run(i)
+        return found
+
+
+def _lasting(graph: StepGraph) -> set[Tensor]:
+    """What holds its bytes for the whole step in every order: variables, and a lone scalar."""
+    return {v.tensor for v in graph.variables} | {t for t in graph.outputs if t.size == 1}
+
+
+def _overwrites(
+    in_place: tuple[tuple[int, int], ...],
+    writes: tuple[Tensor, ...],
+    reads: tuple[Tensor, ...],
+    number: dict[Tensor, int],
+) -> list[tuple[int, int]]:
+    """The pairs (new, old) that the op allows, by number; old must be read once and be as large."""
+    storages = [t.storage for t in reads]
+    return [
+        (number[new], number[old])
+        for k, j in in_place
+        for new, old in [(writes[k].storage, storages[j])]
+        if new in number and old in number and storages.count(old) == 1 and new.nbytes <= old.nbytes
+    ]
+
+
+class Walk:
+    """One order being walked: what is live now, and what each op would need next."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.left = [len(users) for users in problem.users]
+        given = (s for s, begins in zip(problem.sizes, problem.begins, strict=True) if not begins)
+        self.live = problem.base + sum(given)
+
+    def starts(self, buffer: int) -> bool:
+        """Whether the next op that touches the buffer begins it."""
+        untouched = self.left[buffer] == len(self.problem.users[buffer])
+        return untouched and self.problem.begins[buffer]
+
+    def stops(self, buffer: int) -> bool:
+        """Whether the next op that touches the buffer ends it."""
+        return self.left[buffer] == 1 and self.problem.ends[buffer]
+
+    def during(self, op: int) -> int:
+        """Bytes live while `op` runs next."""
+        problem = self.problem
+        load = self.live + sum(problem.sizes[b] for b in problem.touches[op] if self.starts(b))
+        taken: set[int] = set()
+        for new, old in problem.overwrites[op]:
+            if self.starts(new) and self.stops(old) and new not in taken and old not in taken:
+                load -= problem.sizes[new]
+                taken |= {new, old}
+        return load
+
+    def change(self, op: int) -> int:
+        """Bytes live after `op` less those before it."""
+        sizes, touches = self.problem.sizes, self.problem.touches[op]
+        return sum(sizes[b] * (self.starts(b) - self.stops(b)) for b in touches)
+
+    def run(self, op: int) -> None:
+        self.live += self.change(op)
+        for b in self.problem.touches[op]:
+            self.left[b] -= 1
+
+    def undo(self, op: int) -> None:
+        """Take back `op`, which ran last."""
+        for b in self.problem.touches[op]:
+            self.left[b] += 1
+        self.live -= self.change(op)
+
+
+def is_order(problem: Problem, order: list[int]) -> bool:
+    """Whether `order` has every op once, each behind all that it must follow."""
+    place = {op: k for k, op in enumerate(order)}
+    complete = sorted(order) == list(range(len(problem.before)))
+    return complete and all(place[j] < place[i] for i in place for j in problem.before[i])

@@ -1,0 +1,198 @@
+"""Which tensors to make a second time, so that the step's peak falls at the least extra work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minidl.compiler.order import Problem
+from minidl.compiler.recompute.again import StaleError, run_again
+from minidl.ir import ALIGNMENT, Op, StepGraph, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What recomputation may spend, and what it is for."""
+
+    flops: int | None = None
+    """Most floating-point operations; None: only ops as cheap as an elementwise pass."""
+    target: int = 0
+    """Bytes at which the peak is low enough."""
+
+
+def recompute(graph: StepGraph, limits: Limits, alignment: int = ALIGNMENT) -> StepGraph:
+    """`graph`, in its order, with forward ops run again where that lowers its peak.
+
+    Greedy: of the tensors that are kept across the peak, the one that frees most bytes there for
+    its operations is made anew, until the peak is at the target or nothing helps. Then whatever
+    the result does not need is taken back, dearest first. Greedy choices by bytes for work are
+    those of Chen et al. 2016 and of DTR (Kirisame et al. 2021); Checkmate (Jain et al. 2020) gives
+    the integer program that they approximate.
+    """
+    search = _Search(graph, limits, alignment)
+    search.grow()
+    search.prune()
+    return search.state.graph
+
+
+@dataclass(frozen=True)
+class _State:
+    """A choice, the graph that it gives, and what that needs."""
+
+    drop: frozenset[Tensor]
+    graph: StepGraph
+    loads: list[int]
+
+    @property
+    def peak(self) -> int:
+        return max(self.loads, default=0)
+
+    @property
+    def excess(self) -> tuple[int, int]:
+        """What falls as long as there is progress: the peak, and the ops at which it stands."""
+        return self.peak, self.loads.count(self.peak)
+
+
+class _Search:
+    def __init__(self, graph: StepGraph, limits: Limits, alignment: int) -> None:
+        self.graph, self.limits, self.alignment = graph, limits, alignment
+        self.makers = _makers(graph)
+        self.uses = _Uses(graph)
+        self.refused: set[Tensor] = set()
+        self.state = self._state(frozenset())
+
+    def grow(self) -> None:
+        """Drop tensors until the peak is at the target or nothing helps any more."""
+        while self.state.peak > self.limits.target:
+            position = self.state.loads.index(self.state.peak)
+            choice = self._best(self._original(position))
+            if choice is None:
+                return
+            after = self._try(self.state.drop | choice.drop)
+            if after is None or after.excess >= self.state.excess:
+                self.refused.add(choice.tensor)
+            else:
+                self.state = after
+
+    def prune(self) -> None:
+        """Keep again what need not be dropped for the peak that was reached, dearest first."""
+        limit = max(self.state.peak, self.limits.target)
+        for t in sorted(self.state.drop, key=lambda t: -self.makers[t].flops):
+            if t in self.state.drop:
+                after = self._try(self.state.drop - {t})
+                if after is not None and after.peak <= limit and _work(after) <= _work(self.state):
+                    self.state = after
+
+    def _original(self, position: int) -> int:
+        """The position in the graph as it was: ops keep their order, some run again in between."""
+        return sum(not op.again for op in self.state.graph.ops[:position])
+
+    def _best(self, position: int) -> _Choice | None:
+        """The tensor kept across `position` that frees most bytes there for the operations that
+        making it anew takes."""
+        choices = (
+            self._choice(t)
+            for t in self.uses.kept_across(position)
+            if t in self.makers and t not in self.state.drop and t not in self.refused
+        )
+        useful = [c for c in choices if c is not None and c.freed > 0]
+        return max(useful, key=lambda c: c.freed / (c.flops + 1), default=None)
+
+    def _choice(self, t: Tensor) -> _Choice | None:
+        """What making `t` anew takes: its op, and in turn those of operands dead by then."""
+        needed = self.uses.first_backward[t]
+        drop, flops, held, waiting = {t}, self.makers[t].flops, 0, [t]
+        while waiting:
+            for operand in {x.storage for x in self.makers[waiting.pop()].reads}:
+                if operand in drop or operand in self.state.drop or self._alive(operand, needed):
+                    continue
+                if self._cheaper_again(operand, t):
+                    drop.add(operand)
+                    flops += self.makers[operand].flops
+                    waiting.append(operand)
+                else:
+                    held += operand.nbytes
+        return _Choice(t, frozenset(drop), flops, t.nbytes - held)
+
+    def _alive(self, operand: Tensor, needed: int) -> bool:
+        return operand.given or self.uses.last[operand] > needed
+
+    def _cheaper_again(self, operand: Tensor, t: Tensor) -> bool:
+        """Whether to run the op of a dead operand again instead of holding the operand."""
+        maker = self.makers.get(operand)
+        if maker is None:
+            return False
+        return maker.cheap or (self.limits.flops is not None and operand.nbytes >= t.nbytes)
+
+    def _try(self, drop: frozenset[Tensor]) -> _State | None:
+        """The state with `drop`, unless it is not allowed."""
+        try:
+            after = self._state(drop)
+        except StaleError:
+            return None
+        return after if self._allowed(after) else None
+
+    def _allowed(self, state: _State) -> bool:
+        if self.limits.flops is None:
+            return all(op.cheap for op in state.graph.ops if op.again)
+        return _work(state) <= self.limits.flops
+
+    def _state(self, drop: frozenset[Tensor]) -> _State:
+        graph = run_again(self.graph, drop)
+        problem = Problem.of(graph, self.alignment)
+        return _State(drop, graph, problem.loads(range(len(graph.ops))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A tensor to make anew, and what goes with it."""
+
+    tensor: Tensor
+    drop: frozenset[Tensor]
+    """The tensor, and operands that are made anew for its sake."""
+    flops: int
+    freed: int
+    """Bytes: the tensor's, less those of operands held for it."""
+
+
+def _work(state: _State) -> int:
+    return sum(op.flops for op in state.graph.ops if op.again)
+
+
+def _makers(graph: StepGraph) -> dict[Tensor, Op]:
+    """The op that made each tensor which could be made anew: written once, by a forward op that
+    changes no state."""
+    makers: dict[Tensor, Op] = {}
+    written: set[Tensor] = set()
+    for op in graph.ops:
+        for t in {t.storage for t in op.writes}:
+            if op.phase == "forward" and not op.again and t not in written:
+                makers[t] = op
+            else:
+                makers.pop(t, None)
+            written.add(t)
+    pure = {t: op for t, op in makers.items() if not any(w.persistent for w in op.writes)}
+    return {t: op for t, op in pure.items() if t not in graph.outputs and t in op.writes}
+
+
+class _Uses:
+    """When each tensor is used in the graph as it was."""
+
+    def __init__(self, graph: StepGraph) -> None:
+        self.last_forward: dict[Tensor, int] = {}
+        self.first_backward: dict[Tensor, int] = {}
+        self.last: dict[Tensor, int] = {}
+        for i, op in enumerate(graph.ops):
+            for t in {t.storage for t in (*op.reads, *op.writes)}:
+                self.last[t] = i
+                if op.phase == "forward":
+                    self.last_forward[t] = i
+                else:
+                    self.first_backward.setdefault(t, i)
+
+    def kept_across(self, position: int) -> list[Tensor]:
+        """Tensors idle at `position`: used before in the forward pass, and after in backward."""
+        return [
+            t
+            for t, first in self.first_backward.items()
+            if self.last_forward.get(t, position) < position < first
+        ]
