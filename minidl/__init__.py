@@ -5,6 +5,7 @@ from minidl.compile import compile, plan
 from minidl.ir import (
     ArenaTooLargeError,
     ArgumentError,
+    BudgetError,
     MinidlError,
     NotFiniteError,
     Plan,
@@ -24,6 +25,7 @@ __all__ = [
     "AdamW",
     "ArenaTooLargeError",
     "ArgumentError",
+    "BudgetError",
     "MinidlError",
     "NotFiniteError",
     "Optimizer",

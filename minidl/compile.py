@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 from minidl.compiler.lower import Target, lower_inference, lower_training
 from minidl.compiler.planner import make_plan
-from minidl.ir import ALIGNMENT, ArgumentError, Plan, Setting, Shape
+from minidl.ir import ALIGNMENT, ArgumentError, BudgetError, Plan, Setting, Shape, parse_size
+from minidl.ir.largest import largest_fitting
 from minidl.ir.site import SCRATCH_LIMIT
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
-from minidl.layers.network import as_network
+from minidl.layers.network import Network, as_network
 from minidl.optim import SGD, Optimizer
 from minidl.runtime.debug import GUARD
 from minidl.runtime.step import Step
@@ -28,6 +32,10 @@ def plan(
     device: str = "cpu",
     precision: str = "float32",
     memory: str = "arena",
+    recompute: float | None = None,
+    budget: int | str | None = None,
+    slices: int = 1,
+    without: Iterable[str] = (),
     image: Shape | None = None,
     alignment: int = ALIGNMENT,
     scratch_limit: int = SCRATCH_LIMIT,
@@ -35,14 +43,43 @@ def plan(
 ) -> Plan:
     """The plan of one training step, with no device touched and nothing allocated.
 
-    loss: CrossEntropy by default; optimizer: SGD with momentum 0.9 by default. `modes` also
-    sizes the same step in every memory mode. ShapeError names a layer that does not fit.
+    loss: CrossEntropy by default; optimizer: SGD with momentum 0.9 by default.
+    recompute: share of the step's floating-point operations that running forward ops again may
+    take, 0.01 for 1 %; None: only ops as cheap as an elementwise pass run again, 0: none does.
+    budget: bytes ("8GiB") to fit into at the least extra work; BudgetError if that fails.
+    slices: run the first layers on this many parts of the batch, one after the other.
+    without: names of passes to leave out. modes: also size the step in every memory mode.
+    ShapeError names a layer that does not fit.
     """
     net = as_network(network, image)
-    target = _target(batch, device, precision, scratch_limit)
-    graph = lower_training(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target)
-    setting = Setting(net.name, batch, net.image, precision, device, memory, _checked(alignment))
-    return make_plan(graph, setting, modes=modes)
+    target = _target(batch, device, precision, scratch_limit, slices)
+    setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
+    criterion, updates = loss or CrossEntropy(), optimizer or SGD(momentum=0.9)
+
+    def at_batch(size: int, **changes: Any) -> Plan:
+        here = replace(setting, batch=size, **changes)
+        graph = lower_training(net, criterion, updates, replace(target, batch=size))
+        return make_plan(graph, here, modes=modes and size == batch)
+
+    try:
+        made = at_batch(batch)
+    except BudgetError as error:
+        raise _with_way_out(error, at_batch, batch) from None
+    return replace(made, at_batch=at_batch)
+
+
+def _with_way_out(error: BudgetError, at_batch: Callable[..., Plan], batch: int) -> BudgetError:
+    """The same error, saying which batch would fit."""
+
+    def needs(size: int) -> int:
+        try:
+            return at_batch(size).arena_bytes
+        except BudgetError as failed:
+            return failed.needed
+
+    largest = largest_fitting(needs, error.budget, batch)
+    hint = f": batch {largest} would fit" if largest else ", and batch 1 does not fit either"
+    return BudgetError(error.budget, error.needed, hint)
 
 
 def compile(  # noqa: A001 - the field's word for it
@@ -54,6 +91,10 @@ def compile(  # noqa: A001 - the field's word for it
     device: str = "cpu",
     precision: str = "float32",
     memory: str = "arena",
+    recompute: float | None = None,
+    budget: int | str | None = None,
+    slices: int = 1,
+    without: Iterable[str] = (),
     seed: int = 0,
     image: Shape | None = None,
     alignment: int = ALIGNMENT,
@@ -63,6 +104,8 @@ def compile(  # noqa: A001 - the field's word for it
 ) -> Step:
     """Plan a training step, take its arena in one allocation and bind every op to it.
 
+    recompute, budget, slices, without: as in `plan`. ArenaTooLargeError where the machine has
+    fewer bytes free, saying which batch or budget fits.
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.
     """
@@ -72,17 +115,18 @@ def compile(  # noqa: A001 - the field's word for it
             "dl.plan and `minidl plan` size a step for cuda as well"
         )
     net = as_network(network, image)
-    target = replace(_target(batch, device, precision, scratch_limit), seed=seed)
+    target = replace(_target(batch, device, precision, scratch_limit, slices), seed=seed)
+    setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
     criterion = loss or CrossEntropy()
     training = lower_training(net, criterion, optimizer or SGD(momentum=0.9), target)
-    setting = Setting(net.name, batch, net.image, precision, device, memory, _checked(alignment))
     guard = GUARD if debug else 0
-    inference = make_plan(lower_inference(net, target, training), setting, guard)
+    plain = replace(setting, recompute=None, budget=None)
+    inference = make_plan(lower_inference(net, target, training), plain, guard)
     planned = make_plan(training, setting, guard, modes=True)
     return Step(planned, inference, criterion.check, seed, debug, check_finite)
 
 
-def _target(batch: int, device: str, precision: str, scratch_limit: int) -> Target:
+def _target(batch: int, device: str, precision: str, scratch_limit: int, slices: int) -> Target:
     if device not in ("cpu", "cuda"):
         raise ArgumentError(f"unknown device {device!r}: choose cpu or cuda")
     if precision not in PRECISIONS:
@@ -92,10 +136,37 @@ def _target(batch: int, device: str, precision: str, scratch_limit: int) -> Targ
         )
     if device == "cpu" and precision == "tf32":
         raise ArgumentError("precision 'tf32' is a mode of CUDA's tensor cores: use float32 on cpu")
-    return Target(batch, PRECISIONS[precision], device, scratch_limit)
+    return Target(batch, PRECISIONS[precision], device, scratch_limit, slices=slices)
 
 
-def _checked(alignment: int) -> int:
+def _setting(
+    net: Network,
+    target: Target,
+    precision: str,
+    memory: str,
+    recompute: float | None,
+    budget: int | str | None,
+    without: Iterable[str],
+    alignment: int,
+) -> Setting:
     if alignment < 16 or alignment & (alignment - 1):
         raise ArgumentError(f"alignment must be a power of two of at least 16, got {alignment}")
-    return alignment
+    if recompute is not None and not 0 <= recompute < math.inf:
+        raise ArgumentError(
+            f"recompute is a share of the step's operations, 0.01 for 1 %: got {recompute}"
+        )
+    if memory != "arena" and (recompute is not None or budget is not None):
+        raise ArgumentError(f"recompute and budget need memory='arena', not {memory!r}")
+    return Setting(
+        net.name,
+        target.batch,
+        net.image,
+        precision,
+        target.device,
+        memory,
+        alignment,
+        without=tuple(without),
+        recompute=recompute,
+        budget=None if budget is None else parse_size(budget),
+        slices=target.slices,
+    )

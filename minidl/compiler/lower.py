@@ -42,10 +42,15 @@ class Target:
     device: str = "cpu"
     scratch_limit: int = SCRATCH_LIMIT
     seed: int = 0
+    slices: int = 1
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ArgumentError(f"batch must be at least 1, got {self.batch}")
+        if not 1 <= self.slices <= self.batch:
+            raise ArgumentError(
+                f"slices must be in [1, {self.batch}], the batch: got {self.slices}"
+            )
         if self.scratch_limit < 1:
             raise ArgumentError(f"scratch_limit must be positive, got {self.scratch_limit}")
 

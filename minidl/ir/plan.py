@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from minidl.ir.errors import ArgumentError
 from minidl.ir.graph import StepGraph
+from minidl.ir.largest import largest_fitting
 from minidl.ir.plan_file import plan_to_dict
 from minidl.ir.plan_table import plan_table
+from minidl.ir.sizes import parse_size
 from minidl.ir.tensor import Tensor
 
 ALIGNMENT = 256
@@ -71,11 +74,24 @@ class Plan:
     order_lower_bound_bytes: int = 0
     """No order of these ops can need fewer bytes; equal to `max_load_bytes`: the order is
     optimal."""
+    at_batch: Callable[..., Plan] | None = field(default=None, repr=False, compare=False)
+    """The plan of the same step for another batch, and other fields of `Setting` by name."""
 
     @property
     def recompute_flops(self) -> int:
         """Floating-point operations of the ops that run a second time."""
         return sum(op.flops for op in self.graph.ops if op.again)
+
+    def largest_batch(self, memory: int | str) -> int:
+        """The largest batch whose arena fits into `memory` bytes, say "12GiB"; 0 if none does.
+
+        The same network and settings are planned at several batches; no device is touched.
+        """
+        limit = parse_size(memory)
+        if self.at_batch is None:
+            raise ArgumentError("this plan knows no network: make it with dl.plan")
+        again = self.at_batch
+        return largest_fitting(lambda n: again(n).arena_bytes, limit, self.setting.batch)
 
     def offset(self, tensor: Tensor) -> int:
         return self.placements[tensor].offset

@@ -10,8 +10,8 @@ from minidl.compiler.order.problem import Problem
 from minidl.compiler.order.search import find_order
 from minidl.ir import ALIGNMENT, StepGraph
 
-EFFORT = 200_000
-"""Choices that the search over whole orders may look at: about a second."""
+EFFORT = 60_000
+"""Choices that the search over whole orders may look at: a third of a second."""
 
 TRIES = 8
 """Limits that are searched for: the bound, and once that gives up, between it and the best."""
