@@ -42,7 +42,8 @@ def _given(graph: StepGraph) -> list[Tensor]:
 def overwrites(op: Op, index: int, alive: dict[Tensor, Lifetime]) -> list[tuple[Tensor, Tensor]]:
     """The (written, read) pairs that `op` at `index` may put on the same bytes.
 
-    The op must allow it, the read tensor must die here, be read once here, and be large enough.
+    The op must allow it, the read tensor must die here, be read once here, and be large enough;
+    both must be all of the bytes that they lie in.
     """
     reads = [t.storage for t in op.reads]
     pairs = []
@@ -53,6 +54,8 @@ def overwrites(op: Op, index: int, alive: dict[Tensor, Lifetime]) -> list[tuple[
             dies
             and alive[new].first == index
             and reads.count(old) == 1
+            and op.writes[k].whole
+            and op.reads[j].whole
             and new.nbytes <= old.nbytes
         ):
             pairs.append((new, old))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from minidl.compiler.differentiate import Gradients, differentiate, without_dead_ops
+from minidl.compiler.slices import apply_sliced
 from minidl.ir import ArgumentError, Array, Lowering, Op, Shape, Site, StepGraph, Tensor, Variable
 from minidl.ir.site import SCRATCH_LIMIT
 
@@ -56,7 +57,13 @@ class Target:
 
     def lowering(self, training: bool) -> Lowering:
         return Lowering(
-            self.batch, self.dtype, training, self.device, self.scratch_limit, self.seed
+            self.batch,
+            self.dtype,
+            training,
+            self.device,
+            self.scratch_limit,
+            self.seed,
+            self.slices,
         )
 
 
@@ -106,6 +113,8 @@ def _forward(network: NetworkLike, lowering: Lowering) -> Tensor:
         lowering.input(f"input{i or ''}", (lowering.batch, *shape), dtype or lowering.dtype)
         for i, (shape, dtype) in enumerate(network.input_specs)
     ]
+    if lowering.slices > 1:
+        return apply_sliced(network, lowering, inputs)
     return network.apply(lowering, "", *inputs)
 
 

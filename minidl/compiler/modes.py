@@ -19,6 +19,7 @@ from minidl.compiler.rewrites import (
     commute_selections,
     fuse_updates,
     hoist_updates,
+    join_parts,
     keep_signs,
 )
 from minidl.ir import ArgumentError, StepGraph
@@ -52,7 +53,14 @@ MODES = {
         ),
         Mode(
             "arena",
-            (commute_selections, keep_signs, fuse_updates, hoist_updates, order_by_layer),
+            (
+                commute_selections,
+                keep_signs,
+                join_parts,
+                fuse_updates,
+                hoist_updates,
+                order_by_layer,
+            ),
             in_place,
             EFFORT,
             exact=True,

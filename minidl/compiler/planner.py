@@ -132,6 +132,15 @@ def _offsets(buffers: list[Buffer], blocks: list[Block], effort: int) -> list[in
 
 
 def _with_views(graph: StepGraph, placements: dict[Tensor, Placement]) -> dict[Tensor, Placement]:
-    used = (t for op in graph.ops for t in (*op.reads, *op.writes))
-    views = {t: placements[t.storage] for t in (*used, *graph.outputs) if t.view_of is not None}
+    """Every view that an op uses, and every view that it is a view of, beside what owns bytes."""
+    views: dict[Tensor, Placement] = {}
+    for t in (*(t for op in graph.ops for t in (*op.reads, *op.writes)), *graph.outputs):
+        link: Tensor | None = t
+        while link is not None and link.view_of is not None and link not in views:
+            views[link] = _within(placements[link.storage], link)
+            link = link.view_of
     return {**placements, **views}
+
+
+def _within(place: Placement, view: Tensor) -> Placement:
+    return replace(place, offset=place.offset + view.start)

@@ -115,6 +115,8 @@ def _tensor_rows(
                 root=root,
                 given=owner in GIVEN,
                 persistent=owner in PERSISTENT,
+                shape=tuple(entry["shape"]),
+                box=_box(entry, where),
             )
         )
     return rows
@@ -130,6 +132,20 @@ def _check_size(entry: Mapping[str, Any], where: str) -> None:
     size = math.prod(shape) * int(bits[0]) // 8
     if entry["bytes"] != size:
         raise PlanError(f"{where}: {shape} {dtype} has {size} bytes, not {entry['bytes']}")
+
+
+def _box(entry: Mapping[str, Any], where: str) -> tuple[tuple[int, int], ...] | None:
+    """The part of what it views that a tensor is: a list of [low, high), one for each axis."""
+    box = entry.get("box")
+    if box is None:
+        return None
+    pairs = isinstance(box, list) and all(
+        isinstance(axis, list) and len(axis) == 2 and all(isinstance(n, int) for n in axis)
+        for axis in box
+    )
+    if not pairs or entry.get("view_of") is None:
+        raise PlanError(f"{where}: box {box!r} must be [low, high] for each axis of a view")
+    return tuple((low, high) for low, high in box)
 
 
 def _op_row(position: int, entry: Mapping[str, Any], row: Mapping[int | str, int]) -> OpRow:

@@ -14,13 +14,14 @@ from minidl.ir.op import Op, Phase
 from minidl.ir.plan import ALIGNMENT, Placement, Plan, Setting
 from minidl.ir.site import Lowering, Site
 from minidl.ir.sizes import format_size, mib, parse_size
-from minidl.ir.tensor import Kind, Shape, Tensor
+from minidl.ir.tensor import Box, Kind, Shape, Tensor, part_of
 
 __all__ = [
     "ALIGNMENT",
     "ArenaTooLargeError",
     "ArgumentError",
     "Array",
+    "Box",
     "BudgetError",
     "Kind",
     "Lowering",
@@ -42,4 +43,5 @@ __all__ = [
     "format_size",
     "mib",
     "parse_size",
+    "part_of",
 ]

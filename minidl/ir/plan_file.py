@@ -58,6 +58,8 @@ def _tensor(plan: Plan, t: Tensor, ids: dict[Tensor, int]) -> dict[str, Any]:
     }
     if t.view_of is not None:
         row["view_of"] = ids[t.storage]
+        if t.region is not None:
+            row["box"] = [list(axis) for axis in t.region]
     return row
 
 

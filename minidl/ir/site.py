@@ -4,20 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from minidl.ir.errors import ArgumentError
 from minidl.ir.graph import Array, Variable
 from minidl.ir.op import Function, Op, Phase
-from minidl.ir.tensor import Kind, Shape, Tensor
+from minidl.ir.tensor import PERSISTENT, Kind, Shape, Tensor
 
 SCRATCH_LIMIT = 32 * 2**20
 """Bytes of workspace that one op on the CPU device may plan; a setting of `compile`."""
 
 HOST_LANES = 4
 """Tiles that the CPU device works on at once at most; each has a share of an op's scratch."""
+
+
+class Lowerable(Protocol):
+    """What lowering needs of a layer."""
+
+    couples_samples: ClassVar[bool]
+
+    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A layer at one place of the network; the tensors only stand for what is to come."""
+
+    layer: Lowerable
+    name: str
+    inputs: tuple[Tensor, ...]
+    output: Tensor
 
 
 @dataclass
@@ -30,17 +48,30 @@ class Lowering:
     device: str = "cpu"
     scratch_limit: int = SCRATCH_LIMIT
     seed: int = 0
+    slices: int = 1
+    """Parts of the batch that the first layers run on one after the other."""
     sites: list[Site] = field(default_factory=list)
     inputs: list[Tensor] = field(default_factory=list)
     variables: dict[tuple[object, str], Variable] = field(default_factory=dict)
     """By owner and the owner's own name for it: a layer used twice shares its parameters."""
     flattened: dict[Tensor, Shape] = field(default_factory=dict)
     """The (H, W, C) that a flat activation had: PyTorch flattens as (C, H, W)."""
+    part: str = ""
+    """Ends the names of tensors of one slice of the batch."""
+    calls: list[Call] | None = None
+    """A list: layers are noted there instead of being lowered."""
 
     def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
         tensor = Tensor(name, shape, dtype, "input")
         self.inputs.append(tensor)
         return tensor
+
+    def note(self, layer: Lowerable, name: str, inputs: tuple[Tensor, ...], shape: Shape) -> Tensor:
+        """Note a layer that is to be lowered later; a tensor that stands for its output."""
+        output = Tensor(name, shape, self.dtype, "activation")
+        if self.calls is not None:
+            self.calls.append(Call(layer, name, inputs, output))
+        return output
 
     def site(self, name: str, owner: object) -> Site:
         self.sites.append(Site(self, name, owner))
@@ -163,7 +194,9 @@ class Site:
         )
 
     def _tensor(self, name: str, shape: Shape, kind: Kind, dtype: str | None) -> Tensor:
-        return Tensor(f"{self.name}.{name}", shape, dtype or self.lowering.dtype, kind)
+        lasting = kind in PERSISTENT
+        own = f"{self.name}.{name}" if lasting else f"{self.name}.{name}{self.lowering.part}"
+        return Tensor(own, shape, dtype or self.lowering.dtype, kind)
 
     def _variable(
         self,

@@ -10,6 +10,9 @@ import numpy as np
 
 Shape = tuple[int, ...]
 
+Box = tuple[tuple[int, int], ...]
+"""For each axis the half-open range of a part's indices."""
+
 Kind = Literal[
     "parameter",  # trained; lives for ever
     "state",  # momentum, running statistics, step counter, learning rate; lives for ever
@@ -29,7 +32,7 @@ class Tensor:
     """Shape, dtype and kind of a value; it has no bytes until a plan gives it an offset.
 
     Compared and hashed by identity. Pictures are NHWC, filters KRSC; `shape` includes the batch.
-    `view_of` names the tensor whose bytes these are, read in another shape.
+    `view_of` names the tensor whose bytes these are: all of them in another shape, or a `box`.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Tensor:
     dtype: str
     kind: Kind
     view_of: Tensor | None = None
+    box: Box | None = None
+    """The elements of `view_of` that these are, a range for each axis; None: all of them."""
 
     @property
     def size(self) -> int:
@@ -53,6 +58,43 @@ class Tensor:
         return self if self.view_of is None else self.view_of.storage
 
     @property
+    def region(self) -> Box | None:
+        """The elements of `storage` that these are, a range for each of its axes; None: all."""
+        if self.view_of is None:
+            return None
+        outer = self.view_of.region
+        if self.box is None or outer is None:
+            return self.box or outer
+        return tuple(
+            (a + low, a + high) for (a, _), (low, high) in zip(outer, self.box, strict=True)
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has all elements of its storage."""
+        return self.region is None
+
+    @property
+    def start(self) -> int:
+        """Bytes from the storage's first to this tensor's first."""
+        if self.region is None:
+            return 0
+        steps = row_major(self.storage.shape)
+        first = sum(low * step for (low, _), step in zip(self.region, steps, strict=True))
+        return first * np.dtype(self.dtype).itemsize
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether its elements lie side by side: a box of whole rows along the first axes."""
+        if self.region is None:
+            return True
+        axes = zip(self.region, self.storage.shape, strict=True)
+        whole = [high - low == size for (low, high), size in axes]
+        single = [high - low == 1 for low, high in self.region]
+        cut = next((k for k, one in enumerate(single) if not one), len(whole))
+        return all(whole[cut + 1 :])
+
+    @property
     def persistent(self) -> bool:
         """Whether its bytes hold from one step to the next."""
         return self.kind in PERSISTENT
@@ -64,3 +106,15 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name} {'x'.join(map(str, self.shape))} {self.dtype}>"
+
+
+def row_major(shape: Shape) -> tuple[int, ...]:
+    """Elements from one index to the next along each axis."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def part_of(whole: Tensor, axis: int, low: int, high: int, name: str) -> Tensor:
+    """The bytes of `whole` whose index along `axis` is in [low, high)."""
+    box = tuple((low, high) if k == axis else (0, size) for k, size in enumerate(whole.shape))
+    shape = tuple(end - start for start, end in box)
+    return Tensor(name, shape, whole.dtype, whole.kind, whole, box)

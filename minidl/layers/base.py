@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
+from typing import ClassVar
 
 from minidl.ir import ArgumentError, Lowering, Shape, ShapeError, Site, Tensor
 
@@ -39,6 +41,9 @@ class Layer:
     Shapes include the batch: (N, H, W, C) for pictures, (N, features) for vectors.
     """
 
+    couples_samples: ClassVar[bool] = False
+    """Whether a sample's output depends on the others of its batch, or on its place in it."""
+
     def output_shape(self, *inputs: Shape) -> Shape:
         """The shape of the output, or ShapeError saying which input would fit."""
         raise NotImplementedError
@@ -58,15 +63,25 @@ class Layer:
         return Node(self, inputs, name)
 
     def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
-        """Lower this layer under `name`: a shape error names it, flat outputs stay traceable."""
+        """Lower this layer under `name`, or note that it is to be; a shape error names it."""
         try:
-            output = self.lower(lowering.site(name, self), *inputs)
+            if lowering.calls is not None:
+                return lowering.note(self, name, inputs, self.output_shape(*shapes(inputs)))
+            return self.emit(lowering, name, *inputs)
         except ShapeError as error:
-            got = ", ".join(str(t.shape) for t in inputs)
+            got = ", ".join(map(str, shapes(inputs)))
             raise ShapeError(f"layer {name!r}, {self!r}, input {got}: {error}") from None
+
+    def emit(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
+        """Lower this layer at a site of its own; flat outputs stay traceable."""
+        output = self.lower(lowering.site(name, self), *inputs)
         if output.shape == inputs[0].shape and inputs[0] in lowering.flattened:
             lowering.flattened[output] = lowering.flattened[inputs[0]]
         return output
+
+
+def shapes(tensors: Iterable[Tensor]) -> list[Shape]:
+    return [t.shape for t in tensors]
 
 
 def require_rank(rank: int, shape: Shape, meaning: str) -> None:

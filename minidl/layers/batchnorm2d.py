@@ -33,6 +33,7 @@ class BatchNorm2d(Layer):
     merged as in Chan, Golub, LeVeque 1979: a large mean does not cancel it.
     """
 
+    couples_samples = True
     eps: float = 1e-5
     momentum: float = 0.1
 

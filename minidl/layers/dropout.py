@@ -24,6 +24,7 @@ class Dropout(Layer):
     device can therefore make the same mask at any time. Without training, or with p = 0, y is x.
     """
 
+    couples_samples = True
     p: float = 0.5
 
     def __post_init__(self) -> None:

@@ -16,14 +16,14 @@ from minidl.layers.base import Layer
 class Merge(Layer):
     """A layer of two or more inputs, each of which has a gradient of its own."""
 
-    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
+    def emit(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
         """A tensor that is given twice comes in again as a view, whose gradient is added."""
         distinct: list[Tensor] = []
         for x in inputs:
             if x in distinct:
                 x = lowering.site(f"{name}.again", None).view(x, x.shape)
             distinct.append(x)
-        return super().apply(lowering, name, *distinct)
+        return super().emit(lowering, name, *distinct)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +73,9 @@ class Concat(Merge):
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         shape = self.output_shape(*(x.shape for x in inputs))
         y = site.activation(shape)
-        site.forward(concat_forward, writes=[y], reads=inputs)
-        site.dgrad(
-            concat_dgrad, writes=[site.gradient(x) for x in inputs], reads=[site.gradient(y)]
-        )
+        site.forward(concat_forward, writes=[y], reads=inputs, joins=-1)
+        gradients = [site.gradient(x) for x in inputs]
+        site.dgrad(concat_dgrad, writes=gradients, reads=[site.gradient(y)], joins=-1)
         return y
 
 

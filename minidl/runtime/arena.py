@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from minidl.devices import cpu
-from minidl.ir import ArenaTooLargeError, Array, Plan, Tensor, format_size
+from minidl.ir import ArenaTooLargeError, Array, Plan, PlanError, Tensor, format_size
 
 
 class Arena:
@@ -19,6 +19,11 @@ class Arena:
 
     def view(self, plan: Plan, tensor: Tensor) -> Array:
         """The tensor's bytes in its shape and dtype; nothing is copied."""
+        if tensor.view_of is not None and tensor.box is not None:
+            region = tuple(slice(low, high) for low, high in tensor.box)
+            return self.view(plan, tensor.view_of)[region]
+        if not tensor.contiguous:
+            raise PlanError(f"{tensor.name} reads elements that are apart in another shape")
         offset = plan.offset(tensor)
         raw = self.bytes[offset : offset + tensor.nbytes]
         return raw.view(np.dtype(tensor.dtype)).reshape(tensor.shape)

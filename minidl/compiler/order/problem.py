@@ -101,6 +101,7 @@ def _overwrites(
         for k, j in in_place
         for new, old in [(writes[k].storage, storages[j])]
         if new in number and old in number and storages.count(old) == 1 and new.nbytes <= old.nbytes
+        if writes[k].whole and reads[j].whole
     ]
 
 

@@ -3,6 +3,7 @@
 from minidl.compiler.rewrites.commute_selections import commute_selections
 from minidl.compiler.rewrites.fuse_updates import fuse_updates
 from minidl.compiler.rewrites.hoist_updates import hoist_updates
+from minidl.compiler.rewrites.join_parts import join_parts
 from minidl.compiler.rewrites.keep_signs import keep_signs
 
-__all__ = ["commute_selections", "fuse_updates", "hoist_updates", "keep_signs"]
+__all__ = ["commute_selections", "fuse_updates", "hoist_updates", "join_parts", "keep_signs"]

@@ -7,9 +7,11 @@ is proved by the same checks (`minidl.compiler.verify_file`):
 2. sharing: within an op only declared in-place pairs share bytes, from the same first byte on,
    and no more bytes are written than the pair's read has (`replay`);
 3. replay: every byte that is read was written last by the tensor it is read as (`replay`);
-4. update order: parameters are read before they are updated (`replay`);
-5. lifetimes cover every use, and tensors that live together share no byte (`lifetimes`);
-6. load: `max_load_bytes` is what the lifetimes say (`lifetimes`).
+4. parts: a tensor that lies in another's bytes lies where its box says, and no element is read
+   before it was written (`parts`);
+5. update order: parameters are read before they are updated (`replay`);
+6. lifetimes cover every use, and tensors that live together share no byte (`lifetimes`);
+7. load: `max_load_bytes` is what the lifetimes say (`lifetimes`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from minidl.compiler.verify.lifetimes import (
     check_placements,
     check_uses,
 )
+from minidl.compiler.verify.parts import check_parts
 from minidl.compiler.verify.replay import check_replay, check_sharing, check_update_order
 from minidl.compiler.verify.rows import OpRow, Table, TensorRow, roots
 from minidl.ir import Op, Plan, PlanError, Tensor
@@ -39,6 +42,7 @@ def check(table: Table) -> None:
     check_placements(table)
     check_sharing(table)
     check_replay(table)
+    check_parts(table)
     check_update_order(table)
     check_uses(table)
     check_overlaps(table)
@@ -98,7 +102,11 @@ def _tensor_rows(plan: Plan, tensors: list[Tensor], row: dict[Tensor, int]) -> l
         base = tensors[root]
         persistent = base.kind in ("parameter", "state") or base in variables
         where = (_whole(t, place.offset), _whole(t, place.first), _whole(t, place.last))
-        rows.append(TensorRow(t.name, t.kind, t.nbytes, *where, root, base in given, persistent))
+        rows.append(
+            TensorRow(
+                t.name, t.kind, t.nbytes, *where, root, base in given, persistent, t.shape, t.region
+            )
+        )
     return rows
 
 
@@ -109,8 +117,8 @@ def _whole(t: Tensor, value: object) -> int:
 
 
 def _check_view(plan: Plan, t: Tensor) -> None:
-    """A view has the bytes of what it views: all of them."""
-    if t.view_of is None:
+    """A view has the bytes of what it views: all of them, or those of its box."""
+    if t.view_of is None or t.box is not None:
         return
     offset, base = plan.placements[t].offset, plan.placements[t.view_of].offset
     if offset != base or t.nbytes != t.view_of.nbytes:

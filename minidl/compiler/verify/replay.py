@@ -74,7 +74,9 @@ class Bytes:
     def __init__(self, tensors: Sequence[TensorRow]) -> None:
         self.bounds = sorted({bound for t in tensors for bound in (t.offset, t.end)})
         part = {bound: k for k, bound in enumerate(self.bounds)}
-        self.parts = [slice(part[t.offset], part[t.end]) for t in tensors]
+        # a box of a tensor may lie in it with gaps: it stands for all of that tensor's bytes
+        wide = [t if t.box is None else tensors[t.root] for t in tensors]
+        self.parts = [slice(part[t.offset], part[t.end]) for t in wide]
         self.roots = [t.root for t in tensors]
         self.owner = np.full(len(self.bounds), NOBODY, np.int64)
         self.writer = np.full(len(self.bounds), BEFORE, np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ class TensorRow(NamedTuple):
     """Whether its bytes hold before op 0."""
     persistent: bool
     """Whether its bytes hold before op 0 and after the last op."""
+    shape: tuple[int, ...] = ()
+    box: tuple[tuple[int, int], ...] | None = None
+    """Of a view, the root's elements that it has, a range for each axis of the root; None: all."""
 
     @property
     def end(self) -> int:
@@ -71,9 +75,22 @@ class Handover(NamedTuple):
 
 
 def shared(a: TensorRow, b: TensorRow, guard: int = 0) -> tuple[int, int] | None:
-    """The byte range that both cover, each with `guard` bytes behind it."""
+    """The byte range that both cover, each with `guard` bytes behind it; none for two parts of one
+    tensor that have no element in common, whose bytes may alternate."""
+    if a.root == b.root and a.box is not None and b.box is not None:
+        axes = zip(a.box, b.box, strict=True)
+        if any(max(low) >= min(high) for low, high in (zip(*pair, strict=True) for pair in axes)):
+            return None
     start, end = max(a.offset, b.offset), min(a.end, b.end) + guard
     return (start, end) if start < end and a.nbytes and b.nbytes else None
+
+
+def part_start(box: Sequence[tuple[int, int]], shape: Sequence[int], nbytes: int) -> int:
+    """Byte of the first element of `box` in a row-major array of `shape` and `nbytes`."""
+    element = 0
+    for (low, _), size in zip(box, shape, strict=True):
+        element = element * size + low
+    return element * (nbytes // max(1, math.prod(shape)))
 
 
 def roots(names: Sequence[str], view_of: Sequence[int | None]) -> list[int]:
