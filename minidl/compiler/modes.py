@@ -21,6 +21,7 @@ from minidl.compiler.rewrites import (
     hoist_updates,
     join_parts,
     keep_signs,
+    pack_masks,
 )
 from minidl.ir import ArgumentError, StepGraph
 
@@ -56,6 +57,7 @@ MODES = {
             (
                 commute_selections,
                 keep_signs,
+                pack_masks,
                 join_parts,
                 fuse_updates,
                 hoist_updates,

@@ -49,6 +49,9 @@ class Op:
     """The tensor that the epilogue takes tile by tile; an operand of it, of this op no more."""
     main: Op | None = None
     """With an epilogue: the op as it was without, which knows its own operands."""
+    packs: tuple[Tensor, int] | None = None
+    """(mask, bits): no element of `mask` needs more bits, and with the attribute `bits` the
+    function takes it packed along the last axis, as `minidl.bits` has it."""
     joins: int | None = None
     """The axis along which the write of a forward op is its reads one after the other, or, of a
     gradient op, the read its writes: a copy that need not be made."""

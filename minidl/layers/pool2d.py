@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from minidl.bits import pack, unpack
 from minidl.host import run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer, pair, require_rank
@@ -68,6 +69,8 @@ class MaxPool2d(_Pool2d):
         y = site.activation(self.output_shape(x.shape))
         taps = math.prod(self.window.kernel)
         argmax = site.mask(y.shape, "argmax", "uint8" if taps <= 256 else "uint16")
+        bits = next((bits for bits in (2, 4) if taps <= 2**bits), None)
+        packs = (argmax, bits) if bits else None
         site.forward(
             maxpool2d_forward,
             writes=[y, argmax],
@@ -75,6 +78,7 @@ class MaxPool2d(_Pool2d):
             attributes={"window": self.window},
             flops=y.size * taps,
             commutes="selection",
+            packs=packs,
         )
         site.dgrad(
             maxpool2d_dgrad,
@@ -83,6 +87,7 @@ class MaxPool2d(_Pool2d):
             attributes={"window": self.window},
             flops=y.size,
             commutes="selection",
+            packs=packs,
         )
         return y
 
@@ -198,7 +203,10 @@ def _disjoint(window: Window) -> bool:
     )
 
 
-def maxpool2d_forward(y: Array, argmax: Array, x: Array, *, window: Window) -> None:
+def maxpool2d_forward(
+    y: Array, argmax: Array, x: Array, *, window: Window, bits: int | None = None
+) -> None:
+    """With `bits`, argmax comes packed."""
     parts = regions(y.shape, TEMPORARY // y.itemsize)
     down, across = (_first_taps(window, axis, y.shape[1 + axis]) for axis in (0, 1))
     down = (down[:, None, None] * window.kernel[1]).astype(argmax.dtype)
@@ -206,7 +214,8 @@ def maxpool2d_forward(y: Array, argmax: Array, x: Array, *, window: Window) -> N
 
     def region(index: int, _: int) -> None:
         images, rows, columns = part = parts[index]
-        pictures, best, best_tap = x[images], y[part], argmax[part]
+        pictures, best = x[images], y[part]
+        best_tap = np.empty(best.shape, argmax.dtype) if bits else argmax[part]
         best[...] = -np.inf
         best_tap[...] = down[rows] + across[columns]
         for tap, to, at in taps(window, rows, columns, x.shape[1:3]):
@@ -218,6 +227,8 @@ def maxpool2d_forward(y: Array, argmax: Array, x: Array, *, window: Window) -> N
         if np.isnan(best).any():
             for tap, to, at in reversed(list(taps(window, rows, columns, x.shape[1:3]))):
                 np.copyto(best_tap[to], argmax.dtype.type(tap), where=np.isnan(pictures[at]))
+        if bits:
+            pack(argmax[part], best_tap, bits)
 
     run_tiles(region, len(parts))
 
@@ -228,23 +239,55 @@ def _first_taps(window: Window, axis: int, outputs: int) -> Array:
     return np.maximum(0, -(-outside // window.dilation[axis]))
 
 
-def maxpool2d_dgrad(dx: Array, dy: Array, argmax: Array, *, window: Window) -> None:
-    parts, bits = _read_regions(dx, window), f"i{dy.itemsize}"
+def maxpool2d_dgrad(
+    dx: Array, dy: Array, argmax: Array, *, window: Window, bits: int | None = None
+) -> None:
+    """With `bits`, argmax comes packed."""
+    parts, raw = _read_regions(dx, window), f"i{dy.itemsize}"
     apart = _disjoint(window)
 
     def region(index: int, _: int) -> None:
         part = parts[index]
-        gradient, arriving, chosen = dx[part], dy[part[0]], argmax[part[0]]
+        gradient, arriving = dx[part], dy[part[0]]
         gradient[...] = 0
-        for tap, of, at in readers(window, part, dy.shape[1:3]):
+        found = list(readers(window, part, dy.shape[1:3]))
+        chosen = Chosen.of(argmax[part[0]], [of for _, of, _ in found], dy.shape[3], bits)
+        for tap, of, at in found:
             # bits times 0 is +0, also where dy is infinite
-            target, taken = gradient[at], chosen[of] == tap
+            target, taken = gradient[at], chosen.at(of) == tap
             if apart:
-                np.multiply(arriving[of].view(bits), taken, out=target.view(bits))
+                np.multiply(arriving[of].view(raw), taken, out=target.view(raw))
             else:
-                target += (arriving[of].view(bits) * taken).view(dy.dtype)
+                target += (arriving[of].view(raw) * taken).view(dy.dtype)
 
     run_tiles(region, len(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The argmax of some images' outputs from (`top`, `left`) on."""
+
+    taps: Array
+    top: int = 0
+    left: int = 0
+
+    @staticmethod
+    def of(argmax: Array, regions: list[Region], channels: int, bits: int | None) -> Chosen:
+        """All of it, or, where it is packed, what covers `regions`."""
+        if bits is None or not regions:
+            return Chosen(argmax)
+        top, left = (min(r[axis].start for r in regions) for axis in (1, 2))
+        bottom, right = (max(r[axis].stop for r in regions) for axis in (1, 2))
+        packed = argmax[:, top:bottom, left:right]
+        taps = np.empty((*packed.shape[:-1], channels), np.uint8)
+        unpack(packed, channels, bits, taps)
+        return Chosen(taps, top, left)
+
+    def at(self, region: Region) -> Array:
+        images, rows, columns = region
+        down = slice(rows.start - self.top, rows.stop - self.top)
+        across = slice(columns.start - self.left, columns.stop - self.left)
+        return self.taps[images, down, across]
 
 
 def _divisors(x: Array, y: Array, window: Window, padded: bool) -> tuple[Array, Array]:

@@ -5,5 +5,13 @@ from minidl.compiler.rewrites.fuse_updates import fuse_updates
 from minidl.compiler.rewrites.hoist_updates import hoist_updates
 from minidl.compiler.rewrites.join_parts import join_parts
 from minidl.compiler.rewrites.keep_signs import keep_signs
+from minidl.compiler.rewrites.pack_masks import pack_masks
 
-__all__ = ["commute_selections", "fuse_updates", "hoist_updates", "join_parts", "keep_signs"]
+__all__ = [
+    "commute_selections",
+    "fuse_updates",
+    "hoist_updates",
+    "join_parts",
+    "keep_signs",
+    "pack_masks",
+]

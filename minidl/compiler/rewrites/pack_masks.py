@@ -1,0 +1,27 @@
+"""Masks of few bits an element, packed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from minidl.bits import packed_shape
+from minidl.ir import Op, StepGraph, Tensor
+
+
+def pack_masks(graph: StepGraph) -> StepGraph:
+    """Give masks no more bits than their elements need: 2 for the argmax of a 2x2 max-pool."""
+    packed: dict[Tensor, Tensor] = {}
+    for op in graph.ops:
+        if op.packs is not None and op.phase == "forward":
+            mask, bits = op.packs
+            shape = packed_shape(mask.shape, bits)
+            packed[mask] = Tensor(f"{mask.name}.packed", shape, "uint8", "mask")
+    return replace(graph, ops=tuple(_packing(op, packed) for op in graph.ops))
+
+
+def _packing(op: Op, packed: dict[Tensor, Tensor]) -> Op:
+    if op.packs is None or op.packs[0] not in packed:
+        return op
+    attributes = {**op.attributes, "bits": op.packs[1]}
+    op = op.substituted(lambda t: packed.get(t, t))
+    return replace(op, attributes=attributes, packs=None)
