@@ -14,24 +14,38 @@ def signs_shape(size: int) -> tuple[int]:
 
 
 def pack_signs(signs: Array, y: Array) -> None:
-    """Bit i of `signs` (most significant first) = flat y[i] > 0; False for NaN."""
-    flat = y.reshape(-1)
+    """Bit i of `signs` (most significant first) = element i of y, row by row, > 0; not for NaN."""
+    rows = _rows(y)
 
     def chunk(part: slice) -> None:
-        bits = np.packbits(flat[part] > 0)
-        signs[part.start // 8 : part.start // 8 + bits.size] = bits
+        bits = np.packbits(rows[part] > 0)
+        first = part.start * rows.shape[1] // 8
+        signs[first : first + bits.size] = bits
 
-    run_chunks(chunk, flat.size, CHUNK)
+    run_chunks(chunk, len(rows), _rows_per_chunk(rows))
 
 
 def keep_positive(dx: Array, dy: Array, signs: Array) -> None:
     """dx = dy where the packed sign is set, else +0; dx may lie over dy."""
-    out, source = dx.reshape(-1), dy.reshape(-1)
+    out, source = _rows(dx), _rows(dy)
     bits = f"i{dx.itemsize}"  # the product of bits and 0 is +0, whatever the sign of dy
 
     def chunk(part: slice) -> None:
-        packed = signs[part.start // 8 : -(-part.stop // 8)]
-        positive = np.unpackbits(packed, count=part.stop - part.start)
-        np.multiply(source[part].view(bits), positive, out=out[part].view(bits))
+        target = out[part]
+        first = part.start * out.shape[1] // 8
+        packed = signs[first : first - (-target.size // 8)]
+        positive = np.unpackbits(packed, count=target.size).reshape(target.shape)
+        np.multiply(source[part].view(bits), positive, out=target.view(bits))
 
-    run_chunks(chunk, out.size, CHUNK)
+    run_chunks(chunk, len(out), _rows_per_chunk(out))
+
+
+def _rows(y: Array) -> Array:
+    """(..., C) as (rows, C), a view also where rows lie apart."""
+    return y.reshape(-1, y.shape[-1])
+
+
+def _rows_per_chunk(rows: Array) -> int:
+    """A multiple of 8, so that chunks begin at whole bytes of signs."""
+    width: int = rows.shape[1]
+    return 8 * max(1, CHUNK // (8 * width))

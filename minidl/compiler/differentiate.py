@@ -58,6 +58,7 @@ class Gradients:
             in_place=((0, 0), (0, 1)),
             flops=total.size * (len(parts) - 1),
             elementwise=True,
+            pitched=True,
         )
         return [op]
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from minidl.host import CHUNK, run_chunks, single_threaded_blas
-from minidl.ir import Array, Op, Tensor
+from minidl.ir import Array, Op, PlanError, Tensor
 
 Launch = Callable[[], None]
 
@@ -50,13 +50,22 @@ def _store_into(whole: Array, index: tuple[slice, ...], tile: Array) -> None:
 
 def _run_elementwise(op: Op, operands: list[Array]) -> None:
     """Run the op chunk by chunk over operands of one size; scalars go whole to each chunk."""
-    size = operands[0].size
-    flat = [a.reshape(-1) if a.size == size and a.ndim else a for a in operands]
+    first = operands[0]
+    width = 1 if all(a.flags.c_contiguous for a in operands) else first.shape[-1]
+    rows = [_as_rows(a, width) if a.size == first.size and a.ndim else a for a in operands]
 
     def chunk(part: slice) -> None:
-        op.function(*(a[part] if a.ndim else a for a in flat), **op.attributes)
+        op.function(*(a[part] if a.ndim else a for a in rows), **op.attributes)
 
-    run_chunks(chunk, size, CHUNK)
+    run_chunks(chunk, first.size // width, max(1, CHUNK // width))
+
+
+def _as_rows(a: Array, width: int) -> Array:
+    """`a` as a vector, or as rows that may lie apart: a view."""
+    rows = a.reshape(-1) if width == 1 else a.reshape(-1, width)
+    if a.size and not np.shares_memory(rows, a):
+        raise PlanError(f"an operand of shape {a.shape}, strides {a.strides} has no rows")
+    return rows
 
 
 def _store_through(

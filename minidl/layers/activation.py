@@ -42,9 +42,10 @@ class Activation(Layer):
             "attributes": self.attributes(),
             "flops": y.size,
             "elementwise": True,
+            "pitched": True,
             "commutes": self.commutes,
         }
-        site.forward(forward, writes=[y], reads=[x], in_place=((0, 0),), **contract)
+        site.forward(forward, writes=[y], reads=[x], in_place=((0, 0),), cheap=True, **contract)
         site.dgrad(
             dgrad,
             writes=[site.gradient(x)],

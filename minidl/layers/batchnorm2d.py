@@ -74,17 +74,28 @@ class BatchNorm2d(Layer):
         mean, inv_std = site.mask((c,), "mean"), site.mask((c,), "inv_std")
         dy, dgamma, dbeta = site.gradient(y), site.gradient(gamma), site.gradient(beta)
         site.forward(
-            batchnorm2d_forward,
-            writes=[y, mean, inv_std, *running, *site.host_scratch(2 * PARTS * c)],
-            reads=[x, gamma, beta, *running],
+            batchnorm2d_statistics,
+            writes=[mean, inv_std, *running, *site.host_scratch(2 * PARTS * c)],
+            reads=[x, *running],
             attributes={"eps": self.eps, "momentum": self.momentum},
-            flops=8 * y.size,
+            flops=4 * y.size,
+            pitched=True,
+        )
+        site.forward(
+            batchnorm2d_normalize,
+            writes=[y],
+            reads=[x, mean, inv_std, gamma, beta],
+            in_place=((0, 0),),
+            flops=4 * y.size,
+            pitched=True,
+            cheap=True,
         )
         site.wgrad(
             batchnorm2d_wgrad,
             writes=[dgamma, dbeta, *site.host_scratch(2 * PARTS * c)],
             reads=[dy, x, mean, inv_std],
             flops=4 * y.size,
+            pitched=True,
         )
         site.dgrad(
             batchnorm2d_dgrad,
@@ -92,6 +103,7 @@ class BatchNorm2d(Layer):
             reads=[dy, x, gamma, mean, inv_std, dgamma, dbeta],
             in_place=((0, 0), (0, 1)),
             flops=5 * y.size,
+            pitched=True,
         )
 
 
@@ -99,8 +111,7 @@ Running = tuple[Tensor, Tensor, Tensor]
 """running_mean, running_var, num_batches_tracked."""
 
 
-def batchnorm2d_forward(
-    y: Array,
+def batchnorm2d_statistics(
     mean: Array,
     inv_std: Array,
     running_mean: Array,
@@ -108,12 +119,11 @@ def batchnorm2d_forward(
     num_batches_tracked: Array,
     scratch: Array,
     x: Array,
-    gamma: Array,
-    beta: Array,
     *,
     eps: float,
     momentum: float,
 ) -> None:
+    """Mean and 1 / sqrt(var + eps) of the batch; the running statistics move towards them."""
     pixels = as_pixels(x)
     count, var = len(pixels), inv_std
     _statistics(mean, var, scratch, pixels)
@@ -125,6 +135,12 @@ def batchnorm2d_forward(
         running += now * (momentum * unbias)
     np.add(num_batches_tracked, 1, out=num_batches_tracked)
     _invert(inv_std, var, eps)
+
+
+def batchnorm2d_normalize(
+    y: Array, x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array
+) -> None:
+    """y = (x - mean) inv_std gamma + beta: the same bits whenever it runs."""
     _normalize(y, x, mean, inv_std * gamma, beta)
 
 

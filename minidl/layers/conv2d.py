@@ -84,6 +84,7 @@ class Conv2d(Layer):
             reads=[x, w, *b],
             attributes=attributes,
             flops=flops,
+            pitched=True,
         )
         site.dgrad(
             conv2d_dgrad,
@@ -91,6 +92,7 @@ class Conv2d(Layer):
             reads=[dy, w],
             attributes=attributes,
             flops=flops,
+            pitched=True,
         )
         site.wgrad(
             conv2d_wgrad,
@@ -99,6 +101,7 @@ class Conv2d(Layer):
             attributes=attributes,
             flops=flops,
             tiled=0,
+            pitched=True,
         )
         for bias in b:
             add_bias_wgrad(site, bias, y)

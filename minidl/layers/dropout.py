@@ -49,6 +49,7 @@ class Dropout(Layer):
             in_place=((0, 0),),
             flops=y.size,
             commutes="selection",
+            cheap=True,
         )
         site.dgrad(
             dropout_dgrad,

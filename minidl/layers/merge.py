@@ -50,6 +50,8 @@ class Add(Merge):
             in_place=tuple((0, j) for j in range(len(inputs))) if distinct else (),
             flops=(len(inputs) - 1) * y.size,
             elementwise=True,
+            pitched=True,
+            cheap=True,
         )
         dy = site.gradient(y)
         for x in inputs:
@@ -73,9 +75,9 @@ class Concat(Merge):
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         shape = self.output_shape(*(x.shape for x in inputs))
         y = site.activation(shape)
-        site.forward(concat_forward, writes=[y], reads=inputs, joins=-1)
+        site.forward(concat_forward, writes=[y], reads=inputs, joins=-1, cheap=True, pitched=True)
         gradients = [site.gradient(x) for x in inputs]
-        site.dgrad(concat_dgrad, writes=gradients, reads=[site.gradient(y)], joins=-1)
+        site.dgrad(concat_dgrad, writes=gradients, reads=[site.gradient(y)], joins=-1, pitched=True)
         return y
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,7 @@ class MaxPool2d(_Pool2d):
             flops=y.size * taps,
             commutes="selection",
             packs=packs,
+            pitched=True,
         )
         site.dgrad(
             maxpool2d_dgrad,
@@ -88,6 +90,7 @@ class MaxPool2d(_Pool2d):
             flops=y.size,
             commutes="selection",
             packs=packs,
+            pitched=True,
         )
         return y
 
@@ -111,14 +114,9 @@ class AvgPool2d(_Pool2d):
         y = site.activation(self.output_shape(x.shape))
         attributes = {"window": self.window, "count_include_pad": self.count_include_pad}
         flops = y.size * math.prod(self.window.kernel)
-        site.forward(avgpool2d_forward, writes=[y], reads=[x], attributes=attributes, flops=flops)
-        site.dgrad(
-            avgpool2d_dgrad,
-            writes=[site.gradient(x)],
-            reads=[site.gradient(y)],
-            attributes=attributes,
-            flops=flops,
-        )
+        how: dict[str, Any] = {"attributes": attributes, "flops": flops, "pitched": True}
+        site.forward(avgpool2d_forward, writes=[y], reads=[x], **how)
+        site.dgrad(avgpool2d_dgrad, writes=[site.gradient(x)], reads=[site.gradient(y)], **how)
         return y
 
 

@@ -37,4 +37,5 @@ def add_bias_wgrad(site: Site, bias: Tensor, y: Tensor) -> None:
         writes=[site.gradient(bias), *site.host_scratch(PARTS * bias.size)],
         reads=[site.gradient(y)],
         flops=y.size,
+        pitched=True,
     )

@@ -13,8 +13,9 @@ from minidl.layers import batchnorm2d
 from minidl.layers.batchnorm2d import (
     BatchNorm2d,
     batchnorm2d_dgrad,
-    batchnorm2d_forward,
     batchnorm2d_inference,
+    batchnorm2d_normalize,
+    batchnorm2d_statistics,
     batchnorm2d_wgrad,
 )
 from tests.layers.harness import (
@@ -99,9 +100,9 @@ class Step:
         mean, inv_std, dgamma, dbeta = np.full((4, *self.gamma.shape), np.nan, self.x.dtype)
         scratch = np.full(2 * batchnorm2d.PARTS * self.gamma.size, np.nan, self.x.dtype)
         running = self.running_mean, self.running_var, self.batches
-        given = self.x, self.gamma, self.beta
-        written = y, mean, inv_std, *running, scratch
-        batchnorm2d_forward(*written, *given, eps=1e-5, momentum=momentum)
+        written = mean, inv_std, *running, scratch
+        batchnorm2d_statistics(*written, self.x, eps=1e-5, momentum=momentum)
+        batchnorm2d_normalize(y, self.x, mean, inv_std, self.gamma, self.beta)
         batchnorm2d_wgrad(dgamma, dbeta, scratch, self.dy, self.x, mean, inv_std)
         batchnorm2d_dgrad(dx, self.dy, self.x, self.gamma, mean, inv_std, dgamma, dbeta)
         return y, mean, inv_std, dgamma, dbeta, dx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from minidl.ir import Op, StepGraph, Tensor
 from minidl.ir.op import Function
@@ -24,7 +25,9 @@ def keep_signs(graph: StepGraph) -> StepGraph:
             maker = next((o for o in graph.ops if dy.storage in map(_storage, o.writes)), None)
             if maker is not None and y not in graph.outputs:
                 signs = Tensor(f"{y.name}.signs", signs_shape(y.size), "uint8", "mask")
-                pack = Op(pack_signs, maker.layer, "dgrad", (signs,), (y,), flops=y.size)
+                pack = Op(
+                    pack_signs, maker.layer, "dgrad", (signs,), (y,), flops=y.size, pitched=True
+                )
                 packs.setdefault(maker, []).append(pack)
                 reading[op] = _reading_signs(op, from_signs, dy, signs)
     ops = (new for op in graph.ops for new in (*packs.get(op, ()), reading.get(op, op)))
