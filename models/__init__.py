@@ -7,6 +7,8 @@ from collections.abc import Callable
 import minidl as dl
 
 from .alexnet import alexnet, alexnet_2012
+from .densenet import densenet121
+from .googlenet import googlenet
 from .lenet import lenet
 from .resnet import resnet18, resnet34, resnet50
 from .vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
@@ -16,6 +18,8 @@ MODELS: dict[str, Callable[..., dl.Network]] = {
     for build in (
         alexnet,
         alexnet_2012,
+        densenet121,
+        googlenet,
         lenet,
         resnet18,
         resnet34,
