@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 from minidl.ir import Op, StepGraph, Tensor
 
@@ -60,3 +61,23 @@ def overwrites(op: Op, index: int, alive: dict[Tensor, Lifetime]) -> list[tuple[
         ):
             pairs.append((new, old))
     return pairs
+
+
+def loads(graph: StepGraph, alignment: int) -> list[int]:
+    """Bytes live while each op runs, sizes rounded up to `alignment`; where an op may write over
+    what it reads last, the two count once."""
+    alive = lifetimes(graph)
+    size = {t: -(-t.nbytes // alignment) * alignment for t in alive}
+    change = [0] * (len(graph.ops) + 1)
+    for t, life in alive.items():
+        change[life.first] += size[t]
+        change[life.last] -= size[t]
+    load = list(accumulate(change[:-1]))
+    for i, op in enumerate(graph.ops):
+        if op.in_place:
+            taken: set[Tensor] = set()
+            for new, old in overwrites(op, i, alive):
+                if not taken & {new, old}:
+                    load[i] -= size[new]
+                    taken |= {new, old}
+    return load

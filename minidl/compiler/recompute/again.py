@@ -23,10 +23,20 @@ def run_again(graph: StepGraph, drop: Set[Tensor]) -> StepGraph:
     return replace(graph, ops=tuple(_Rewriter(graph, drop).ops()))
 
 
+def makers(graph: StepGraph) -> dict[Tensor, list[Op]]:
+    """By what owns bytes, the forward ops that write it, or write the parts that it consists of."""
+    found: dict[Tensor, list[Op]] = {}
+    for op in graph.ops:
+        if op.phase == "forward":
+            for t in dict.fromkeys(t.storage for t in op.writes):
+                found.setdefault(t, []).append(op)
+    return found
+
+
 class _Rewriter:
     def __init__(self, graph: StepGraph, drop: Set[Tensor]) -> None:
         self.graph, self.drop = graph, drop
-        self.makers = {t: op for op in graph.ops if op.phase == "forward" for t in op.writes}
+        self.makers = makers(graph)
         self.copies: dict[Tensor, Tensor] = {}
         self.changed: set[Tensor] = set()
         self.found: list[Op] = []
@@ -45,18 +55,23 @@ class _Rewriter:
         return self.found
 
     def _make(self, t: Tensor) -> None:
-        """Run the op that made `t` again, after those that made its dropped operands."""
+        """Run the ops that made `t` again, after those that made its dropped operands."""
         if t in self.copies:
             return
-        op = self.makers[t]
-        for operand in op.reads:
-            if operand in self.changed:
-                raise StaleError(f"{op.name} reads {operand.name}, which has changed by then")
-            if operand.storage in self.drop:
-                self._make(operand.storage)
-        for written in op.writes:
-            self.copies[written] = replace(written, name=f"{written.name}.again")
-        self.found.append(replace(op.substituted(self._copy), again=True))
+        self._add_copy(t)
+        for op in self.makers[t]:
+            for operand in op.reads:
+                if operand in self.changed:
+                    raise StaleError(f"{op.name} reads {operand.name}, which has changed by then")
+                if operand.storage in self.drop:
+                    self._make(operand.storage)
+            for written in op.writes:
+                self._add_copy(written.storage)
+            self.found.append(replace(op.substituted(self._copy), again=True))
+
+    def _add_copy(self, t: Tensor) -> None:
+        if t not in self.copies:
+            self.copies[t] = replace(t, name=f"{t.name}.again")
 
     def _copy(self, t: Tensor) -> Tensor:
         """The copy that stands for `t`, or for what it views; `t` itself where there is none."""

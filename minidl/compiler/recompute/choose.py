@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minidl.compiler.order import Problem
-from minidl.compiler.recompute.again import StaleError, run_again
+from minidl.compiler.lifetimes import loads
+from minidl.compiler.recompute.again import StaleError, makers, run_again
 from minidl.ir import ALIGNMENT, Op, StepGraph, Tensor
 
 
@@ -55,7 +55,7 @@ class _State:
 class _Search:
     def __init__(self, graph: StepGraph, limits: Limits, alignment: int) -> None:
         self.graph, self.limits, self.alignment = graph, limits, alignment
-        self.makers = _makers(graph)
+        self.makers = _pure_makers(graph)
         self.uses = _Uses(graph)
         self.refused: set[Tensor] = set()
         self.state = self._state(frozenset())
@@ -76,8 +76,8 @@ class _Search:
     def prune(self) -> None:
         """Keep again what need not be dropped for the peak that was reached, dearest first."""
         limit = max(self.state.peak, self.limits.target)
-        for t in sorted(self.state.drop, key=lambda t: -self.makers[t].flops):
-            if t in self.state.drop:
+        for t in sorted(self.state.drop, key=lambda t: -self._flops(t)):
+            if t in self.state.drop and self._may_fit(t, limit):
                 after = self._try(self.state.drop - {t})
                 if after is not None and after.peak <= limit and _work(after) <= _work(self.state):
                     self.state = after
@@ -100,14 +100,15 @@ class _Search:
     def _choice(self, t: Tensor) -> _Choice | None:
         """What making `t` anew takes: its op, and in turn those of operands dead by then."""
         needed = self.uses.first_backward[t]
-        drop, flops, held, waiting = {t}, self.makers[t].flops, 0, [t]
+        drop, flops, held, waiting = {t}, self._flops(t), 0, [t]
         while waiting:
-            for operand in {x.storage for x in self.makers[waiting.pop()].reads}:
+            makers = self.makers[waiting.pop()]
+            for operand in dict.fromkeys(x.storage for op in makers for x in op.reads):
                 if operand in drop or operand in self.state.drop or self._alive(operand, needed):
                     continue
                 if self._cheaper_again(operand, t):
                     drop.add(operand)
-                    flops += self.makers[operand].flops
+                    flops += self._flops(operand)
                     waiting.append(operand)
                 else:
                     held += operand.nbytes
@@ -118,10 +119,23 @@ class _Search:
 
     def _cheaper_again(self, operand: Tensor, t: Tensor) -> bool:
         """Whether to run the op of a dead operand again instead of holding the operand."""
-        maker = self.makers.get(operand)
-        if maker is None:
+        if operand not in self.makers:
             return False
-        return maker.cheap or (self.limits.flops is not None and operand.nbytes >= t.nbytes)
+        cheap = all(op.cheap for op in self.makers[operand])
+        return cheap or (self.limits.flops is not None and operand.nbytes >= t.nbytes)
+
+    def _flops(self, t: Tensor) -> int:
+        return sum(op.flops for op in self.makers[t])
+
+    def _may_fit(self, t: Tensor, limit: int) -> bool:
+        """Whether there is room for `t` between its last use in forward and its next."""
+        first, last = self.uses.last_forward[t], self.uses.first_backward.get(t, 0)
+        ops, seen, room = self.state.graph.ops, 0, True
+        for op, load in zip(ops, self.state.loads, strict=True):
+            if first < seen < last and load + t.nbytes > limit:
+                room = False
+            seen += not op.again
+        return room
 
     def _try(self, drop: frozenset[Tensor]) -> _State | None:
         """The state with `drop`, unless it is not allowed."""
@@ -138,8 +152,7 @@ class _Search:
 
     def _state(self, drop: frozenset[Tensor]) -> _State:
         graph = run_again(self.graph, drop)
-        problem = Problem.of(graph, self.alignment)
-        return _State(drop, graph, problem.loads(range(len(graph.ops))))
+        return _State(drop, graph, loads(graph, self.alignment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +171,18 @@ def _work(state: _State) -> int:
     return sum(op.flops for op in state.graph.ops if op.again)
 
 
-def _makers(graph: StepGraph) -> dict[Tensor, Op]:
-    """The op that made each tensor which could be made anew: written once, by a forward op that
-    changes no state."""
-    makers: dict[Tensor, Op] = {}
-    written: set[Tensor] = set()
-    for op in graph.ops:
-        for t in {t.storage for t in op.writes}:
-            if op.phase == "forward" and not op.again and t not in written:
-                makers[t] = op
-            else:
-                makers.pop(t, None)
-            written.add(t)
-    pure = {t: op for t, op in makers.items() if not any(w.persistent for w in op.writes)}
-    return {t: op for t, op in pure.items() if t not in graph.outputs and t in op.writes}
+def _pure_makers(graph: StepGraph) -> dict[Tensor, list[Op]]:
+    """The makers of what could be made anew: written by forward ops that change no state, by each
+    as a whole or in a part of its own, and by no other op."""
+    changed = {t.storage for op in graph.ops if op.phase != "forward" for t in op.writes}
+    fixed = changed | {t.storage for t in graph.outputs}
+    return {
+        t: ops
+        for t, ops in makers(graph).items()
+        if t not in fixed
+        and (len(ops) == 1 or all(not x.whole for op in ops for x in op.writes if x.storage is t))
+        and not any(x.persistent for op in ops for x in op.writes)
+    }
 
 
 class _Uses:
