@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 import minidl as dl
-from minidl.compiler.modes import MODES
+from minidl.compiler.modes import MODES, switches
 from minidl.ir import parse_size
 
 
@@ -68,6 +69,42 @@ def add_optimizer(parser: argparse.ArgumentParser, lr: float) -> None:
 
 def add_memory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", choices=list(MODES), default="arena", help="memory mode")
+
+
+def add_planning(parser: argparse.ArgumentParser) -> None:
+    """--memory, --recompute, --budget, --slices, --without."""
+    add_memory(parser)
+    parser.add_argument(
+        "--recompute",
+        type=float,
+        metavar="SHARE",
+        help="share of the step's operations that running forward ops again may take: 0.01 for "
+        "1 %%; by default only ops as cheap as an elementwise pass run again",
+    )
+    parser.add_argument(
+        "--budget", type=size, metavar="SIZE", help="fit into it, at the least extra work"
+    )
+    parser.add_argument(
+        "--slices",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="parts of the batch that the first layers run on one after the other",
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=switches(),
+        metavar="PASS",
+        help=f"leave a pass of the compiler out: {', '.join(switches())}",
+    )
+
+
+def planning(options: argparse.Namespace) -> dict[str, Any]:
+    """The flags of `add_planning` as arguments of dl.plan and dl.compile."""
+    names = ("memory", "recompute", "budget", "slices", "without")
+    return {name: getattr(options, name) for name in names}
 
 
 OPTIMIZERS: dict[str, Callable[[argparse.Namespace], dl.Optimizer]] = {

@@ -6,16 +6,39 @@ import argparse
 from pathlib import Path
 
 import minidl as dl
-from minidl.cli.options import add_memory, add_network, add_optimizer, network, optimizer
+from minidl.cli.compared import print_ablation, print_largest_batches
+from minidl.cli.options import (
+    add_network,
+    add_optimizer,
+    add_planning,
+    network,
+    optimizer,
+    planning,
+    size,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser, model="alexnet", batch=128, classes=1000)
     add_optimizer(parser, lr=0.01)
-    add_memory(parser)
+    add_planning(parser)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="plan for it")
     parser.add_argument("--precision", choices=["float32", "tf32"], default="float32")
+    parser.add_argument(
+        "--gpu-memory", type=size, metavar="SIZE", help="show the largest batch that fits"
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="say layer by layer what was chosen, and why"
+    )
+    parser.add_argument(
+        "--ablate", action="store_true", help="show what each pass of the compiler buys"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the plan file")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page to look at")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw it (extra: minidl[plot])")
+    parser.add_argument(
+        "--snapshot", type=Path, metavar="FILE", help="write it for PyTorch's memory viewer"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,11 +48,31 @@ def run(options: argparse.Namespace) -> int:
         optimizer=optimizer(options),
         device=options.device,
         precision=options.precision,
-        memory=options.memory,
         scratch_limit=options.scratch,
+        **planning(options),
     )
     print(plan)
-    if options.json is not None:
-        options.json.write_text(plan.to_json() + "\n")
-        print(f"plan file: {options.json}")
+    if options.gpu_memory is not None:
+        print_largest_batches(plan, options.gpu_memory)
+    if options.ablate:
+        print_ablation(plan)
+    if options.explain:
+        print(plan.explain())
+    _write(plan, options)
     return 0
+
+
+def _write(plan: dl.Plan, options: argparse.Namespace) -> None:
+    """The files that were asked for."""
+    if options.json is not None:
+        options.json.write_text(plan.to_json() + "\n", encoding="utf-8")
+        print(f"plan file: {options.json}")
+    if options.html is not None:
+        options.html.write_text(plan.to_html(), encoding="utf-8")
+        print(f"page: {options.html}")
+    if options.png is not None:
+        plan.to_png(options.png)
+        print(f"picture: {options.png}")
+    if options.snapshot is not None:
+        plan.to_snapshot(options.snapshot)
+        print(f"snapshot for pytorch.org/memory_viz: {options.snapshot}")

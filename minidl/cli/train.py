@@ -6,11 +6,12 @@ import argparse
 
 import minidl as dl
 from minidl.cli.options import (
-    add_memory,
     add_network,
     add_optimizer,
+    add_planning,
     network,
     optimizer,
+    planning,
     positive,
 )
 from minidl.data import digits
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lr-scheduler", choices=list(SCHEDULES), default="cosine", help="of the learning rate"
     )
-    add_memory(parser)
+    add_planning(parser)
     parser.add_argument(
         "--data-path",
         default="digits",
@@ -50,10 +51,10 @@ def run(options: argparse.Namespace) -> int:
         net,
         options.batch_size,
         optimizer=optimizer(options),
-        memory=options.memory,
         seed=options.seed,
         scratch_limit=options.scratch,
         check_finite=options.check_finite,
+        **planning(options),
     )
     print(step.plan, flush=True)
     fit(step, data, options.epochs, options.seed, SCHEDULES[options.lr_scheduler])

@@ -1,0 +1,50 @@
+"""Tables that compare many plans of one step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl.compiler.modes import MODES, switches
+from minidl.ir import Plan, format_size
+from minidl.ir.largest import largest_fitting
+
+RECOMPUTE = 0.01
+"""Share of the work that the last row may spend where the user named none."""
+
+
+def print_largest_batches(plan: Plan, memory: int) -> None:
+    """The largest batch that fits into `memory` bytes, in every mode and with recomputation."""
+    share = plan.setting.recompute or RECOMPUTE
+    rows: list[tuple[str, dict[str, Any]]] = [(mode, {"memory": mode}) for mode in MODES]
+    rows.append((f"arena, {100 * share:g} % more work", {"memory": "arena", "recompute": share}))
+    print(f"largest batch in {format_size(memory)}:")
+    print(f"  {'mode':<24} {'batch':>7} {'of caffe':>9}  arena")
+    found: dict[str, int] = {}
+    for name, how in rows:
+        found[name] = _largest(plan, memory, how)
+        times = f"{found[name] / found['caffe']:.2f} x" if found.get("caffe") else ""
+        need = _needs(plan, found[name], how) if found[name] else 0
+        print(f"  {name:<24} {found[name]:>7} {times:>9}  {format_size(need)}")
+
+
+def _largest(plan: Plan, memory: int, how: dict[str, Any]) -> int:
+    return largest_fitting(lambda n: _needs(plan, n, how), memory, plan.setting.batch)
+
+
+def _needs(plan: Plan, batch: int, how: dict[str, Any]) -> int:
+    if plan.at_batch is None:
+        raise ValueError("this plan knows no network")
+    changes = {"recompute": None, "budget": None, **how}
+    return plan.at_batch(batch, **changes).arena_bytes
+
+
+def print_ablation(plan: Plan) -> None:
+    """`arena` with each pass left out in turn: what the pass buys where all others are on."""
+    batch = plan.setting.batch
+    base = _needs(plan, batch, {"memory": "arena", "without": ()})
+    print(f"arena without one pass (all: {format_size(base)}):")
+    for name in switches():
+        size = _needs(plan, batch, {"memory": "arena", "without": (name,)})
+        print(f"  {name:<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")
+    size = _needs(plan, batch, {"memory": "arena", "without": tuple(switches())})
+    print(f"  {'all of them':<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")
