@@ -19,7 +19,7 @@ from minidl.compiler.modes import MODES, Mode
 from minidl.compiler.place import EFFORT, Block, max_load
 from minidl.compiler.planner import make_plan
 from minidl.ir import Setting, StepGraph, mib
-from minidl.ir.plan_svg import plan_svg
+from minidl.ir.report.svg import plan_svg
 
 ROOT = Path(__file__).parent.parent
 OPTIMIZER = dl.SGD(lr=0.01, momentum=0.9)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from minidl.ir.errors import ArgumentError
 from minidl.ir.graph import StepGraph
 from minidl.ir.largest import largest_fitting
 from minidl.ir.plan_file import plan_to_dict
-from minidl.ir.plan_table import plan_table
+from minidl.ir.report.table import plan_table
 from minidl.ir.sizes import parse_size
 from minidl.ir.tensor import Tensor
 
@@ -106,3 +107,32 @@ class Plan:
 
     def __str__(self) -> str:
         return plan_table(self)
+
+    def explain(self) -> str:
+        """What was chosen, layer by layer, in plain words."""
+        from minidl.ir.report.explain import explain_text
+
+        return explain_text(self)
+
+    def to_html(self) -> str:
+        """One self-contained page: the arena over time, the peak and its causes, every choice."""
+        from minidl.ir.report.page import plan_page
+
+        return plan_page(self)
+
+    def _repr_html_(self) -> str:
+        from minidl.ir.report.page import notebook
+
+        return notebook(self)
+
+    def to_png(self, path: str | Path) -> None:
+        """Draw the arena over time; needs the extra `minidl[plot]`."""
+        from minidl.ir.report.png import write_png
+
+        write_png(self, path)
+
+    def to_snapshot(self, path: str | Path) -> None:
+        """Write a file that PyTorch's memory viewer opens: pytorch.org/memory_viz."""
+        from minidl.ir.report.snapshot import write_snapshot
+
+        write_snapshot(self, path)

@@ -9,7 +9,7 @@ import pytest
 
 import minidl as dl
 from minidl.ir import Plan
-from minidl.ir.plan_svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, load_curve, plan_svg, used_spans
+from minidl.ir.report.svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, load_curve, plan_svg, used_spans
 
 SVG = "{http://www.w3.org/2000/svg}"
 MODES = ("naive", "caffe", "liveness", "fujitsu2016", "arena")

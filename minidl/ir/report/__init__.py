@@ -1,0 +1,1 @@
+"""How people see a plan: table, picture, page, explanation. Pure functions of a plan."""

@@ -1,0 +1,159 @@
+"""What the compiler chose, layer by layer, in plain words; read off the plan alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minidl.ir.op import Op
+from minidl.ir.sizes import format_size
+from minidl.ir.tensor import Tensor
+
+if TYPE_CHECKING:
+    from minidl.ir.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One layer's choices."""
+
+    layer: str
+    lines: tuple[str, ...]
+
+
+def explain(plan: Plan) -> list[Explained]:
+    """For each layer, in the order of its first op: what each op's result lies over and what that
+    saves, the order of dgrad, wgrad and update, and what is made again instead of kept."""
+    layers: dict[str, list[int]] = {}
+    for i, op in enumerate(plan.graph.ops):
+        layers.setdefault(op.layer, []).append(i)
+    takes = Takeovers(plan)
+    found = []
+    for layer, positions in layers.items():
+        lines = [line for i in positions for line in _op_lines(plan, i, takes)]
+        order = _order_line(plan, positions)
+        found.append(Explained(layer or "the step", tuple(filter(None, (*lines, order)))))
+    return found
+
+
+def explain_text(plan: Plan) -> str:
+    """`explain` as text: a paragraph a layer."""
+    return "\n".join(
+        "\n".join((layer.layer, *(f"    {line}" for line in layer.lines)))
+        for layer in explain(plan)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """Where a tensor's bytes come from."""
+
+    in_place: Tensor | None
+    """What the op reads last and writes over."""
+    reused: tuple[Tensor, ...]
+    """Tensors dead by then of whose bytes it has a good share, the one that died last first."""
+
+
+SHARE = 10
+"""Earlier tenants of less than a tenth of a tensor's bytes are not worth a name."""
+
+
+class Takeovers:
+    """For every tensor what had its bytes before."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.owners = [t for t in plan.placements if t.view_of is None and t.nbytes]
+        self.owners.sort(key=plan.offset)
+        self.starts = [plan.offset(t) for t in self.owners]
+
+    def of(self, t: Tensor, op: Op) -> Takeover:
+        place = self.plan.placements[t]
+        pairs = ((op.writes[k].storage, op.reads[j].storage) for k, j in op.in_place)
+        under = next((old for new, old in pairs if new is t and self._gives(old, t)), None)
+        before = [
+            (self._common(o, t), o)
+            for o in self.owners
+            if o is not t and o is not under and self.plan.placements[o].last <= place.first
+        ]
+        large = [o for common, o in before if common * SHARE >= t.nbytes]
+        large.sort(key=lambda o: -self.plan.placements[o].last)
+        return Takeover(under, tuple(large))
+
+    def _gives(self, old: Tensor, new: Tensor) -> bool:
+        a, b = self.plan.placements[old], self.plan.placements[new]
+        return a.offset == b.offset and a.last == b.first + 1
+
+    def _common(self, a: Tensor, b: Tensor) -> int:
+        """Bytes that both have, at different times."""
+        low = max(self.plan.offset(a), self.plan.offset(b))
+        high = min(self.plan.offset(a) + a.nbytes, self.plan.offset(b) + b.nbytes)
+        return max(0, high - low)
+
+
+def _op_lines(plan: Plan, i: int, takes: Takeovers) -> Iterator[str]:
+    op = plan.graph.ops[i]
+    name = op.kernel
+    if op.again:
+        yield (
+            f"op {i} {name} runs again ({op.flops / 1e6:,.1f} MFLOP): its result was not kept "
+            "since the forward pass"
+        )
+    if op.epilogue is not None and op.dropped is not None and op.dropped.kind == "weight_gradient":
+        yield (
+            f"op {i} {name}: the weight gradient has no buffer; the update takes each tile of it "
+            f"in wgrad's epilogue and saves {format_size(op.dropped.nbytes)}"
+        )
+    for t in op.writes:
+        if t.kind in ("scratch", "parameter", "state") or plan.placements[t.storage].first != i:
+            continue
+        yield f"op {i} {name} writes {_tensor(t)} {_where(t, takes.of(t.storage, op))}"
+
+
+def _where(t: Tensor, takeover: Takeover) -> str:
+    if takeover.in_place is not None:
+        return (
+            f"in place over {takeover.in_place.name}, which is read here for the last time: "
+            f"saves {format_size(min(t.nbytes, takeover.in_place.nbytes))}"
+        )
+    if takeover.reused:
+        names = ", ".join(o.name for o in takeover.reused[:2])
+        more = f" and {len(takeover.reused) - 2} more" if len(takeover.reused) > 2 else ""
+        return f"into bytes of {names}{more}, dead by now"
+    return "into free bytes"
+
+
+def _tensor(t: Tensor) -> str:
+    return f"{t.name} ({t.kind.replace('_', ' ')}, {format_size(t.nbytes)})"
+
+
+def _order_line(plan: Plan, positions: list[int]) -> str:
+    """Why dgrad or wgrad runs first, where the layer has both."""
+    ops = plan.graph.ops
+    dgrad = next((i for i in positions if _makes(ops[i], "dgrad", "gradient")), None)
+    wgrad = next((i for i in positions if ops[i].phase == "wgrad"), None)
+    if dgrad is None or wgrad is None:
+        return ""
+    data = max((t.nbytes for t in ops[dgrad].writes if t.kind == "gradient"), default=0)
+    weights = max(
+        (t.nbytes for t in (*ops[wgrad].writes, ops[wgrad].dropped) if t and _weighs(t)), default=0
+    )
+    sizes = f"dX has {format_size(data)}, dW {format_size(weights)}"
+    if wgrad < dgrad:
+        return (
+            f"order: wgrad before dgrad ({sizes}): once wgrad has read the layer's input, dgrad "
+            "may write dX into those bytes"
+        )
+    return (
+        f"order: dgrad before wgrad ({sizes}): dgrad has read the weights by then, so that the "
+        "update may follow wgrad at once"
+    )
+
+
+def _makes(op: Op, phase: str, kind: str) -> bool:
+    return op.phase == phase and any(t.kind == kind for t in op.writes)
+
+
+def _weighs(t: Tensor) -> bool:
+    return t.kind in ("weight_gradient", "parameter", "state")

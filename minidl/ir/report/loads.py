@@ -1,0 +1,48 @@
+"""Bytes live at each op, and what is live where they are most."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from minidl.ir.tensor import Tensor
+
+if TYPE_CHECKING:
+    from minidl.ir.plan import Plan
+
+
+def plan_loads(plan: Plan) -> list[int]:
+    """At each op the bytes of all live tensors, rounded up to the alignment; where one is written
+    in place over another they count once. The maximum is `plan.max_load_bytes`."""
+    change = [0] * (len(plan.graph.ops) + 1)
+    for t, place in plan.placements.items():
+        if t.view_of is None:
+            change[place.first] += reserved(plan, t)
+            change[place.last] -= reserved(plan, t)
+    load = list(accumulate(change[:-1]))
+    for i, op in enumerate(plan.graph.ops):
+        for new, old in {(op.writes[k].storage, op.reads[j].storage) for k, j in op.in_place}:
+            if _handed_over(plan, i, new, old):
+                load[i] -= min(reserved(plan, new), reserved(plan, old))
+    return load
+
+
+def live_at(plan: Plan, position: int) -> list[Tensor]:
+    """What is live while the op at `position` runs, largest first."""
+    live = [
+        t
+        for t, place in plan.placements.items()
+        if t.view_of is None and place.first <= position < place.last
+    ]
+    return sorted(live, key=lambda t: -t.nbytes)
+
+
+def reserved(plan: Plan, t: Tensor) -> int:
+    """The tensor's bytes and guard, rounded up to the alignment."""
+    alignment = plan.setting.alignment
+    return -(-(t.nbytes + plan.guard) // alignment) * alignment
+
+
+def _handed_over(plan: Plan, i: int, new: Tensor, old: Tensor) -> bool:
+    a, b = plan.placements[new], plan.placements[old]
+    return new is not old and a.first == i and b.last == i + 1 and a.offset == b.offset

@@ -1,0 +1,110 @@
+"""One self-contained page about a plan: no network, no library, any browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from html import escape
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from minidl.ir.report.explain import Takeovers, explain
+from minidl.ir.report.loads import live_at, plan_loads
+from minidl.ir.report.svg import COLOURS, plan_svg
+from minidl.ir.report.table import IDEAS, certificate
+from minidl.ir.sizes import format_size
+from minidl.ir.tensor import Tensor
+
+if TYPE_CHECKING:
+    from minidl.ir.plan import Plan
+
+LISTED = 25
+"""Causes of the peak that are listed by name."""
+
+
+def plan_page(plan: Plan) -> str:
+    """HTML: the arena over time to zoom into, the load and its peak, modes, explanation."""
+    data = json.dumps(page_data(plan), separators=(",", ":"))
+    return _template().replace("/*PLAN*/", data.replace("<", "\\u003c"))
+
+
+@cache
+def _template() -> str:
+    return resources.files("minidl.ir.report").joinpath("page.html").read_text("utf-8")
+
+
+def page_data(plan: Plan) -> dict[str, Any]:
+    """What the page shows, as plain data."""
+    s, loads = plan.setting, plan_loads(plan)
+    peak = loads.index(max(loads)) if loads else 0
+    return {
+        "title": f"{s.model}, batch {s.batch}",
+        "setting": {
+            "image": "x".join(map(str, s.image)),
+            "precision": s.precision,
+            "device": s.device,
+            "memory mode": s.memory,
+            "ops": len(plan.graph.ops),
+            "work": f"{plan.graph.flops / 1e9:,.1f} GFLOP",
+            "run again": f"{plan.recompute_flops / 1e9:,.2f} GFLOP",
+        },
+        "arena": plan.arena_bytes,
+        "certificate": certificate(plan),
+        "numbers": {
+            "arena": plan.arena_bytes,
+            "most bytes live at once": plan.max_load_bytes,
+            "least of any order": plan.order_lower_bound_bytes,
+        },
+        "kinds": dict(COLOURS),
+        "ops": [[op.name, op.phase, op.again] for op in plan.graph.ops],
+        "tensors": list(_tensors(plan)),
+        "loads": loads,
+        "peak": {
+            "position": peak,
+            "causes": [[t.name, t.kind, t.nbytes] for t in live_at(plan, peak)[:LISTED]],
+        },
+        "modes": [[name, size, IDEAS[name]] for name, size in plan.modes.items()],
+        "again": [[op.name, op.flops] for op in plan.graph.ops if op.again],
+        "layers": [[layer.layer, layer.lines] for layer in explain(plan)],
+    }
+
+
+def _tensors(plan: Plan) -> Iterable[list[Any]]:
+    """Rows: name, kind, layer, shape, dtype, bytes, offset, first, last, what it lies over."""
+    takes = Takeovers(plan)
+    makers = {}
+    for op in plan.graph.ops:
+        for t in (*op.writes, *op.reads):
+            makers.setdefault(t.storage, op)
+    for t, place in plan.placements.items():
+        if t.view_of is None:
+            maker = makers.get(t)
+            over = _over(takes, t, maker) if maker is not None and not t.given else ""
+            layer = maker.layer if maker is not None else ""
+            shape = "x".join(map(str, t.shape)) or "scalar"
+            row = [t.name, t.kind, layer, shape, t.dtype, t.nbytes]
+            yield [*row, place.offset, place.first, place.last, over]
+
+
+def _over(takes: Takeovers, t: Tensor, maker: Any) -> str:
+    takeover = takes.of(t, maker)
+    if takeover.in_place is not None:
+        return f"in place over {takeover.in_place.name}"
+    if takeover.reused:
+        return "bytes of " + ", ".join(o.name for o in takeover.reused[:3])
+    return "free bytes"
+
+
+def notebook(plan: Plan) -> str:
+    """A small table and picture for a notebook: no script."""
+    caffe = plan.modes.get("caffe")
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td style='text-align:right'>{format_size(size)}</td>"
+        f"<td style='text-align:right'>{f'{100 * size / caffe:.1f} %' if caffe else ''}</td>"
+        f"<td>{escape(IDEAS[name])}</td></tr>"
+        for name, size in plan.modes.items()
+    )
+    head = "<tr><th>mode</th><th>arena</th><th>of caffe</th><th></th></tr>"
+    table = f"<table>{head}{rows}</table>" if rows else ""
+    return f"<div>{plan_svg(plan, 820, 340)}{table}<p>{escape(certificate(plan))}</p></div>"
