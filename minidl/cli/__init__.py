@@ -1,4 +1,4 @@
-"""The command line: `minidl train`, `minidl plan`, `minidl compare`."""
+"""The command line: `minidl train`, `minidl plan`, `minidl compare`, `minidl place`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from minidl.cli import compare, plan, train
+from minidl.cli import compare, place, plan, train
 from minidl.ir import MinidlError
 
 EPILOG = """examples:
   minidl train                               AlexNet on the bundled handwritten digits
   minidl plan --model vgg16 -b 128           what one step needs, in every memory mode
   minidl plan --model vgg16 -b 128 --device cuda --json plan.json
+  minidl plan --model vgg16 --device cuda --gpu-memory 12GiB --recompute 0.01
+  minidl place blocks.csv --capacity 1MiB    offsets for any blocks with lifetimes
   minidl compare --model alexnet -b 8        real steps in every mode: bytes, time, same bits
 """
 
@@ -39,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (train, plan, compare):
+    for command in (train, plan, compare, place):
         name = command.__name__.rpartition(".")[2]
         summary = (command.__doc__ or "").splitlines()[0]
         sub = commands.add_parser(

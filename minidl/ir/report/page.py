@@ -9,6 +9,7 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from minidl.ir.op import Op
 from minidl.ir.report.explain import Takeovers, explain
 from minidl.ir.report.loads import live_at, plan_loads
 from minidl.ir.report.svg import COLOURS, plan_svg
@@ -19,7 +20,7 @@ from minidl.ir.tensor import Tensor
 if TYPE_CHECKING:
     from minidl.ir.plan import Plan
 
-LISTED = 25
+LISTED = 12
 """Causes of the peak that are listed by name."""
 
 
@@ -73,7 +74,7 @@ def page_data(plan: Plan) -> dict[str, Any]:
 def _tensors(plan: Plan) -> Iterable[list[Any]]:
     """Rows: name, kind, layer, shape, dtype, bytes, offset, first, last, what it lies over."""
     takes = Takeovers(plan)
-    makers = {}
+    makers: dict[Tensor, Op] = {}
     for op in plan.graph.ops:
         for t in (*op.writes, *op.reads):
             makers.setdefault(t.storage, op)
@@ -87,7 +88,7 @@ def _tensors(plan: Plan) -> Iterable[list[Any]]:
             yield [*row, place.offset, place.first, place.last, over]
 
 
-def _over(takes: Takeovers, t: Tensor, maker: Any) -> str:
+def _over(takes: Takeovers, t: Tensor, maker: Op) -> str:
     takeover = takes.of(t, maker)
     if takeover.in_place is not None:
         return f"in place over {takeover.in_place.name}"

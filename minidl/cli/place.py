@@ -1,0 +1,61 @@
+"""Place blocks of a CSV file, id,lower,upper,size, in as few bytes as can be found."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from minidl.cli.options import size
+from minidl.compiler.place import EFFORT, max_load, place, top
+from minidl.compiler.place.table import read_table, write_table
+from minidl.ir import ArgumentError
+
+HARD = 100 * EFFORT
+"""A file is placed once and may be worth minutes."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="id,lower,upper,size; lifetimes are [lower, upper)")
+    parser.add_argument(
+        "--capacity",
+        type=size,
+        metavar="SIZE",
+        help="bytes to fit into: stop there, and exit with 1 if they do not suffice",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the rows with offsets there, not to stdout"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        text = options.file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ArgumentError(f"{options.file} is no text: {error}") from None
+    table = read_table(text, str(options.file))
+    offsets = place(table.blocks, HARD, options.capacity or 0)
+    height, load = top(table.blocks, offsets), max_load(table.blocks)
+    fits = options.capacity is None or height <= options.capacity
+    print(
+        f"{len(table.blocks)} blocks end at byte {height:,}; most bytes live at once: {load:,}",
+        file=sys.stderr,
+    )
+    if not fits:
+        print(f"they do not fit into {options.capacity:,} bytes", file=sys.stderr)
+        return 1
+    _write(write_table(table, offsets), options.out)
+    return 0
+
+
+def _write(text: str, path: Path | None) -> None:
+    """All of it or nothing: a file comes to be under another name first."""
+    if path is None:
+        sys.stdout.write(text)
+        return
+    fresh = path.with_name(f"{path.name}.part")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
