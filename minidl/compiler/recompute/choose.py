@@ -19,6 +19,11 @@ class Limits:
     """Bytes at which the peak is low enough."""
 
 
+AT_A_TIME = 2000
+"""Ops of a graph for each tensor that is dropped at a time: larger graphs take larger strides, so
+that the number of graphs that are tried stays about the same."""
+
+
 def recompute(graph: StepGraph, limits: Limits, alignment: int = ALIGNMENT) -> StepGraph:
     """`graph`, in its order, with forward ops run again where that lowers its peak.
 
@@ -57,6 +62,7 @@ class _Search:
         self.graph, self.limits, self.alignment = graph, limits, alignment
         self.makers = _pure_makers(graph)
         self.uses = _Uses(graph)
+        self.stride = max(1, len(graph.ops) // AT_A_TIME)
         self.refused: set[Tensor] = set()
         self.state = self._state(frozenset())
 
@@ -64,40 +70,55 @@ class _Search:
         """Drop tensors until the peak is at the target or nothing helps any more."""
         while self.state.peak > self.limits.target:
             position = self.state.loads.index(self.state.peak)
-            choice = self._best(self._original(position))
-            if choice is None:
+            choices = self._choices(self._original(position))
+            if not choices:
                 return
-            after = self._try(self.state.drop | choice.drop)
-            if after is None or after.excess >= self.state.excess:
-                self.refused.add(choice.tensor)
-            else:
-                self.state = after
+            if not (self.stride > 1 and self._take(choices[: self.stride])):
+                if not self._take(choices[:1]):
+                    self.refused.add(choices[0].tensor)
+
+    def _take(self, choices: list[_Choice]) -> bool:
+        """Make those choices if that is progress."""
+        after = self._try(self.state.drop.union(*(c.drop for c in choices)))
+        if after is None or after.excess >= self.state.excess:
+            return False
+        self.state = after
+        return True
 
     def prune(self) -> None:
         """Keep again what need not be dropped for the peak that was reached, dearest first."""
         limit = max(self.state.peak, self.limits.target)
-        for t in sorted(self.state.drop, key=lambda t: -self._flops(t)):
-            if t in self.state.drop and self._may_fit(t, limit):
-                after = self._try(self.state.drop - {t})
-                if after is not None and after.peak <= limit and _work(after) <= _work(self.state):
-                    self.state = after
+        tensors = sorted(self.state.drop, key=lambda t: -self._flops(t))
+        for start in range(0, len(tensors), self.stride):
+            self._keep(tensors[start : start + self.stride], limit)
+
+    def _keep(self, tensors: list[Tensor], limit: int) -> None:
+        """Keep all of `tensors` where the peak allows it, else by halves."""
+        tensors = [t for t in tensors if t in self.state.drop and self._may_fit(t, limit)]
+        if not tensors:
+            return
+        after = self._try(self.state.drop.difference(tensors))
+        if after is not None and after.peak <= limit and _work(after) <= _work(self.state):
+            self.state = after
+        elif len(tensors) > 1:
+            middle = len(tensors) // 2
+            self._keep(tensors[:middle], limit)
+            self._keep(tensors[middle:], limit)
 
     def _original(self, position: int) -> int:
         """The position in the graph as it was: ops keep their order, some run again in between."""
         return sum(not op.again for op in self.state.graph.ops[:position])
 
-    def _best(self, position: int) -> _Choice | None:
-        """The tensor kept across `position` that frees most bytes there for the operations that
-        making it anew takes."""
+    def _choices(self, position: int) -> list[_Choice]:
+        """The tensors kept across `position` that free bytes there, most for their work first."""
         choices = (
             self._choice(t)
             for t in self.uses.kept_across(position)
             if t in self.makers and t not in self.state.drop and t not in self.refused
         )
-        useful = [c for c in choices if c is not None and c.freed > 0]
-        return max(useful, key=lambda c: c.freed / (c.flops + 1), default=None)
+        return sorted((c for c in choices if c.freed > 0), key=lambda c: -c.freed / (c.flops + 1))
 
-    def _choice(self, t: Tensor) -> _Choice | None:
+    def _choice(self, t: Tensor) -> _Choice:
         """What making `t` anew takes: its op, and in turn those of operands dead by then."""
         needed = self.uses.first_backward[t]
         drop, flops, held, waiting = {t}, self._flops(t), 0, [t]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from minidl.compiler.rewrites.uses import Uses
 from minidl.ir import Op, StepGraph, Tensor
 
 
@@ -16,7 +17,13 @@ def commute_selections(graph: StepGraph) -> StepGraph:
     two backward passes may be swapped likewise. f then keeps g's output, which is smaller or is
     kept anyway, and g's input is dead after forward.
     """
-    waiting = [op for op in graph.ops if op.commutes == "positive" and op.phase == "forward"]
+    uses = Uses(graph.ops)
+    waiting = [
+        op
+        for op in graph.ops
+        if op.commutes == "positive" and op.phase == "forward"
+        if any(graph.ops[p].commutes == "selection" for p in uses.reading(op.writes[0]))
+    ]
     while waiting:
         f = waiting.pop()
         changed = _commuted(graph, f)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from minidl.compiler.rewrites.uses import Uses
 from minidl.ir import Op, StepGraph, Tensor
 
 
@@ -14,53 +15,51 @@ def fuse_updates(graph: StepGraph) -> StepGraph:
     weight gradient has no bytes. Only where nobody else reads it; and where the update writes the
     weights themselves, so that dgrad has to come first, only where they are larger than the data.
     """
-    ops = list(graph.ops)
-    for consumer in graph.ops:
-        gradient = _fusible(consumer, ops)
-        if gradient is not None:
-            producer = next(op for op in ops if gradient in op.writes)
-            ops[ops.index(consumer)] = _with_epilogue(producer, consumer, gradient)
-            ops.remove(producer)
-    return replace(graph, ops=tuple(ops))
+    uses = Uses(graph.ops)
+    for position, consumer in enumerate(graph.ops):
+        if consumer.elementwise and consumer.phase == "update":
+            maker = _fusible(consumer, position, uses)
+            if maker is not None:
+                producer = uses.take(maker)
+                uses.take(position)
+                uses.put(position, _with_epilogue(producer, consumer))
+    return replace(graph, ops=tuple(uses.in_order()))
 
 
-def _fusible(consumer: Op, ops: list[Op]) -> Tensor | None:
-    """The tensor that `consumer` could take tile by tile."""
-    if not consumer.elementwise or consumer.phase != "update":
-        return None
-    for op in ops:
-        if op.tiled is not None and op.writes[op.tiled] in consumer.reads:
-            gradient = op.writes[op.tiled]
-            readers = [other for other in ops if gradient in map(_storage, other.reads)]
-            shaped = all(t.shape in (gradient.shape, ()) for t in consumer.operands)
-            fits = readers == [consumer] and shaped and _may_wait(op, consumer, ops)
-            if fits and gradient.nbytes >= _held_up(consumer, ops):
-                return gradient
+def _fusible(consumer: Op, position: int, uses: Uses) -> int | None:
+    """The position of the tiled op whose tiles `consumer` could take."""
+    for t in consumer.reads:
+        makers = uses.writing(t)
+        producer = uses.ops[makers[0]] if len(makers) == 1 else None
+        if producer is None or producer.tiled is None or producer.writes[producer.tiled] is not t:
+            continue
+        alone = uses.reading(t) == [position]
+        shaped = all(x.shape in (t.shape, ()) for x in consumer.operands)
+        fits = alone and shaped and _may_wait(producer, makers[0], position, uses)
+        if fits and t.nbytes >= _held_up(consumer, uses):
+            return makers[0]
     return None
 
 
-def _held_up(consumer: Op, ops: list[Op]) -> int:
+def _held_up(consumer: Op, uses: Uses) -> int:
     """Bytes of the largest data gradient that would have to be made before the fused op, because
     it still reads the weights that the update writes: it could then not overwrite its layer's
     input. The larger of the two buffers decides."""
-    waiting = (
-        op for op in ops if op.phase == "dgrad" and not set(consumer.writes).isdisjoint(op.reads)
-    )
+    readers = (uses.ops[p] for t in consumer.writes for p in uses.reading(t))
+    waiting = (op for op in readers if op.phase == "dgrad")
     return max((t.nbytes for op in waiting for t in op.writes if t.kind == "gradient"), default=0)
 
 
-def _may_wait(producer: Op, consumer: Op, ops: list[Op]) -> bool:
-    """Whether nothing between the two needs `producer` to have run or changes what it reads."""
-    between = ops[ops.index(producer) + 1 : ops.index(consumer)]
-    written = {t.storage for t in producer.writes if t.kind != "scratch"}
-    read = {t.storage for t in producer.reads}
-    return not any(
-        written & set(map(_storage, op.reads)) or read & set(map(_storage, op.writes))
-        for op in between
-    )
+def _may_wait(producer: Op, first: int, last: int, uses: Uses) -> bool:
+    """Whether nothing between the two positions needs `producer` to have run or changes what it
+    reads."""
+    needing = (p for t in producer.writes if t.kind != "scratch" for p in uses.reading(t))
+    changing = (p for t in producer.reads for p in uses.writing(t))
+    return not any(first < p < last for p in (*needing, *changing))
 
 
-def _with_epilogue(producer: Op, consumer: Op, dropped: Tensor) -> Op:
+def _with_epilogue(producer: Op, consumer: Op) -> Op:
+    dropped = _tiles(producer)
     own = tuple(t for t in producer.writes if t is not dropped)
     return replace(
         producer,
@@ -77,5 +76,6 @@ def _with_epilogue(producer: Op, consumer: Op, dropped: Tensor) -> Op:
     )
 
 
-def _storage(t: Tensor) -> Tensor:
-    return t.storage
+def _tiles(op: Op) -> Tensor:
+    """The tensor that a tiled op hands over tile by tile."""
+    return op.writes[op.tiled or 0]

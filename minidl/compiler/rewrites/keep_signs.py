@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from minidl.compiler.rewrites.uses import Uses
 from minidl.ir import Op, StepGraph, Tensor
 from minidl.ir.op import Function
 from minidl.signs import pack_signs, signs_shape
@@ -15,14 +16,16 @@ def keep_signs(graph: StepGraph) -> StepGraph:
     The gradient of the next layer's input can then overwrite that input (dX over X) although the
     ReLU's own gradient still has to know where it was positive: 1 bit an element instead of 32.
     """
+    uses = Uses(graph.ops)
     packs: dict[Op, list[Op]] = {}
     reading: dict[Op, Op] = {}
     for op in graph.ops:
         if op.signs is not None:
             j, from_signs = op.signs
             y, dy = op.reads[j], op.reads[1 - j]
-            maker = next((o for o in graph.ops if dy.storage in map(_storage, o.writes)), None)
-            if maker is not None and y not in graph.outputs:
+            makers = uses.writing(dy)
+            if makers and y not in graph.outputs:
+                maker = graph.ops[makers[0]]
                 signs = Tensor(f"{y.name}.signs", signs_shape(y.size), "uint8", "mask")
                 pack = Op(
                     pack_signs, maker.layer, "dgrad", (signs,), (y,), flops=y.size, pitched=True
@@ -43,7 +46,3 @@ def _reading_signs(op: Op, function: Function, dy: Tensor, signs: Tensor) -> Op:
         commutes="",
         signs=None,
     )
-
-
-def _storage(t: Tensor) -> Tensor:
-    return t.storage

@@ -1,0 +1,127 @@
+"""Planning time, memory and bytes for synthetic networks of 100 to 10,000 ops.
+
+    python -m benchmarks.planning [--ops 100 1000 10000] [--out FILE]
+
+The networks are random DAGs of convolutions, BatchNorm, ReLU, pools, sums and concatenations, so
+that lowering, gradients and optimizer are those of real networks. Beside the plan stand the bytes
+of the plain layer order without any rewrite (mode `liveness`) and of the best greedy placement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import minidl as dl
+from minidl.compiler.buffers import in_place
+from minidl.compiler.lifetimes import Lifetime
+from minidl.compiler.lower import Target, lower_training
+from minidl.compiler.place import Block
+from minidl.compiler.place.blocks import crowds, neighbours
+from minidl.compiler.place.greedy import RANKS, greedy, lowest_gap, tightest_gap
+from minidl.compiler.planner import make_plan
+from minidl.ir import Setting, StepGraph
+
+BATCH = 8
+
+
+def synthetic(blocks: int, seed: int = 0) -> dl.Network:
+    """A random DAG of `blocks` blocks, a chain with branches and skips."""
+    chance = random.Random(seed)
+    x = dl.Input((32, 32, 3))
+    y, size = dl.Conv2d(16, 3, padding=1)(x), 32
+    earlier = [y]
+    for _ in range(blocks):
+        features = chance.choice((8, 16, 24))
+        kernel = chance.choice((1, 3))
+        y = dl.Conv2d(features, kernel, padding=kernel // 2)(y)
+        y = dl.ReLU()(dl.BatchNorm2d()(y))
+        partner = chance.choice(earlier[-4:])
+        if chance.random() < 0.3:
+            y = dl.Concat()(dl.Conv2d(8, 1)(y), dl.Conv2d(8, 1)(partner))
+        elif chance.random() < 0.4:
+            y = dl.Add()(y, dl.Conv2d(features, 1)(partner))
+        if size > 2 and chance.random() < 8 / blocks:
+            y, size, earlier = dl.MaxPool2d(2)(y), size // 2, []
+        earlier.append(y)
+    y = dl.Flatten()(dl.AdaptiveAvgPool2d(1)(y))
+    return dl.Network(x, dl.Linear(10)(y), name=f"synthetic of {blocks} blocks")
+
+
+def of_ops(count: int) -> StepGraph:
+    """The step graph of a synthetic network with about `count` ops."""
+    blocks = max(2, count // 22)
+    graph = _lowered(blocks)
+    return _lowered(max(2, round(blocks * count / len(graph.ops))))
+
+
+def _lowered(blocks: int) -> StepGraph:
+    target = Target(BATCH, device="cuda")
+    return lower_training(synthetic(blocks), dl.CrossEntropy(), dl.SGD(0.1, 0.9), target)
+
+
+def measure(count: int) -> dict[str, Any]:
+    """Plan a graph of about `count` ops; figures as they come."""
+    start = time.perf_counter()
+    graph = of_ops(count)
+    lowered = time.perf_counter()
+    setting = Setting("synthetic", BATCH, (32, 32, 3), "float32", "cuda", "arena")
+    plan = make_plan(graph, setting)
+    planned = time.perf_counter()
+    liveness = make_plan(graph, replace(setting, memory="liveness"))
+    figures = {
+        "ops": len(graph.ops),
+        "lowering_seconds": lowered - start,
+        "planning_seconds": planned - lowered,
+        "process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "arena_bytes": plan.arena_bytes,
+        "max_load_bytes": plan.max_load_bytes,
+        "order_lower_bound_bytes": plan.order_lower_bound_bytes,
+        "liveness_bytes": liveness.arena_bytes,
+        "best_greedy_bytes": best_greedy(plan),
+    }
+    print(json.dumps(figures), flush=True)
+    return figures
+
+
+def best_greedy(plan: dl.Plan) -> int:
+    """The lowest of all greedy placements of the plan's own tensors, without repair or search."""
+    sharing = in_place(plan.graph)
+    alive = [
+        (buffer.nbytes, [sharing.alive[t] for t in buffer.members]) for buffer in sharing.buffers()
+    ]
+    blocks = [
+        Block(
+            -(-size // plan.setting.alignment) * plan.setting.alignment,
+            Lifetime(min(x.first for x in lives), max(x.last for x in lives)),
+        )
+        for size, lives in alive
+    ]
+    beside, crowd = neighbours(blocks), crowds(blocks)
+    heights = []
+    for rank in RANKS.values():
+        order = sorted(range(len(blocks)), key=lambda i: rank(blocks[i], crowd[i]))
+        heights += [greedy(blocks, beside, order, fit).height for fit in (lowest_gap, tightest_gap)]
+    return min(heights)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ops", type=int, nargs="+", default=[100, 1000, 10000])
+    parser.add_argument("--out", type=Path, help="write the figures there as JSON")
+    options = parser.parse_args()
+    results = [measure(count) for count in options.ops]
+    if options.out:
+        machine = {"python": platform.python_version(), "machine": platform.machine()}
+        options.out.write_text(json.dumps({"on": machine, "graphs": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
