@@ -24,6 +24,10 @@ AT_A_TIME = 2000
 that the number of graphs that are tried stays about the same."""
 
 
+PATIENCE = 100_000
+"""Ops of the graphs that are tried in vain, one after the other, before the search ends."""
+
+
 def recompute(graph: StepGraph, limits: Limits, alignment: int = ALIGNMENT) -> StepGraph:
     """`graph`, in its order, with forward ops run again where that lowers its peak.
 
@@ -63,6 +67,9 @@ class _Search:
         self.makers = _pure_makers(graph)
         self.uses = _Uses(graph)
         self.stride = max(1, len(graph.ops) // AT_A_TIME)
+        self.patience = max(8, PATIENCE // max(1, len(graph.ops)))
+        self.failures = 0
+        """Choices in a row that were no progress."""
         self.refused: set[Tensor] = set()
         self.state = self._state(frozenset())
 
@@ -71,23 +78,25 @@ class _Search:
         while self.state.peak > self.limits.target:
             position = self.state.loads.index(self.state.peak)
             choices = self._choices(self._original(position))
-            if not choices:
+            if not choices or self.failures > self.patience:
                 return
-            if not (self.stride > 1 and self._take(choices[: self.stride])):
-                if not self._take(choices[:1]):
-                    self.refused.add(choices[0].tensor)
+            if self.stride > 1 and self._take(choices[: self.stride]):
+                continue
+            if not self._take(choices[:1]):
+                self.refused.add(choices[0].tensor)
+                self.failures += 1
 
     def _take(self, choices: list[_Choice]) -> bool:
         """Make those choices if that is progress."""
         after = self._try(self.state.drop.union(*(c.drop for c in choices)))
         if after is None or after.excess >= self.state.excess:
             return False
-        self.state = after
+        self.state, self.failures = after, 0
         return True
 
     def prune(self) -> None:
         """Keep again what need not be dropped for the peak that was reached, dearest first."""
-        limit = max(self.state.peak, self.limits.target)
+        limit, self.failures = max(self.state.peak, self.limits.target), 0
         tensors = sorted(self.state.drop, key=lambda t: -self._flops(t))
         for start in range(0, len(tensors), self.stride):
             self._keep(tensors[start : start + self.stride], limit)
@@ -95,12 +104,14 @@ class _Search:
     def _keep(self, tensors: list[Tensor], limit: int) -> None:
         """Keep all of `tensors` where the peak allows it, else by halves."""
         tensors = [t for t in tensors if t in self.state.drop and self._may_fit(t, limit)]
-        if not tensors:
+        if not tensors or self.failures > self.patience:
             return
         after = self._try(self.state.drop.difference(tensors))
         if after is not None and after.peak <= limit and _work(after) <= _work(self.state):
             self.state = after
-        elif len(tensors) > 1:
+            return
+        self.failures += 1
+        if len(tensors) > 1:
             middle = len(tensors) // 2
             self._keep(tensors[:middle], limit)
             self._keep(tensors[middle:], limit)
