@@ -1,0 +1,145 @@
+"""Recomputation: the same bits, no more work than allowed, never more bytes; budgets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+import minidl as dl
+from minidl.compiler.recompute import run_again
+from minidl.compiler.recompute.again import StaleError
+from minidl.ir import Op, StepGraph, Tensor, parse_size
+from tests.compiler.random_networks import described, networks, optimizers
+from tests.training import random_batches, train
+
+pytestmark = pytest.mark.usefixtures("quick_placement")
+
+QUICK = settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking would take minutes
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def deep(width: int = 8) -> dl.Network:
+    """Convolutions with BatchNorm and ReLU: what cheap recomputation is for."""
+    x = y = dl.Input((12, 12, 3))
+    for _ in range(5):
+        y = dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(width, 3, padding=1)(y)))
+    return dl.Network(x, dl.Linear(3)(dl.Flatten()(y)))
+
+
+def planned(network: dl.Network, batch: int = 4, **how: object) -> dl.Plan:
+    return dl.plan(network, batch, device="cuda", modes=False, **how)  # type: ignore[arg-type]
+
+
+def share(plan: dl.Plan) -> float:
+    """Operations that run again, of those of the step as it was."""
+    again = sum(op.flops for op in plan.graph.ops if op.again)
+    return again / (plan.graph.flops - again)
+
+
+@QUICK
+@given(networks(), optimizers(), st.sampled_from([None, 0.0, 0.05, 0.5, 5.0]))
+def test_the_same_bits_within_the_share(
+    drawn: tuple[dl.Network, int], optimizer: dl.Optimizer, recompute: float | None
+) -> None:
+    network, batch = drawn
+    note(described(network))
+    data = random_batches(np.random.default_rng(0), batch, network.image, 3)
+    how = {"optimizer": optimizer, "seed": 1}
+    expected = train(network, data, "naive", **how)
+    assert train(network, data, "arena", recompute=recompute, debug=True, **how) == expected
+    plan = planned(network, batch, optimizer=optimizer, recompute=recompute)
+    none = planned(network, batch, optimizer=optimizer, recompute=0)
+    assert none.recompute_flops == 0
+    assert plan.max_load_bytes <= none.max_load_bytes
+    if recompute is not None:
+        assert share(plan) <= recompute
+    else:
+        assert all(op.cheap for op in plan.graph.ops if op.again)
+
+
+def test_cheap_ops_run_again_by_default_and_can_be_switched_off() -> None:
+    default, none = planned(deep()), planned(deep(), recompute=0)
+    kernels = {op.kernel for op in default.graph.ops if op.again}
+    assert {"batchnorm2d_normalize", "relu_forward"} & {k for k in kernels} or any(
+        "batchnorm2d_normalize" in k for k in kernels
+    )
+    assert default.arena_bytes < none.arena_bytes
+    assert planned(deep(), without=("recompute",)).recompute_flops == 0
+
+
+def test_more_work_never_needs_more_bytes() -> None:
+    sizes = [planned(deep(), recompute=r).max_load_bytes for r in (0, 0.01, 0.1, 1.0)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < sizes[0]
+
+
+def test_statistics_never_run_twice() -> None:
+    plan = planned(deep(), recompute=5.0)
+    again = [op for op in plan.graph.ops if op.again]
+    assert again
+    assert not any(t.persistent for op in again for t in op.writes)
+
+
+def test_a_budget_is_met_with_less_work_than_a_smaller_one() -> None:
+    free, tight = planned(deep()), planned(deep(), recompute=5.0)
+    middle = (free.arena_bytes + tight.arena_bytes) // 2
+    plan = planned(deep(), budget=middle)
+    assert plan.arena_bytes <= middle
+    assert 0 < plan.recompute_flops <= tight.recompute_flops
+    assert planned(deep(), budget=free.arena_bytes).recompute_flops == free.recompute_flops
+
+
+def test_a_budget_that_fails_says_by_how_much_and_what_fits() -> None:
+    with pytest.raises(dl.BudgetError) as caught:
+        planned(deep(), batch=64, budget="300KiB")
+    error = caught.value
+    assert error.budget == parse_size("300KiB")
+    assert f"{error.needed - error.budget:,} bytes short" in str(error)
+    batch = int(str(error).split("batch ")[1].split()[0])
+    assert 1 <= batch < 64
+    assert planned(deep(), batch=batch, budget="300KiB").arena_bytes <= error.budget
+
+
+def test_a_hopeless_budget_says_that_no_batch_fits() -> None:
+    with pytest.raises(dl.BudgetError, match="batch 1 does not fit either"):
+        planned(deep(), budget=1000)
+
+
+@pytest.mark.parametrize("share", [-0.1, float("nan"), float("inf")])
+def test_bad_shares(share: float) -> None:
+    with pytest.raises(dl.ArgumentError, match="share"):
+        planned(deep(), recompute=share)
+
+
+def test_only_arena_recomputes() -> None:
+    with pytest.raises(dl.ArgumentError, match="memory='arena'"):
+        planned(deep(), memory="caffe", recompute=0.1)
+
+
+def nothing() -> None:
+    """Never run."""
+
+
+def test_an_op_does_not_run_again_on_weights_that_have_changed() -> None:
+    x = Tensor("x", (4,), "float32", "input")
+    w = Tensor("w", (4,), "float32", "parameter")
+    y, out = (Tensor(n, (4,), "float32", "activation") for n in ("y", "out"))
+    ops = (
+        Op(nothing, "a", "forward", (y,), (x, w)),
+        Op(nothing, "a", "update", (w,), (w,)),
+        Op(nothing, "b", "dgrad", (out,), (y,)),
+    )
+    graph = StepGraph(ops, (x,), (out,))
+    with pytest.raises(StaleError, match="w, which has changed"):
+        run_again(graph, {y})
+    first = StepGraph((ops[0], ops[2], ops[1]), (x,), (out,))
+    again = run_again(first, {y})
+    assert [op.again for op in again.ops] == [False, True, False, False]
+    assert again.ops[2].reads == again.ops[1].writes != (y,)

@@ -1,0 +1,97 @@
+"""Batch slicing: the same bits in every mode at one number of slices; what may be sliced."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minidl as dl
+from minidl.compiler.lower import Target, lower_training
+from minidl.ir import Op
+from tests.training import OTHER_MODES, assert_same_bits_in_every_mode, random_batches, train
+
+pytestmark = pytest.mark.usefixtures("quick_placement")
+
+
+def plain() -> dl.Network:
+    """Convolutions and pools, larger first, then a Linear."""
+    x = y = dl.Input((16, 16, 3))
+    for features in (8, 8, 12):
+        y = dl.ReLU()(dl.Conv2d(features, 3, padding=1)(y))
+        y = dl.MaxPool2d(2)(y)
+    return dl.Network(x, dl.Linear(4)(dl.Flatten()(y)))
+
+
+def normalized() -> dl.Network:
+    x = dl.Input((12, 12, 3))
+    y = dl.MaxPool2d(2)(dl.ReLU()(dl.Conv2d(8, 3, padding=1)(x)))
+    y = dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(8, 3, padding=1)(y)))
+    return dl.Network(x, dl.Linear(4)(dl.Flatten()(y)))
+
+
+@pytest.mark.parametrize("network", [plain, normalized])
+@pytest.mark.parametrize("slices", [2, 3, 5])
+def test_every_mode_has_the_same_bits(network: type[dl.Network], slices: int) -> None:
+    net = network()
+    data = random_batches(np.random.default_rng(slices), 5, net.image, 4, count=3)
+    how = {"optimizer": dl.SGD(0.05, 0.9, 5e-4), "slices": slices, "debug": True}
+    expected = assert_same_bits_in_every_mode(net, data, **how)
+    for recompute in (0.0, 0.2):
+        assert train(net, data, "arena", recompute=recompute, **how) == expected
+    assert len(OTHER_MODES) >= 4
+
+
+def test_slices_compute_what_the_whole_batch_does() -> None:
+    net = plain()
+    data = random_batches(np.random.default_rng(1), 6, net.image, 4, count=4)
+    losses = [
+        [float.fromhex(x) for x in train(net, data, "arena", slices=s, precision="float64").losses]
+        for s in (1, 3)
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-10)
+
+
+def ops_of(network: dl.Network, slices: int, batch: int = 6) -> list[Op]:
+    target = Target(batch, device="cuda", slices=slices)
+    return list(lower_training(network, dl.CrossEntropy(), dl.SGD(0.1, 0.9), target).ops)
+
+
+def test_weight_gradients_are_summed_from_the_last_slice_to_the_first() -> None:
+    sums = [op for op in ops_of(plain(), 3) if op.kernel == "gradient_sum" and op.phase == "wgrad"]
+    assert sums
+    wgrads = [op for op in ops_of(plain(), 3) if op.kernel == "conv2d_wgrad"]
+    slices = [op.reads[1].name.partition("[")[2] for op in wgrads if op.layer == "conv2d1"]
+    assert slices == ["4:6]", "2:4]", "0:2]"]
+
+
+def test_no_slice_goes_beyond_batchnorm() -> None:
+    ops = ops_of(normalized(), 2)
+    count = {kernel: sum(op.kernel == kernel for op in ops) for kernel in map(kernel_of, ops)}
+    assert count["maxpool2d_forward"] == 2
+    assert count["batchnorm2d_statistics"] == 1
+    assert all(op.writes[0].shape[0] == 6 for op in ops if op.kernel == "batchnorm2d_normalize")
+
+
+def kernel_of(op: Op) -> str:
+    return op.kernel
+
+
+def test_transients_shrink() -> None:
+    """VGG-16: with a little recomputation the sliced first layers no longer make the peak."""
+    how = {"device": "cuda", "modes": False, "recompute": 0.01}
+    whole = dl.plan(dl.models.vgg16(), 64, **how)  # type: ignore[arg-type]
+    sliced = dl.plan(dl.models.vgg16(), 64, slices=4, **how)  # type: ignore[arg-type]
+    assert sliced.arena_bytes < 0.95 * whole.arena_bytes
+
+
+@pytest.mark.parametrize("slices", [0, -1, 9])
+def test_bad_numbers_of_slices(slices: int) -> None:
+    with pytest.raises(dl.ArgumentError, match=r"slices must be in \[1, 8\]"):
+        dl.plan(plain(), 8, slices=slices)
+
+
+def test_a_network_that_cannot_be_sliced() -> None:
+    x = dl.Input((8, 8, 3))
+    net = dl.Network(x, dl.Linear(4)(dl.Flatten()(dl.BatchNorm2d()(x))))
+    with pytest.raises(dl.ArgumentError, match="batchnorm2d1 cannot run on a part of the batch"):
+        dl.plan(net, 8, slices=2)
