@@ -115,10 +115,12 @@ PEOPLE = {"tqdm", "safetensors"}
 
 @pytest.mark.parametrize("name", MODULES)
 def test_what_is_imported_from_outside(name: str) -> None:
-    """NumPy and little else; CuPy least of all."""
+    """NumPy and little else; CuPy least of all. matplotlib draws where it is installed."""
     outside = (
         {m.split(".")[0] for m in imports(name, MODULES[name])} - sys.stdlib_module_names - OWN
     )
+    if name == "minidl.ir.report.png":
+        outside -= {"matplotlib"}
     assert outside <= (PEOPLE if floor(name) == len(FLOORS) - 1 else set())
 
 

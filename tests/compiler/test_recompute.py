@@ -67,7 +67,7 @@ def test_the_same_bits_within_the_share(
 def test_cheap_ops_run_again_by_default_and_can_be_switched_off() -> None:
     default, none = planned(deep()), planned(deep(), recompute=0)
     kernels = {op.kernel for op in default.graph.ops if op.again}
-    assert {"batchnorm2d_normalize", "relu_forward"} & {k for k in kernels} or any(
+    assert {"batchnorm2d_normalize", "relu_forward"} & set(kernels) or any(
         "batchnorm2d_normalize" in k for k in kernels
     )
     assert default.arena_bytes < none.arena_bytes

@@ -19,8 +19,10 @@ PAGE = page("docs/plan_file.md")
 @pytest.fixture(scope="module")
 def data() -> dict[str, Any]:
     x = dl.Input((4, 4, 3))
-    net = dl.Network(x, dl.Linear(2)(dl.Flatten()(dl.ReLU()(dl.Conv2d(2, 3)(x)))))
-    written: dict[str, Any] = json.loads(dl.plan(net, 2).to_json())
+    y = dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(2, 3)(x)))
+    y = dl.Conv2d(2, 1)(dl.Concat()(dl.Conv2d(2, 1)(y), dl.Conv2d(2, 1)(y)))
+    net = dl.Network(x, dl.Linear(2)(dl.Flatten()(y)))
+    written: dict[str, Any] = json.loads(dl.plan(net, 2, recompute=5.0).to_json())
     return written
 
 

@@ -14,6 +14,8 @@ from minidl.ir import ArgumentError, Array, ShapeError
 PARAMETERS = {
     "alexnet": 61_100_840,
     "alexnet_2012": 60_965_224,
+    "densenet121": 7_978_856,
+    "googlenet": 6_624_904,
     "lenet": 61_706,
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,
@@ -27,7 +29,8 @@ PARAMETERS = {
     "vgg19": 143_667_240,
     "vgg19_bn": 143_678_248,
 }
-"""As published: torchvision's table, and Caffe's bvlc_alexnet; LeNet-5 with all maps connected."""
+"""As published: torchvision's table, GoogLeNet without its auxiliary heads; Caffe's bvlc_alexnet;
+LeNet-5 with all maps connected."""
 
 
 def test_every_model_has_a_published_size() -> None:

@@ -78,7 +78,7 @@ def test_layers_of_every_kind_allocate_little() -> None:
     ((images, labels),) = random_batches(np.random.default_rng(0), 64, (24, 24, 16), 10, count=1)
     for _ in range(2):
         step(images, labels)
-    assert step.plan.arena_bytes > 50 * MIB
+    assert step.plan.arena_bytes > 40 * MIB
     assert (
         peak_of(lambda: step(images, labels)) < 4 * MIB
-    )  # of 300 planned: each core has some chunks of 128 KiB
+    )  # of 47 planned: each core has some chunks of 128 KiB

@@ -17,6 +17,9 @@ about a second each."""
 STARTS = 4
 """Greedy placements that get a short repair, lowest first, before the lowest gets a long one."""
 
+SHORT = 100
+"""Rounds of a short repair at most."""
+
 MANY = 3000
 """Blocks from which on only first fit is tried, in every order, and neither repair nor search."""
 
@@ -37,7 +40,7 @@ def place(blocks: Sequence[Block], effort: int = EFFORT, target: int = 0) -> lis
     rounds = effort // max(1, len(blocks) ** 2)
     ways = list(fits(target).values())
     for start in sorted(found, key=lambda c: c.height)[:STARTS]:
-        better = repaired(blocks, beside, start, [start.fit], target, rounds // 10)
+        better = repaired(blocks, beside, start, [start.fit], target, min(SHORT, rounds // 10))
         best = min(best, better, key=lambda c: c.height)
         if best.height <= target:
             return best.offsets
