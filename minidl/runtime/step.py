@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +23,7 @@ from minidl.ir import (
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import first_not_finite
 from minidl.runtime.program import Program
+from minidl.runtime.trace import Trace
 
 
 class Step:
@@ -59,11 +61,27 @@ class Step:
         images: (batch, H, W, C) NHWC, or each of the network's inputs; labels: (batch,) integers
         for CrossEntropy. ShapeError or ArgumentError where they do not fit; nothing has changed.
         """
-        graph, views = self.plan.graph, self._program.arrays
-        for tensor, array in zip(graph.inputs, self._checked(arrays), strict=True):
-            views[tensor][...] = array
+        self._fill(arrays)
         self._run()
-        return float(views[graph.outputs[0]])
+        return self._loss()
+
+    def trace(self, path: str | Path, *arrays: ArrayLike) -> float:
+        """One training step, as a call makes it, whose ops are timed: a trace is written to `path`
+        that ui.perfetto.dev shows. Returns the loss."""
+        trace = Trace(self.plan)
+        self._fill(arrays)
+        trace.begin()
+        self._program.run(trace.observe)
+        trace.write(path)
+        return self._loss()
+
+    def _fill(self, arrays: tuple[ArrayLike, ...]) -> None:
+        """Put the step's inputs where the plan has them, once all of them fit."""
+        for tensor, array in zip(self.plan.graph.inputs, self._checked(arrays), strict=True):
+            self._program.arrays[tensor][...] = array
+
+    def _loss(self) -> float:
+        return float(self._program.arrays[self.plan.graph.outputs[0]])
 
     def _run(self) -> None:
         if not self.check_finite:

@@ -18,11 +18,13 @@ PAGE = page("docs/plan_file.md")
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, Any]:
-    x = dl.Input((4, 4, 3))
-    y = dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(2, 3)(x)))
+    """Of a network with parts, and with ops that run again."""
+    x = y = dl.Input((12, 12, 3))
+    for _ in range(4):
+        y = dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(8, 3, padding=1)(y)))
     y = dl.Conv2d(2, 1)(dl.Concat()(dl.Conv2d(2, 1)(y), dl.Conv2d(2, 1)(y)))
     net = dl.Network(x, dl.Linear(2)(dl.Flatten()(y)))
-    written: dict[str, Any] = json.loads(dl.plan(net, 2, recompute=5.0).to_json())
+    written: dict[str, Any] = json.loads(dl.plan(net, 4, recompute=5.0).to_json())
     return written
 
 
