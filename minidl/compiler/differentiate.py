@@ -59,6 +59,7 @@ class Gradients:
             flops=total.size * (len(parts) - 1),
             elementwise=True,
             pitched=True,
+            chains=True,
         )
         return [op]
 

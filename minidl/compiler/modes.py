@@ -16,6 +16,7 @@ from minidl.compiler.buffers import (
 from minidl.compiler.order import order_by_layer, order_by_size
 from minidl.compiler.place import EFFORT
 from minidl.compiler.rewrites import (
+    chain_sums,
     commute_selections,
     fuse_updates,
     hoist_updates,
@@ -56,6 +57,7 @@ MODES = {
             "arena",
             (
                 commute_selections,
+                chain_sums,
                 keep_signs,
                 pack_masks,
                 join_parts,

@@ -52,6 +52,8 @@ class Op:
     packs: tuple[Tensor, int] | None = None
     """(mask, bits): no element of `mask` needs more bits, and with the attribute `bits` the
     function takes it packed along the last axis, as `minidl.bits` has it."""
+    chains: bool = False
+    """Whether the op on reads (a, b, c) has the bits of the op on (the op on (a, b), c)."""
     joins: int | None = None
     """The axis along which the write of a forward op is its reads one after the other, or, of a
     gradient op, the read its writes: a copy that need not be made."""

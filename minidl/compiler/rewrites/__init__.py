@@ -1,5 +1,6 @@
 """Rewrites: pure functions from step graph to step graph that change bytes, never bits."""
 
+from minidl.compiler.rewrites.chain_sums import chain_sums
 from minidl.compiler.rewrites.commute_selections import commute_selections
 from minidl.compiler.rewrites.fuse_updates import fuse_updates
 from minidl.compiler.rewrites.hoist_updates import hoist_updates
@@ -8,6 +9,7 @@ from minidl.compiler.rewrites.keep_signs import keep_signs
 from minidl.compiler.rewrites.pack_masks import pack_masks
 
 __all__ = [
+    "chain_sums",
     "commute_selections",
     "fuse_updates",
     "hoist_updates",
