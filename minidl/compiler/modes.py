@@ -18,6 +18,7 @@ from minidl.compiler.place import EFFORT
 from minidl.compiler.rewrites import (
     chain_sums,
     commute_selections,
+    fuse_activations,
     fuse_updates,
     hoist_updates,
     join_parts,
@@ -60,6 +61,7 @@ MODES = {
                 chain_sums,
                 keep_signs,
                 pack_masks,
+                fuse_activations,
                 join_parts,
                 fuse_updates,
                 hoist_updates,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -29,6 +29,8 @@ def running() -> AbstractContextManager[None]:
 def bind(op: Op, arrays: Mapping[Tensor, Array]) -> Launch:
     """A call without arguments that runs `op` on its tensors' arrays."""
     if op.epilogue is not None and op.main is not None and op.dropped is not None:
+        if op.main.finishes:
+            return _bind_finishing(op.main, op.epilogue, op.dropped, arrays)
         store = _store_through(op.epilogue, op.dropped, arrays)
         return _bind_tiled(op.main, arrays, store)
     if op.tiled is not None:
@@ -37,6 +39,20 @@ def bind(op: Op, arrays: Mapping[Tensor, Array]) -> Launch:
     if op.elementwise:
         return partial(_run_elementwise, op, operands)
     return partial(op.function, *operands, **op.attributes)
+
+
+def _bind_finishing(
+    main: Op, epilogue: Op, dropped: Tensor, arrays: Mapping[Tensor, Array]
+) -> Launch:
+    """`main` writes where the epilogue's result lies, which then follows in place."""
+
+    def finish(part: Array) -> None:
+        for rows in _chunks(part):
+            epilogue.function(part[rows], part[rows], **epilogue.attributes)
+
+    here = {**arrays, dropped: arrays[epilogue.writes[0]]}
+    operands = [here[t] for t in main.operands]
+    return partial(main.function, *operands, **main.attributes, finish=finish)
 
 
 def _bind_tiled(op: Op, arrays: Mapping[Tensor, Array], store: Callable[..., None]) -> Launch:
@@ -78,10 +94,14 @@ def _store_through(
             tile if t is dropped else arrays[t][index] if t.shape == dropped.shape else arrays[t]
             for t in epilogue.operands
         ]
-        rows = max(1, CHUNK * len(tile) // tile.size)
-        for start in range(0, len(tile), rows):
-            part = slice(start, start + rows)
+        for part in _chunks(tile):
             chunk = (a[part] if a.shape == tile.shape else a for a in operands)
             epilogue.function(*chunk, **epilogue.attributes)
 
     return store
+
+
+def _chunks(part: Array) -> Iterator[slice]:
+    """Slices along the first axis of about `CHUNK` elements each."""
+    rows = max(1, CHUNK * len(part) // part.size)
+    return (slice(start, start + rows) for start in range(0, len(part), rows))

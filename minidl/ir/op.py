@@ -13,6 +13,9 @@ Phase = Literal["forward", "dgrad", "wgrad", "update", "other"]
 Function = Callable[..., None]
 """A NumPy implementation: called with the written arrays, then the arrays that are only read."""
 
+Finish = Callable[[Any], None]
+"""Takes a part of an output that is complete, and may change it in place."""
+
 Commutes = Literal["", "positive", "selection"]
 """How an op behaves under the other: see `minidl.compiler.rewrites.commute`."""
 
@@ -43,6 +46,9 @@ class Op:
     tiled: int | None = None
     """k: `function` is not given `writes[k]`; it calls `store(index, tile)` once for each part of
     it, when that part is complete, so that an elementwise op can take the tile instead."""
+    finishes: bool = False
+    """Whether `function` calls `finish(part)` for each part of `writes[0]` when it is complete, so
+    that an elementwise op can follow in place."""
     epilogue: Op | None = None
     """An elementwise op run on each tile of `dropped`, a tensor that then has no bytes."""
     dropped: Tensor | None = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl.host import run_chunks
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
+from minidl.ir.op import Finish
 from minidl.layers.base import Layer, require_rank
 from minidl.layers.initial import constant
 from minidl.layers.pixels import as_pixels, rows_per_chunk
@@ -89,6 +90,7 @@ class BatchNorm2d(Layer):
             flops=4 * y.size,
             pitched=True,
             cheap=True,
+            finishes=True,
         )
         site.wgrad(
             batchnorm2d_wgrad,
@@ -138,10 +140,16 @@ def batchnorm2d_statistics(
 
 
 def batchnorm2d_normalize(
-    y: Array, x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array
+    y: Array,
+    x: Array,
+    mean: Array,
+    inv_std: Array,
+    gamma: Array,
+    beta: Array,
+    finish: Finish | None = None,
 ) -> None:
     """y = (x - mean) inv_std gamma + beta: the same bits whenever it runs."""
-    _normalize(y, x, mean, inv_std * gamma, beta)
+    _normalize(y, x, mean, inv_std * gamma, beta, finish)
 
 
 def batchnorm2d_inference(
@@ -267,7 +275,14 @@ def _invert(inv_std: Array, var: Array, eps: float) -> None:
     np.reciprocal(inv_std, out=inv_std)
 
 
-def _normalize(y: Array, x: Array, mean: Array, scale: Array, shift: Array) -> None:
+def _normalize(
+    y: Array,
+    x: Array,
+    mean: Array,
+    scale: Array,
+    shift: Array,
+    finish: Finish | None = None,
+) -> None:
     """y = (x - mean) scale + shift, column by column."""
     out, pixels = as_pixels(y), as_pixels(x)
 
@@ -276,5 +291,7 @@ def _normalize(y: Array, x: Array, mean: Array, scale: Array, shift: Array) -> N
         np.subtract(pixels[rows], mean, out=part)
         part *= scale
         part += shift
+        if finish is not None:
+            finish(part)
 
     run_chunks(chunk, len(pixels), rows_per_chunk(pixels))

@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.host import lane_of, run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
+from minidl.ir.op import Finish
 from minidl.ir.site import HOST_LANES
 from minidl.layers.base import Layer, pair, require_rank
 from minidl.layers.initial import Initial, lecun_uniform, uniform
@@ -85,6 +86,7 @@ class Conv2d(Layer):
             attributes=attributes,
             flops=flops,
             pitched=True,
+            finishes=True,
         )
         site.dgrad(
             conv2d_dgrad,
@@ -223,11 +225,17 @@ def gather(
 
 
 def conv2d_forward(
-    y: Array, scratch: Array, x: Array, w: Array, *bias: Array, tiling: Tiling
+    y: Array,
+    scratch: Array,
+    x: Array,
+    w: Array,
+    *bias: Array,
+    tiling: Tiling,
+    finish: Finish | None = None,
 ) -> None:
     k = w.shape[0] // tiling.groups
     matrices = [w[g * k : (g + 1) * k].reshape(k, -1).T for g in range(tiling.groups)]
-    _convolve(y, scratch, x, matrices, tiling, bias)
+    _convolve(y, scratch, x, matrices, tiling, bias, finish)
 
 
 def _convolve(
@@ -237,6 +245,7 @@ def _convolve(
     matrices: list[Array],
     tiling: Tiling,
     bias: tuple[Array, ...] = (),
+    finish: Finish | None = None,
 ) -> None:
     """y = patches of x times one matrix (R S C/groups, K/groups) for each group, + bias."""
     parts, k = tiles(y.shape, tiling.pixels), y.shape[3] // tiling.groups
@@ -249,6 +258,8 @@ def _convolve(
             np.matmul(patches, matrix, out=out[:, g * k : (g + 1) * k])
         for b in bias:
             out += b
+        if finish is not None:
+            finish(out)
 
     run_tiles(tile, len(parts))
 

@@ -12,6 +12,7 @@ import numpy as np
 from minidl.bits import pack, unpack
 from minidl.host import run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
+from minidl.ir.op import Finish
 from minidl.layers.base import Layer, pair, require_rank
 from minidl.layers.window import Pair, Window, blocks, tiles
 
@@ -81,6 +82,7 @@ class MaxPool2d(_Pool2d):
             commutes="selection",
             packs=packs,
             pitched=True,
+            finishes=True,
         )
         site.dgrad(
             maxpool2d_dgrad,
@@ -202,7 +204,13 @@ def _disjoint(window: Window) -> bool:
 
 
 def maxpool2d_forward(
-    y: Array, argmax: Array, x: Array, *, window: Window, bits: int | None = None
+    y: Array,
+    argmax: Array,
+    x: Array,
+    *,
+    window: Window,
+    bits: int | None = None,
+    finish: Finish | None = None,
 ) -> None:
     """With `bits`, argmax comes packed."""
     parts = regions(y.shape, TEMPORARY // y.itemsize)
@@ -227,6 +235,8 @@ def maxpool2d_forward(
                 np.copyto(best_tap[to], argmax.dtype.type(tap), where=np.isnan(pictures[at]))
         if bits:
             pack(argmax[part], best_tap, bits)
+        if finish is not None:
+            finish(best)
 
     run_tiles(region, len(parts))
 

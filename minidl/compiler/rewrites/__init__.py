@@ -2,6 +2,7 @@
 
 from minidl.compiler.rewrites.chain_sums import chain_sums
 from minidl.compiler.rewrites.commute_selections import commute_selections
+from minidl.compiler.rewrites.fuse_activations import fuse_activations
 from minidl.compiler.rewrites.fuse_updates import fuse_updates
 from minidl.compiler.rewrites.hoist_updates import hoist_updates
 from minidl.compiler.rewrites.join_parts import join_parts
@@ -11,6 +12,7 @@ from minidl.compiler.rewrites.pack_masks import pack_masks
 __all__ = [
     "chain_sums",
     "commute_selections",
+    "fuse_activations",
     "fuse_updates",
     "hoist_updates",
     "join_parts",
