@@ -12,6 +12,7 @@ from minidl.layers.loss import MSE, CrossEntropy, Loss
 from minidl.layers.lrn import LocalResponseNorm
 from minidl.layers.merge import Add, Concat
 from minidl.layers.network import Network, Sequential
+from minidl.layers.normalize import Normalize
 from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "MaxPool2d",
     "Network",
     "Node",
+    "Normalize",
     "ReLU",
     "Sequential",
     "Sigmoid",

@@ -152,7 +152,7 @@ class Tiling:
     def of(window: Window, groups: int, x: Tensor, y: Tensor, limit: int) -> Tiling:
         """Tiles of about `PATCH_BYTES`, smaller where all lanes would pass `limit` bytes."""
         (r, s), c, k = window.kernel, x.shape[3] // groups, y.shape[3] // groups
-        itemsize = x.nbytes // x.size
+        itemsize = y.nbytes // y.size
         tap_rows = min(r, -(-WGRAD_COLUMNS // (s * c)))
         tasks = groups * -(-r // tap_rows)
         filters = max(1, -(-k // max(2, -(-HOST_LANES // tasks))))

@@ -183,6 +183,7 @@ class Step:
                 array.dtype, np.integer
             ):
                 raise ArgumentError(f"{tensor.name} must be integers, got {array.dtype}")
+            _require_range(array, tensor)
             if self.check_finite and (where := first_not_finite(array)) is not None:
                 raise NotFiniteError(
                     f"step {self.steps}: {tensor.name} holds {array.flat[where]} at element {where}"
@@ -210,6 +211,17 @@ def _require_shapes(arrays: list[Array], tensors: tuple[Tensor, ...], batch: int
 def _require_numbers(array: Array, name: str) -> None:
     if array.dtype.kind not in "biuf":
         raise ArgumentError(f"{name} must be integers or floats, got {array.dtype}")
+
+
+def _require_range(array: Array, tensor: Tensor) -> None:
+    """ArgumentError where integers do not fit into the tensor's dtype."""
+    if np.issubdtype(tensor.dtype, np.integer) and not np.can_cast(array.dtype, tensor.dtype):
+        limits = np.iinfo(tensor.dtype)
+        if array.size and (array.min() < limits.min or array.max() > limits.max):
+            raise ArgumentError(
+                f"{tensor.name} must be in [{limits.min}, {limits.max}], got values in "
+                f"[{array.min()}, {array.max()}]"
+            )
 
 
 def _generator(seed: int, variable: Variable) -> np.random.Generator:

@@ -33,7 +33,7 @@ def _follows(op: Op) -> bool:
 
 
 def _takes(maker: Op, consumer: Op, uses: Uses, position: int) -> bool:
-    """Whether `maker` tells when parts of its first write are complete, and nobody else reads it."""
+    """Whether `maker` tells when parts of its first write are complete, and none else reads it."""
     (between,) = consumer.reads
     same = maker.writes[0] is between and between.shape == consumer.writes[0].shape
     return (

@@ -1,0 +1,85 @@
+"""Normalization of pictures by constants: the first layer of a network that reads bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.host import run_chunks
+from minidl.ir import ArgumentError, Array, Shape, ShapeError, Site, Tensor
+from minidl.layers.base import Layer
+from minidl.layers.pixels import as_pixels, rows_per_chunk
+
+Constants = float | tuple[float, ...]
+"""One for all channels, or one each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Normalize(Layer):
+    """y = (x - mean) / std channel by channel; x (..., C) of any dtype, y in the step's.
+
+    With `dl.Input((224, 224, 3), dtype="uint8")` in front the step's pictures are bytes: in the
+    arena y is made a second time where backward needs it, so that what is kept is a quarter.
+    torchvision's constants for pixels in [0, 255] are 255 times those of its Normalize.
+    """
+
+    mean: Constants = 0.0
+    std: Constants = 1.0
+
+    def __post_init__(self) -> None:
+        if not np.all(np.isfinite(self.mean)) or not np.all(np.greater(self.std, 0)):
+            raise ArgumentError(f"{self!r}: mean must be finite and std positive")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        channels = inputs[0][-1]
+        for constants in (self.mean, self.std):
+            if isinstance(constants, tuple) and len(constants) != channels:
+                raise ShapeError(f"{len(constants)} constants do not fit {channels} channels")
+        return inputs[0]
+
+    def lower(self, site: Site, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        y = site.activation(self.output_shape(x.shape))
+        attributes = {"mean": self.mean, "std": self.std}
+        site.forward(
+            normalize_forward,
+            writes=[y],
+            reads=[x],
+            attributes=attributes,
+            in_place=((0, 0),) if x.dtype == y.dtype else (),
+            flops=2 * y.size,
+            pitched=True,
+            cheap=True,
+        )
+        if x.dtype == y.dtype:
+            site.dgrad(
+                normalize_dgrad,
+                writes=[site.gradient(x)],
+                reads=[site.gradient(y)],
+                attributes=attributes,
+                in_place=((0, 0),),
+                flops=y.size,
+                pitched=True,
+            )
+        return y
+
+
+def normalize_forward(y: Array, x: Array, *, mean: Constants, std: Constants) -> None:
+    out, pixels = as_pixels(y), as_pixels(x)
+    middle, scale = np.asarray(mean, y.dtype), np.asarray(1 / np.asarray(std), y.dtype)
+
+    def chunk(rows: slice) -> None:
+        part = out[rows]
+        np.subtract(pixels[rows], middle, out=part)
+        part *= scale
+
+    run_chunks(chunk, len(pixels), rows_per_chunk(pixels))
+
+
+def normalize_dgrad(dx: Array, dy: Array, *, mean: Constants, std: Constants) -> None:
+    """dx = dy / std."""
+    out, arriving = as_pixels(dx), as_pixels(dy)
+    scale = np.asarray(1 / np.asarray(std), dy.dtype)
+    rows = rows_per_chunk(arriving)
+    run_chunks(lambda part: np.multiply(arriving[part], scale, out=out[part]), len(out), rows)
