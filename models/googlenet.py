@@ -38,7 +38,9 @@ def _inception(x: dl.Node, widths: tuple[int, ...], name: str) -> dl.Node:
     return dl.Concat()(a, b, c, d, name=f"{name}.concat")
 
 
-def googlenet(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
+def googlenet(
+    classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3), dropout: float = 0.2
+) -> dl.Network:
     """torchvision's googlenet without auxiliary heads: 6.6 million parameters at 1,000 classes."""
     x = dl.Input(image)
     y = _conv(x, 64, 7, "conv1", stride=2)
@@ -52,5 +54,5 @@ def googlenet(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) 
             kernel = 3 if name == "maxpool3" else 2
             y = dl.MaxPool2d(kernel, 2, ceil_mode=True)(y, name=name)
     y = dl.AdaptiveAvgPool2d(1)(y, name="avgpool")
-    y = dl.Dropout(0.2)(dl.Flatten()(y, name="flatten"), name="dropout")
+    y = dl.Dropout(dropout)(dl.Flatten()(y, name="flatten"), name="dropout")
     return dl.Network(x, dl.Linear(classes)(y, name="fc"), name="googlenet")

@@ -29,6 +29,8 @@ IMAGES: dict[str, Shape] = {
     "vgg11_bn": (64, 32, 3),
     "resnet18": (96, 64, 3),
     "resnet50": (96, 64, 3),
+    "googlenet": (96, 64, 3),
+    "densenet121": (96, 64, 3),
 }
 """(height, width, channels): not square where the model allows it, so that no axes can swap. At
 alexnet_2012's size Caffe's pooling, which rounds up, and PyTorch's agree."""
@@ -36,7 +38,7 @@ alexnet_2012's size Caffe's pooling, which rounds up, and PyTorch's agree."""
 PIXELS = {"alexnet_2012": 2.0}
 """Largest pixel, if not 1: larger ones give the LRN more to normalize."""
 
-FILTERS = dict.fromkeys(("vgg11_bn", "resnet50"), 4)
+FILTERS = dict.fromkeys(("vgg11_bn", "resnet50", "googlenet", "densenet121"), 4)
 """Scale of a model's filters, if not 1. Larger ones before a batch normalization make its training
 less chaotic: rounding errors then grow little from step to step."""
 

@@ -216,9 +216,132 @@ def resnet50() -> nn.Module:
     return ResNet(Bottleneck, (3, 4, 6, 3))
 
 
+class BasicConv2d(nn.Module):
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(outputs, eps=0.001)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.bn(self.conv(x)))
+
+
+def ceil_pool(kernel: int, stride: int = 2, padding: int = 0) -> nn.MaxPool2d:
+    return nn.MaxPool2d(kernel, stride, padding, ceil_mode=True)
+
+
+class Inception(nn.Module):
+    """Four branches: 1x1; 1x1 and 3x3; 1x1 and 3x3 (5x5 in the paper); pool and 1x1."""
+
+    def __init__(self, inputs: int, widths: tuple[int, int, int, int, int, int]) -> None:
+        super().__init__()
+        one, before3, three, before5, five, pooled = widths
+        self.branch1 = BasicConv2d(inputs, one, 1)
+        self.branch2 = nn.Sequential(
+            BasicConv2d(inputs, before3, 1), BasicConv2d(before3, three, 3)
+        )
+        self.branch3 = nn.Sequential(BasicConv2d(inputs, before5, 1), BasicConv2d(before5, five, 3))
+        self.branch4 = nn.Sequential(ceil_pool(3, 1, 1), BasicConv2d(inputs, pooled, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
+
+
+class GoogLeNet(nn.Module):
+    """Without auxiliary heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = BasicConv2d(3, 64, 7, 2)
+        self.conv2 = BasicConv2d(64, 64, 1)
+        self.conv3 = BasicConv2d(64, 192, 3)
+        self.inception3a = Inception(192, (64, 96, 128, 16, 32, 32))
+        self.inception3b = Inception(256, (128, 128, 192, 32, 96, 64))
+        self.inception4a = Inception(480, (192, 96, 208, 16, 48, 64))
+        self.inception4b = Inception(512, (160, 112, 224, 24, 64, 64))
+        self.inception4c = Inception(512, (128, 128, 256, 24, 64, 64))
+        self.inception4d = Inception(512, (112, 144, 288, 32, 64, 64))
+        self.inception4e = Inception(528, (256, 160, 320, 32, 128, 128))
+        self.inception5a = Inception(832, (256, 160, 320, 32, 128, 128))
+        self.inception5b = Inception(832, (384, 192, 384, 48, 128, 128))
+        self.fc = nn.Linear(1024, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv3(self.conv2(ceil_pool(3)(self.conv1(x))))
+        x = self.inception3b(self.inception3a(ceil_pool(3)(x)))
+        x = self.inception4b(self.inception4a(ceil_pool(3)(x)))
+        x = self.inception4e(self.inception4d(self.inception4c(x)))
+        x = self.inception5b(self.inception5a(ceil_pool(2)(x)))
+        return self.fc(x.mean((2, 3)))
+
+
+def googlenet() -> nn.Module:
+    return GoogLeNet()
+
+
+class DenseLayer(nn.Module):
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, 128, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(128)
+        self.conv2 = nn.Conv2d(128, 32, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(torch.relu(self.norm1(x)))
+        return torch.cat([x, self.conv2(torch.relu(self.norm2(y)))], 1)
+
+
+class Transition(nn.Module):
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(inputs)
+        self.conv = nn.Conv2d(inputs, inputs // 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(self.conv(torch.relu(self.norm(x))), 2)
+
+
+class DenseNet(nn.Module):
+    def __init__(self, blocks: tuple[int, ...]) -> None:
+        super().__init__()
+        self.features, width = nn.Sequential(), 64
+        self.features.add_module("conv0", nn.Conv2d(3, 64, 7, 2, 3, bias=False))
+        self.features.add_module("norm0", nn.BatchNorm2d(64))
+        self.features.add_module("relu0", nn.ReLU())
+        self.features.add_module("pool0", nn.MaxPool2d(3, 2, 1))
+        for i, depth in enumerate(blocks, start=1):
+            block = nn.Sequential()
+            for j in range(1, depth + 1):
+                block.add_module(f"denselayer{j}", DenseLayer(width))
+                width += 32
+            self.features.add_module(f"denseblock{i}", block)
+            if i < len(blocks):
+                self.features.add_module(f"transition{i}", Transition(width))
+                width //= 2
+        self.features.add_module("norm5", nn.BatchNorm2d(width))
+        self.classifier = nn.Linear(width, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(torch.relu(self.features(x)).mean((2, 3)))
+
+
+def densenet121() -> nn.Module:
+    return DenseNet((6, 12, 24, 16))
+
+
 BUILD: dict[str, Callable[[], nn.Module]] = {
     build.__name__: build
-    for build in (lenet, alexnet, alexnet_2012, vgg11, vgg11_bn, resnet18, resnet50)
+    for build in (
+        lenet,
+        alexnet,
+        alexnet_2012,
+        vgg11,
+        vgg11_bn,
+        resnet18,
+        resnet50,
+        googlenet,
+        densenet121,
+    )
 }
 
 
