@@ -9,13 +9,24 @@ from typing import Any
 
 from minidl.compiler.lower import Target, lower_inference, lower_training
 from minidl.compiler.planner import make_plan
-from minidl.ir import ALIGNMENT, ArgumentError, BudgetError, Plan, Setting, Shape, parse_size
+from minidl.ir import (
+    ALIGNMENT,
+    ArenaTooLargeError,
+    ArgumentError,
+    BudgetError,
+    Plan,
+    Setting,
+    Shape,
+    format_size,
+    parse_size,
+)
 from minidl.ir.largest import largest_fitting
 from minidl.ir.site import SCRATCH_LIMIT
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
 from minidl.layers.network import Network, as_network
 from minidl.optim import SGD, Optimizer
+from minidl.runtime.arena import available_memory
 from minidl.runtime.debug import GUARD
 from minidl.runtime.step import Step
 
@@ -58,7 +69,7 @@ def plan(
 
     def at_batch(size: int, **changes: Any) -> Plan:
         here = replace(setting, batch=size, **changes)
-        graph = lower_training(net, criterion, updates, replace(target, batch=size))
+        graph = lower_training(net, criterion, updates, target.at(size))
         return make_plan(graph, here, modes=modes and size == batch)
 
     try:
@@ -123,7 +134,32 @@ def compile(  # noqa: A001 - the field's word for it
     plain = replace(setting, recompute=None, budget=None)
     inference = make_plan(lower_inference(net, target, training), plain, guard)
     planned = make_plan(training, setting, guard, modes=True)
+
+    def at_batch(size: int, **changes: Any) -> Plan:
+        graph = lower_training(net, criterion, optimizer or SGD(momentum=0.9), target.at(size))
+        return make_plan(graph, replace(setting, batch=size, **changes))
+
+    _require_memory(max(planned.arena_bytes, inference.arena_bytes), at_batch, batch)
     return Step(planned, inference, criterion.check, seed, debug, check_finite)
+
+
+def _require_memory(needed: int, at_batch: Callable[..., Plan], batch: int) -> None:
+    """ArenaTooLargeError unless the machine has `needed` bytes free, saying what would fit."""
+    free = available_memory()
+    if free is None or needed <= free:
+        return
+    largest = largest_fitting(lambda size: at_batch(size).arena_bytes, free, batch)
+    ways = [f"batch {largest} fits" if largest else "not even batch 1 fits"]
+    try:
+        plan = at_batch(batch, memory="arena", recompute=None, budget=free)
+        share = plan.recompute_flops / (plan.graph.flops - plan.recompute_flops)
+        ways.append(f"memory='arena', budget={free} fits this batch for {share:.1%} more work")
+    except BudgetError as error:
+        ways.append(f"the least budget found for this batch is {format_size(error.needed)}")
+    raise ArenaTooLargeError(
+        f"the arena needs {format_size(needed)}, this machine has {format_size(free)} free: "
+        + "; ".join(ways)
+    )
 
 
 def _target(batch: int, device: str, precision: str, scratch_limit: int, slices: int) -> Target:

@@ -72,6 +72,41 @@ def test_same_seed_same_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
+def test_what_fits_and_what_each_pass_buys(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["plan", "--model", "lenet", "--classes", "10", "-b", "64", "--device", "cuda"]
+    assert main([*flags, "--gpu-memory", "64MiB", "--recompute", "0.05", "--ablate"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("largest batch in 64"))
+    batches = {line[2:26].strip(): int(line[26:34]) for line in lines[start + 2 : start + 8]}
+    assert list(batches)[-1] == "arena, 5 % more work"
+    assert 0 < batches["naive"] <= batches["caffe"] <= batches["fujitsu2016"] <= batches["arena"]
+    assert any(line.split()[:1] == ["commute_selections"] for line in lines)
+    assert any("recompute 5 %" in line for line in lines)
+    assert any(line.startswith("certificate:") for line in lines)
+
+
+def test_every_export_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {flag: tmp_path / f"plan.{flag}" for flag in ("json", "html", "png", "snapshot")}
+    flags = [word for flag, file in files.items() for word in (f"--{flag}", str(file))]
+    how = ["--model", "lenet", "-b", "4", "--classes", "10", "--slices", "2", "--explain"]
+    assert main(["plan", *how, *flags]) == 0
+    printed = capsys.readouterr().out
+    assert all(str(file) in printed for file in files.values())
+    assert all(file.stat().st_size > 1000 for file in files.values())
+    check_file(json.loads(files["json"].read_text()))
+    assert "order: " in printed
+
+
+def test_a_budget_that_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plan.json"
+    flags = ["plan", "--model", "lenet", "-b", "64", "--budget", "1MiB", "--json", str(file)]
+    assert main(flags) == 2
+    captured = capsys.readouterr()
+    assert "bytes short" in captured.err
+    assert captured.err.count("\n") == 1
+    assert not file.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

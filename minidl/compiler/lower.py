@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from minidl.compiler.differentiate import Gradients, differentiate, without_dead_ops
@@ -54,6 +54,10 @@ class Target:
             )
         if self.scratch_limit < 1:
             raise ArgumentError(f"scratch_limit must be positive, got {self.scratch_limit}")
+
+    def at(self, batch: int) -> Target:
+        """The same for another batch, which a slice may not be empty of."""
+        return replace(self, batch=batch, slices=min(self.slices, batch))
 
     def lowering(self, training: bool) -> Lowering:
         return Lowering(

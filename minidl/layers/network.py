@@ -49,6 +49,12 @@ class Network(Layer):
         missing = [n for n in self.nodes if n.layer is None and n not in self.inputs]
         if missing:
             raise ArgumentError(f"Network: the output reads an Input {missing[0].shape} not given")
+        cyclic = [n for n in self.nodes if any(i.born >= n.born for i in n.inputs)]
+        if cyclic:
+            raise ArgumentError(
+                f"Network: there is a cycle through {cyclic[0].layer!r}: a layer's output may not "
+                "be read by what it depends on"
+            )
         if not any(n.layer is not None for n in self.nodes):
             raise ArgumentError("Network: there is no layer between input and output")
 

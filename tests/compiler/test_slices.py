@@ -95,3 +95,13 @@ def test_a_network_that_cannot_be_sliced() -> None:
     net = dl.Network(x, dl.Linear(4)(dl.Flatten()(dl.BatchNorm2d()(x))))
     with pytest.raises(dl.ArgumentError, match="batchnorm2d1 cannot run on a part of the batch"):
         dl.plan(net, 8, slices=2)
+
+
+def test_passes_leave_forward_ops_in_the_order_of_the_slices() -> None:
+    """Ops with an activation in their epilogue are no updates: nothing hoists them."""
+    plan = dl.plan(plain(), 6, slices=3, device="cuda", modes=False)
+    forward = [op for op in plan.graph.ops if op.phase == "forward" and not op.again]
+    slices = [op.reads[0].name.partition("[")[2] for op in forward]
+    sliced = [name for name in slices if name]
+    assert sliced == sorted(sliced)
+    assert len(set(sliced)) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -211,3 +212,27 @@ def test_an_arena_larger_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> No
     dl.compile(network(), BATCH)
     monkeypatch.setattr("minidl.runtime.arena.available_memory", lambda: None)
     dl.compile(network(), BATCH)
+
+
+def test_a_network_with_a_cycle() -> None:
+    x = dl.Input((4, 4, 3))
+    y = dl.ReLU()(x)
+    z = dl.Conv2d(3, 1)(y)
+    object.__setattr__(y, "inputs", (z,))
+    with pytest.raises(dl.ArgumentError, match="cycle through ReLU"):
+        dl.Network(x, z)
+
+
+def test_an_arena_that_is_too_large_says_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = dl.models.lenet(10, (32, 32, 1))
+    limit = dl.plan(net, 100, modes=False).arena_bytes
+    module = sys.modules["minidl.compile"]  # dl.compile is the function
+    monkeypatch.setattr(module, "available_memory", lambda: limit)
+    with pytest.raises(dl.ArenaTooLargeError) as caught:
+        dl.compile(net, 400)
+    text = str(caught.value)
+    batch = int(text.split("batch ")[1].split()[0])
+    assert dl.plan(net, batch, modes=False).arena_bytes <= limit
+    assert dl.plan(net, batch + 1, modes=False).arena_bytes > limit
+    assert "budget" in text
+    dl.compile(net, 100)
