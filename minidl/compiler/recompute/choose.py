@@ -24,6 +24,9 @@ AT_A_TIME = 2000
 that the number of graphs that are tried stays about the same."""
 
 
+WORTH = 0.005
+"""Share of the peak that all of it together must save, to be worth any work at all."""
+
 PATIENCE = 100_000
 """Ops of the graphs that are tried in vain, one after the other, before the search ends."""
 
@@ -38,7 +41,10 @@ def recompute(graph: StepGraph, limits: Limits, alignment: int = ALIGNMENT) -> S
     the integer program that they approximate.
     """
     search = _Search(graph, limits, alignment)
+    before = search.state.peak
     search.grow()
+    if before > limits.target and search.state.peak > max(limits.target, (1 - WORTH) * before):
+        return graph
     search.prune()
     return search.state.graph
 
