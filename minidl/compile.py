@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from minidl.compiler.lower import Target, lower_inference, lower_training
@@ -17,6 +17,7 @@ from minidl.ir import (
     Plan,
     Setting,
     Shape,
+    StepGraph,
     format_size,
     parse_size,
 )
@@ -62,35 +63,50 @@ def plan(
     without: names of passes to leave out. modes: also size the step in every memory mode.
     ShapeError names a layer that does not fit.
     """
-    net = as_network(network, image)
     target = _target(batch, device, precision, scratch_limit, slices)
+    net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
-    criterion, updates = loss or CrossEntropy(), optimizer or SGD(momentum=0.9)
-
-    def at_batch(size: int, **changes: Any) -> Plan:
-        here = replace(setting, batch=size, **changes)
-        graph = lower_training(net, criterion, updates, target.at(size))
-        return make_plan(graph, here, modes=modes and size == batch)
-
-    try:
-        made = at_batch(batch)
-    except BudgetError as error:
-        raise _with_way_out(error, at_batch, batch) from None
-    return replace(made, at_batch=at_batch)
+    recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
+    return replace(recipe.plan(modes=modes), at_batch=recipe.at_batch)
 
 
-def _with_way_out(error: BudgetError, at_batch: Callable[..., Plan], batch: int) -> BudgetError:
-    """The same error, saying which batch would fit."""
+@dataclass(frozen=True)
+class _Recipe:
+    """A training step that can be planned at any batch."""
 
-    def needs(size: int) -> int:
+    network: Network
+    loss: Loss
+    optimizer: Optimizer
+    target: Target
+    setting: Setting
+
+    def graph(self, target: Target) -> StepGraph:
+        return lower_training(self.network, self.loss, self.optimizer, target)
+
+    def at_batch(self, batch: int, **changes: Any) -> Plan:
+        """The plan for another batch, and other fields of the setting by name."""
+        setting = replace(self.setting, batch=batch, **changes)
+        return make_plan(self.graph(self.target.at(batch)), setting)
+
+    def plan(self, guard: int = 0, modes: bool = False) -> Plan:
+        """The plan as it was asked for; BudgetError says which batch would fit."""
         try:
-            return at_batch(size).arena_bytes
-        except BudgetError as failed:
-            return failed.needed
+            return make_plan(self.graph(self.target), self.setting, guard, modes)
+        except BudgetError as error:
+            raise self.with_way_out(error) from None
 
-    largest = largest_fitting(needs, error.budget, batch)
-    hint = f": batch {largest} would fit" if largest else ", and batch 1 does not fit either"
-    return BudgetError(error.budget, error.needed, hint)
+    def with_way_out(self, error: BudgetError) -> BudgetError:
+        """The same error, saying which batch would fit."""
+
+        def needs(batch: int) -> int:
+            try:
+                return self.at_batch(batch).arena_bytes
+            except BudgetError as failed:
+                return failed.needed
+
+        largest = largest_fitting(needs, error.budget, self.setting.batch)
+        hint = f": batch {largest} would fit" if largest else ", and batch 1 does not fit either"
+        return BudgetError(error.budget, error.needed, hint)
 
 
 def compile(  # noqa: A001 - the field's word for it
@@ -125,33 +141,31 @@ def compile(  # noqa: A001 - the field's word for it
             f"device {device!r} cannot run yet: this release has the CPU device; "
             "dl.plan and `minidl plan` size a step for cuda as well"
         )
-    net = as_network(network, image)
     target = replace(_target(batch, device, precision, scratch_limit, slices), seed=seed)
+    net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
-    criterion = loss or CrossEntropy()
-    training = lower_training(net, criterion, optimizer or SGD(momentum=0.9), target)
+    recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
     guard = GUARD if debug else 0
-    plain = replace(setting, recompute=None, budget=None)
-    inference = make_plan(lower_inference(net, target, training), plain, guard)
-    planned = make_plan(training, setting, guard, modes=True)
-
-    def at_batch(size: int, **changes: Any) -> Plan:
-        graph = lower_training(net, criterion, optimizer or SGD(momentum=0.9), target.at(size))
-        return make_plan(graph, replace(setting, batch=size, **changes))
-
-    _require_memory(max(planned.arena_bytes, inference.arena_bytes), at_batch, batch)
-    return Step(planned, inference, criterion.check, seed, debug, check_finite)
+    training = recipe.plan(guard, modes=True)
+    forward = lower_inference(net, target, training.graph)
+    inference = make_plan(forward, replace(setting, recompute=None, budget=None), guard)
+    needed = max(training.arena_bytes, inference.arena_bytes)
+    if setting.budget is not None and needed > setting.budget:
+        raise BudgetError(setting.budget, needed, ", for predict")
+    _require_memory(needed, recipe)
+    return Step(training, inference, recipe.loss.check, seed, debug, check_finite)
 
 
-def _require_memory(needed: int, at_batch: Callable[..., Plan], batch: int) -> None:
+def _require_memory(needed: int, recipe: _Recipe) -> None:
     """ArenaTooLargeError unless the machine has `needed` bytes free, saying what would fit."""
     free = available_memory()
     if free is None or needed <= free:
         return
-    largest = largest_fitting(lambda size: at_batch(size).arena_bytes, free, batch)
+    largest = largest_fitting(lambda n: recipe.at_batch(n).arena_bytes, free, recipe.setting.batch)
     ways = [f"batch {largest} fits" if largest else "not even batch 1 fits"]
     try:
-        plan = at_batch(batch, memory="arena", recompute=None, budget=free)
+        how: dict[str, Any] = {"memory": "arena", "recompute": None, "budget": free}
+        plan = recipe.at_batch(recipe.setting.batch, **how)
         share = plan.recompute_flops / (plan.graph.flops - plan.recompute_flops)
         ways.append(f"memory='arena', budget={free} fits this batch for {share:.1%} more work")
     except BudgetError as error:
