@@ -143,3 +143,13 @@ def test_an_op_does_not_run_again_on_weights_that_have_changed() -> None:
     again = run_again(first, {y})
     assert [op.again for op in again.ops] == [False, True, False, False]
     assert again.ops[2].reads == again.ops[1].writes != (y,)
+
+
+@pytest.mark.parametrize("how", [{"recompute": 0.05, "slices": 4}, {"recompute": 0.3, "slices": 2}])
+def test_the_same_plan_every_time(how: dict[str, float]) -> None:
+    """Tensors are compared by identity: their addresses must not decide anything."""
+    texts = set()
+    for _ in range(3):
+        plan = dl.plan(dl.models.vgg11(), 16, device="cuda", modes=False, **how)  # type: ignore[arg-type]
+        texts.add(plan.to_json())
+    assert len(texts) == 1

@@ -103,7 +103,8 @@ class _Search:
     def prune(self) -> None:
         """Keep again what need not be dropped for the peak that was reached, dearest first."""
         limit, self.failures = max(self.state.peak, self.limits.target), 0
-        tensors = sorted(self.state.drop, key=lambda t: -self._flops(t))
+        place = {t: i for i, t in enumerate(self.makers)}
+        tensors = sorted(self.state.drop, key=lambda t: (-self._flops(t), place[t]))
         for start in range(0, len(tensors), self.stride):
             self._keep(tensors[start : start + self.stride], limit)
 
