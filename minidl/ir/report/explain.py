@@ -140,6 +140,8 @@ def _order_line(plan: Plan, positions: list[int]) -> str:
         (t.nbytes for t in (*ops[wgrad].writes, ops[wgrad].dropped) if t and _weighs(t)), default=0
     )
     sizes = f"dX has {format_size(data)}, dW {format_size(weights)}"
+    if set(ops[dgrad].reads) & set(ops[wgrad].writes):
+        return "order: wgrad before dgrad, which reads what wgrad has found"
     if wgrad < dgrad:
         return (
             f"order: wgrad before dgrad ({sizes}): once wgrad has read the layer's input, dgrad "

@@ -32,7 +32,7 @@ def write_png(plan: Plan, path: str | Path) -> None:
     ]
     colours = [COLOURS[t.kind] for t, _ in owners]
     axes.add_collection(
-        PatchCollection(boxes, facecolors=colours, edgecolors="white", linewidths=0.3)
+        PatchCollection(boxes, facecolors=colours, edgecolors="white", linewidths=0.1)
     )
     loads = [mib(load) for load in plan_loads(plan)]
     axes.step(range(len(loads) + 1), [*loads, loads[-1] if loads else 0], "k", where="post", lw=1)
