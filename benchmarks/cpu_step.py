@@ -5,9 +5,9 @@
 AlexNet b32, VGG-16 b8 and ResNet-50 b8 at 224x224, float32, SGD with momentum and weight decay, the
 same batch on both sides; ResNet-50 in minidl alone. PyTorch runs with its default thread count, in
 NCHW and channels_last; the better of the two is what counts. minidl runs `naive`, `arena`, and
-`arena` with 5 % of its operations allowed a second time. One round is one step of each engine in turn; the
-medians of the rounds are compared. Also: the largest transient allocation of one minidl step, by
-tracemalloc. Needs the [benchmark] extra.
+`arena` with 5 % of its operations allowed a second time. One round is one step of each engine in
+turn; the medians of the rounds are compared. Also: the largest transient allocation of one minidl
+step, by tracemalloc. Needs the [benchmark] extra.
 """
 
 from __future__ import annotations
