@@ -1,0 +1,164 @@
+// Elementwise ops: a functor on floats, and what carries its operands to and from memory.
+//
+// The functor takes the op's operands in the op's order: what it writes by reference, then what it
+// only reads. It is the kernel of an op of its own, and the epilogue of an op in front of it, whose
+// result then takes the place of one operand and is never stored. All is read before anything is
+// written, so that what is written may lie over what is read.
+//
+// Bytes moved: each operand once each way. Grid: one thread for V elements of one row.
+#pragma once
+#include "platform.cuh"
+
+// V elements of one operand. An operand's rows lie `pitch` elements apart: more than it is wide where
+// a picture's channels are part of a wider tensor, 0 for one vector that all rows share.
+template <int V>
+struct Lane {
+    float at[V];
+};
+
+template <class T>
+struct In {
+    const T* data;
+    int pitch;
+    template <int V>
+    __device__ void take(Lane<V>& x, int64 row, int64 column, const Lane<V>&) const {
+        load(x.at, data + row * pitch + column);
+    }
+    template <int V>
+    __device__ void give(const Lane<V>&, int64, int64) const {}
+};
+
+template <class T>
+struct Out {
+    T* data;
+    int pitch;
+    template <int V>
+    __device__ void take(Lane<V>&, int64, int64, const Lane<V>&) const {}
+    template <int V>
+    __device__ void give(const Lane<V>& x, int64 row, int64 column) const {
+        store(data + row * pitch + column, x.at);
+    }
+};
+
+template <class T>
+struct InOut {
+    T* data;
+    int pitch;
+    template <int V>
+    __device__ void take(Lane<V>& x, int64 row, int64 column, const Lane<V>&) const {
+        load(x.at, static_cast<const T*>(data + row * pitch + column));
+    }
+    template <int V>
+    __device__ void give(const Lane<V>& x, int64 row, int64 column) const {
+        store(data + row * pitch + column, x.at);
+    }
+};
+
+// One number for all elements: the learning rate, the step.
+template <class T>
+struct Scalar {
+    const T* data;
+    template <int V>
+    __device__ void take(Lane<V>& x, int64, int64, const Lane<V>&) const {
+#pragma unroll
+        for (int i = 0; i < V; i++) x.at[i] = float(*data);
+    }
+    template <int V>
+    __device__ void give(const Lane<V>&, int64, int64) const {}
+};
+
+// What the op in front has just made.
+struct Value {
+    template <int V>
+    __device__ void take(Lane<V>& x, int64, int64, const Lane<V>& value) const {
+        x = value;
+    }
+    template <int V>
+    __device__ void give(const Lane<V>&, int64, int64) const {}
+};
+
+// A list of operands, as the launch packs it.
+template <class First, class... Rest>
+struct Operands {
+    First first;
+    Operands<Rest...> rest;
+};
+template <class Last>
+struct Operands<Last> {
+    Last first;
+};
+
+// Load each operand, call the functor element by element, store what it wrote.
+template <int V, class F, class Last, class... Taken>
+__device__ __forceinline__ void apply_to(
+    const F& f, const Operands<Last>& operands, int64 row, int64 column, const Lane<V>& value,
+    Taken&... taken) {
+    Lane<V> x;
+    operands.first.take(x, row, column, value);
+#pragma unroll
+    for (int i = 0; i < V; i++) f(taken.at[i]..., x.at[i]);
+    operands.first.give(x, row, column);
+}
+template <int V, class F, class First, class Second, class... Rest, class... Taken>
+__device__ __forceinline__ void apply_to(
+    const F& f, const Operands<First, Second, Rest...>& operands, int64 row, int64 column,
+    const Lane<V>& value, Taken&... taken) {
+    Lane<V> x;
+    operands.first.take(x, row, column, value);
+    apply_to(f, operands.rest, row, column, value, taken..., x);
+    operands.first.give(x, row, column);
+}
+
+// A functor with its operands: what a kernel calls on each of its results.
+template <class F, class... Types>
+struct Epilogue {
+    F f;
+    Operands<Types...> operands;
+
+    template <int V>
+    __device__ __forceinline__ void operator()(int64 row, int64 column, const Lane<V>& value) const {
+        apply_to(f, operands, row, column, value);
+    }
+};
+
+// Stands where an op's output would: hands it to the elementwise op behind, stores nothing itself.
+template <class F, class... Types>
+struct Into {
+    Epilogue<F, Types...> epilogue;
+    template <int V>
+    __device__ void take(Lane<V>&, int64, int64, const Lane<V>&) const {}
+    template <int V>
+    __device__ void give(const Lane<V>& x, int64 row, int64 column) const {
+        epilogue(row, column, x);
+    }
+};
+
+// A copy.
+struct assign {
+    __device__ void operator()(float& y, float x) const { y = x; }
+};
+
+// y = f(...) on `rows` rows of `columns` elements; operands without gaps are one row.
+template <int V, class F, class... Types>
+struct Elementwise {
+    struct Params {
+        Epilogue<F, Types...> op;
+        int64 rows;
+        int64 columns;
+        Division vectors;  // of one row, where there are several rows
+    };
+    using Shared = Nothing;
+
+    static __device__ void run(const Params& p, Shared&) {
+        const int64 index = thread_index();
+        const Lane<V> none = {};
+        if (p.rows == 1) {
+            if (index * V < p.columns) p.op(0, index * V, none);
+            return;
+        }
+        if (index >= p.rows * p.vectors.divisor) return;
+        int vector;
+        const int row = p.vectors.quotient(int(index), vector);
+        p.op(row, int64(vector) * V, none);
+    }
+};

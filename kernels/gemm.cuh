@@ -1,0 +1,152 @@
+// The matrix product that convolution and fully connected layers share:
+//
+//     result[m, n] = sum over k of a[m, k] b[n, k],    0 <= m < M, 0 <= n < N, 0 <= k < K
+//
+// Neither matrix need exist: a *source* says where element (m, k) or (n, k) lies in memory, so that
+// a convolution is a product of patches that nobody has gathered (implicit GEMM: Chetlur et al.,
+// cuDNN: efficient primitives for deep learning, 2014).
+//
+// A source is a class of K-major vectors (V elements side by side along k) or of MN-major ones
+// (side by side along m or n):
+//
+//     using Element;  static constexpr int V;  static constexpr bool K_MAJOR;
+//     Fixed fixed(int index) const;       // what follows from m or n alone, made once
+//     Step step(int k) const;             // what follows from k alone, made once for each k
+//     const Element* at(const Fixed&, const Step&) const;   // null: zeros
+//
+// A *main loop* (simt.cuh, tensor_core.cuh) computes one BM x BN tile of the result in the registers
+// of a block and hands it out in pieces of `WIDTH` neighbours along n. Another main loop needs no
+// change here.
+//
+// Grid: x and y are tiles of M and N; z is (group, split). With several splits each takes its share
+// of k and writes its sums to planned scratch, and sum_splits adds them in order. Bytes moved by a
+// block: (BM + BN) K elements in, BM BN out.
+#pragma once
+#include "elementwise.cuh"
+
+// Rows of a matrix in memory: element (index, k) at [index * pitch + k], or, MN-major,
+// [k * pitch + index]. A group is a part of the columns or rows, `group_step` elements on.
+template <class T, int VECTOR, bool KMAJOR>
+struct Matrix {
+    using Element = T;
+    static constexpr int V = VECTOR;
+    static constexpr bool K_MAJOR = KMAJOR;
+    const T* data;
+    int64 pitch, group_step;
+    int size, depth;  // indices and ks that exist
+
+    using Fixed = int;
+    using Step = int;
+    __device__ __forceinline__ void enter(int group) { data += group * group_step; }
+    __device__ __forceinline__ Fixed fixed(int index) const { return index; }
+    __device__ __forceinline__ Step step(int k) const { return k; }
+    __device__ __forceinline__ const T* at(Fixed index, Step k) const {
+        if (index >= size || k >= depth) return nullptr;
+        return KMAJOR ? data + index * pitch + k : data + k * pitch + index;
+    }
+};
+
+// What becomes of the result: bias, then the sink; where row m and column n of it lie.
+template <class Sink>
+struct Result {
+    Sink sink;
+    const float* bias;  // or null
+    int row_step, column_step;  // of a group
+};
+
+template <class MainLoop, class A, class B, class Sink, class RowMap>
+struct Gemm {
+    struct Params {
+        A a;
+        B b;
+        Result<Sink> result;
+        RowMap rows;
+        int m, n, k;
+        int k_of_a_split;  // a multiple of BK; at least k without splits
+        Division splits;
+    };
+    using Shared = typename MainLoop::template Shared<A, B>;
+
+    static __device__ void run(const Params& p, Shared& shared) {
+        int split;
+        const int group = p.splits.quotient(int(blockIdx.z), split);
+        A a = p.a;
+        B b = p.b;
+        a.enter(group);
+        b.enter(group);
+        const int m0 = blockIdx.x * MainLoop::BM, n0 = blockIdx.y * MainLoop::BN;
+        const int k0 = split * p.k_of_a_split, k1 = min(p.k, k0 + p.k_of_a_split);
+        MainLoop tile;
+        tile.multiply(a, b, m0, n0, k0, k1, shared);
+        tile.each_piece([&](int m, int n, Lane<MainLoop::WIDTH>& piece) {
+            if (m0 + m < p.m && n0 + n < p.n) give(p, group, split, m0 + m, n0 + n, piece);
+        });
+    }
+
+    template <int V>
+    static __device__ __forceinline__ void give(
+        const Params& p, int group, int split, int m, int n, Lane<V>& piece) {
+        const int column = n + group * p.result.column_step;
+        if (p.result.bias) {
+#pragma unroll
+            for (int v = 0; v < V; v++)
+                if (n + v < p.n) piece.at[v] += p.result.bias[column + v];
+        }
+        const int64 row = p.rows(m) + int64(group) * p.result.row_step;
+        store_piece(p.result.sink, row, column, piece, p.n - n, int(blockIdx.z));
+    }
+
+    // Whole pieces where N and the addresses allow; one by one elsewhere.
+    template <int V>
+    static __device__ __forceinline__ void store_piece(
+        const Sink& sink, int64 row, int column, const Lane<V>& piece, int left, int) {
+        if constexpr (MainLoop::WHOLE) {
+            sink.give(piece, row, column);
+        } else {
+#pragma unroll
+            for (int v = 0; v < V; v++)
+                if (v < left) sink.give(Lane<1>{{piece.at[v]}}, row, column + v);
+        }
+    }
+};
+
+// Row m of the result is row m of the output.
+struct SameRow {
+    int64 split_rows;  // rows between the sums of one (group, split) and the next
+    __device__ __forceinline__ int64 operator()(int m) const {
+        return m + blockIdx.z * split_rows;
+    }
+};
+
+// result[m, n] = bias[n] + the sums of all splits, in order.
+template <int V, class Sink>
+struct sum_splits {
+    struct Params {
+        Result<Sink> result;
+        const float* sums;
+        int rows, splits, groups;
+        Division vectors;  // of one row
+        int n;
+    };
+    using Shared = Nothing;
+
+    static __device__ void run(const Params& p, Shared&) {
+        const int64 index = thread_index();
+        if (index >= int64(p.rows) * p.vectors.divisor) return;
+        int vector;
+        const int row = p.vectors.quotient(int(index), vector);
+        const int n = vector * V, group = blockIdx.y, column = n + group * p.result.column_step;
+        Lane<V> total = {};
+        for (int split = 0; split < p.splits; split++) {
+            float part[V];
+            load(part, p.sums + ((int64(group) * p.splits + split) * p.rows + row) * p.n + n);
+#pragma unroll
+            for (int v = 0; v < V; v++) total.at[v] += part[v];
+        }
+        if (p.result.bias) {
+#pragma unroll
+            for (int v = 0; v < V; v++) total.at[v] += p.result.bias[column + v];
+        }
+        p.result.sink.give(total, row + int64(group) * p.result.row_step, column);
+    }
+};

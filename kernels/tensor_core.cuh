@@ -1,0 +1,186 @@
+// The main loop on tensor cores of sm_80 and up: mma.sync fed by a pipeline of cp.async stages.
+//
+// A block's warps share a BM x BN tile, each owns WM x WN of it. Operands lie in shared memory as they
+// lie in global memory, K-major or MN-major, with lines padded so that the eight rows of a matrix that
+// ldmatrix reads are in eight different groups of banks. What is float32 there (weights; everything
+// in TF32) is rounded when a fragment is loaded: no copy of the weights in another type exists.
+//
+// STAGES - 1 tiles are under way while one is multiplied; one barrier a tile: it says both that the
+// tile has arrived and that the stage which the next copy overwrites is no longer read.
+// Sums are float32. Their order over k is that of the tensor cores, the same for every tile shape.
+#pragma once
+#include "simt.cuh"
+
+// A BMN x BK tile in shared memory, in the order that its source has in global memory.
+template <class Source, int BMN, int BK>
+struct SharedTile {
+    using T = typename Source::Element;
+    static constexpr bool K_MAJOR = Source::K_MAJOR;
+    static constexpr int PITCH = K_MAJOR ? BK + 16 / int(sizeof(T)) : BMN + 8;
+    alignas(16) T data[(K_MAJOR ? BMN : BK) * PITCH];
+
+    __device__ __forceinline__ const T* at(int index, int k) const {
+        return data + (K_MAJOR ? index * PITCH + k : k * PITCH + index);
+    }
+    __device__ __forceinline__ float number(int index, int k) const { return to_float(*at(index, k)); }
+};
+
+// bf16 products of 16 ks; elements that are float32 are rounded on the way.
+struct Bf16 {
+    static constexpr int K = 16;
+
+    template <class Tile>
+    static __device__ __forceinline__ uint32 pair(const Tile& tile, int index, int k) {
+        return pack_bf16(tile.number(index, k), tile.number(index, k + 1));
+    }
+    template <class Tile>
+    static __device__ __forceinline__ void load_a(uint32 (&a)[4], const Tile& tile, int m, int k) {
+        const int lane = threadIdx.x % 32;
+        if constexpr (sizeof(typename Tile::T) == 2) {
+            const int across = lane / 16 * 8, down = lane % 16;
+            if constexpr (Tile::K_MAJOR)
+                load_matrices<false>(a, tile.at(m + down, k + across));
+            else
+                load_matrices<true>(a, tile.at(m + lane / 8 % 2 * 8, k + lane % 8 + across));
+        } else {
+            const int g = lane / 4, t = lane % 4 * 2;
+#pragma unroll
+            for (int i = 0; i < 4; i++) a[i] = pair(tile, m + g + i % 2 * 8, k + t + i / 2 * 8);
+        }
+    }
+    // Two neighbouring fragments: columns n to n + 15.
+    template <class Tile>
+    static __device__ __forceinline__ void load_b(uint32 (&b)[2][2], const Tile& tile, int n, int k) {
+        const int lane = threadIdx.x % 32;
+        uint32 all[4];
+        if constexpr (sizeof(typename Tile::T) == 2) {
+            if constexpr (Tile::K_MAJOR)
+                load_matrices<false>(all, tile.at(n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * 8));
+            else
+                load_matrices<true>(all, tile.at(n + lane / 16 * 8, k + lane % 16));
+        } else {
+            const int g = lane / 4, t = lane % 4 * 2;
+#pragma unroll
+            for (int i = 0; i < 4; i++) all[i] = pair(tile, n + g + i / 2 * 8, k + t + i % 2 * 8);
+        }
+        b[0][0] = all[0];
+        b[0][1] = all[1];
+        b[1][0] = all[2];
+        b[1][1] = all[3];
+    }
+    static __device__ __forceinline__ void mma(
+        float (&d)[4], const uint32 (&a)[4], const uint32 (&b)[2]) {
+        mma_bf16(d, a, b);
+    }
+};
+
+// TF32 products of 8 ks; operands are float32, rounded to nearest.
+struct Tf32 {
+    static constexpr int K = 8;
+
+    template <class Tile>
+    static __device__ __forceinline__ void load_a(uint32 (&a)[4], const Tile& tile, int m, int k) {
+        const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            a[i] = round_tf32(tile.number(m + g + i % 2 * 8, k + t + i / 2 * 4));
+    }
+    template <class Tile>
+    static __device__ __forceinline__ void load_b(uint32 (&b)[2][2], const Tile& tile, int n, int k) {
+        const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            b[i / 2][i % 2] = round_tf32(tile.number(n + g + i / 2 * 8, k + t + i % 2 * 4));
+    }
+    static __device__ __forceinline__ void mma(
+        float (&d)[4], const uint32 (&a)[4], const uint32 (&b)[2]) {
+        mma_tf32(d, a, b);
+    }
+};
+
+template <class Unit, int BM_, int BN_, int BK, int WM, int WN, int STAGES, bool WHOLE_>
+struct TensorCore {
+    static constexpr int BM = BM_, BN = BN_, WIDTH = 2;
+    static constexpr bool WHOLE = WHOLE_;
+    static constexpr int ACROSS = BN / WN, THREADS = BM / WM * ACROSS * 32;
+
+    template <class A, class B>
+    struct Shared {
+        SharedTile<A, BM, BK> a[STAGES];
+        SharedTile<B, BN, BK> b[STAGES];
+    };
+
+    float sum[WM / 16][WN / 8][4] = {};
+
+    template <class Source, int BMN>
+    static __device__ __forceinline__ void copy(
+        const Source& source, const Share<Source, BMN, BK, THREADS>& share, int k,
+        SharedTile<Source, BMN, BK>& to) {
+        using S = Share<Source, BMN, BK, THREADS>;
+        using T = typename Source::Element;
+        share.each(source, k, [&](int i, const T* from) {
+            const int line = share.line + i * S::STRIDE;
+            T* there = to.data + line * SharedTile<Source, BMN, BK>::PITCH + share.inner;
+            if constexpr (S::V * sizeof(T) >= 4)
+                copy_async<S::V * sizeof(T)>(there, from, source.data);
+            else
+                *there = from ? *from : T{};
+        });
+    }
+
+    template <class A, class B>
+    __device__ __forceinline__ void multiply(
+        const A& a, const B& b, int m0, int n0, int k0, int k1, Shared<A, B>& shared) {
+        const Share<A, BM, BK, THREADS> of_a(a, m0);
+        const Share<B, BN, BK, THREADS> of_b(b, n0);
+        const int tiles = k1 > k0 ? (k1 - k0 + BK - 1) / BK : 0;
+        auto fetch = [&](int tile) {
+            if (tile < tiles) {
+                copy<A, BM>(a, of_a, k0 + tile * BK, shared.a[tile % STAGES]);
+                copy<B, BN>(b, of_b, k0 + tile * BK, shared.b[tile % STAGES]);
+            }
+            commit_copies();  // empty groups keep the count
+        };
+#pragma unroll
+        for (int tile = 0; tile < STAGES - 1; tile++) fetch(tile);
+        for (int tile = 0; tile < tiles; tile++) {
+            wait_copies<STAGES - 2>();
+            __syncthreads();
+            fetch(tile + STAGES - 1);
+            multiply_stage(shared.a[tile % STAGES], shared.b[tile % STAGES]);
+        }
+    }
+
+    template <class TileA, class TileB>
+    __device__ __forceinline__ void multiply_stage(const TileA& a, const TileB& b) {
+#pragma unroll
+        for (int k = 0; k < BK; k += Unit::K) {
+            uint32 of_a[WM / 16][4], of_b[WN / 16][2][2];
+#pragma unroll
+            for (int i = 0; i < WM / 16; i++) Unit::load_a(of_a[i], a, warp_row() + 16 * i, k);
+#pragma unroll
+            for (int j = 0; j < WN / 16; j++) Unit::load_b(of_b[j], b, warp_column() + 16 * j, k);
+#pragma unroll
+            for (int i = 0; i < WM / 16; i++)
+#pragma unroll
+                for (int j = 0; j < WN / 8; j++) Unit::mma(sum[i][j], of_a[i], of_b[j / 2][j % 2]);
+        }
+    }
+
+    static __device__ __forceinline__ int warp_row() { return threadIdx.x / 32 / ACROSS * WM; }
+    static __device__ __forceinline__ int warp_column() { return threadIdx.x / 32 % ACROSS * WN; }
+
+    template <class F>
+    __device__ __forceinline__ void each_piece(F f) {
+        const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4 * 2;
+#pragma unroll
+        for (int i = 0; i < WM / 16; i++)
+#pragma unroll
+            for (int j = 0; j < WN / 8; j++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    Lane<2> piece = {{sum[i][j][2 * half], sum[i][j][2 * half + 1]}};
+                    f(warp_row() + 16 * i + g + 8 * half, warp_column() + 8 * j + t, piece);
+                }
+    }
+};
