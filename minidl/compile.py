@@ -31,8 +31,14 @@ from minidl.runtime.arena import available_memory
 from minidl.runtime.debug import GUARD
 from minidl.runtime.step import Step
 
-PRECISIONS = {"float32": "float32", "tf32": "float32", "float64": "float64"}
-"""The storage dtype of each precision. float64 is for checking gradients on the CPU device."""
+PRECISIONS = {
+    "float32": "float32",
+    "tf32": "float32",
+    "bf16": "bfloat16",
+    "float64": "float64",
+}
+"""The dtype of activations in each precision; weights and sums are never below float32. float64 is
+for checking gradients on the CPU device, tf32 and bf16 are for CUDA's tensor cores."""
 
 
 def plan(
@@ -181,12 +187,16 @@ def _target(batch: int, device: str, precision: str, scratch_limit: int, slices:
         raise ArgumentError(f"unknown device {device!r}: choose cpu or cuda")
     if precision not in PRECISIONS:
         raise ArgumentError(
-            f"unknown precision {precision!r}: choose from {', '.join(PRECISIONS)} "
-            "(bf16 comes with the CUDA kernels)"
+            f"unknown precision {precision!r}: choose from {', '.join(PRECISIONS)}"
         )
-    if device == "cpu" and precision == "tf32":
-        raise ArgumentError("precision 'tf32' is a mode of CUDA's tensor cores: use float32 on cpu")
-    return Target(batch, PRECISIONS[precision], device, scratch_limit, slices=slices)
+    if device == "cpu" and precision in ("tf32", "bf16"):
+        raise ArgumentError(
+            f"precision {precision!r} is a mode of CUDA's tensor cores: use float32 on cpu"
+        )
+    if device == "cuda" and precision == "float64":
+        raise ArgumentError("precision 'float64' is for the CPU device: use float32 on cuda")
+    dtype = PRECISIONS[precision]
+    return Target(batch, dtype, device, scratch_limit, slices=slices, precision=precision)
 
 
 def _setting(

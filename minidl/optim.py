@@ -31,7 +31,7 @@ class Optimizer:
         def initial(_: np.random.Generator, shape: Shape) -> Array:
             return np.full(shape, self.lr)
 
-        return site.shared("learning_rate", site.lowering.dtype, initial)
+        return site.shared("learning_rate", site.lowering.master, initial)
 
     def require(self, **ranges: tuple[float, bool]) -> None:
         """ArgumentError for a value that breaks its rule, given as (value, allowed)."""

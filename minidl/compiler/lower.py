@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from minidl.compiler.differentiate import Gradients, differentiate, without_dead_ops
@@ -44,6 +45,8 @@ class Target:
     scratch_limit: int = SCRATCH_LIMIT
     seed: int = 0
     slices: int = 1
+    precision: str = "float32"
+    tuning: Mapping[str, tuple[str, int]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -68,6 +71,8 @@ class Target:
             self.scratch_limit,
             self.seed,
             self.slices,
+            precision=self.precision,
+            tuning=self.tuning,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -56,10 +56,19 @@ class Lowering:
     """By owner and the owner's own name for it: a layer used twice shares its parameters."""
     flattened: dict[Tensor, Shape] = field(default_factory=dict)
     """The (H, W, C) that a flat activation had: PyTorch flattens as (C, H, W)."""
+    precision: str = "float32"
+    """How products are computed: float32, tf32 or bf16; float64 on the CPU device."""
+    tuning: Mapping[str, tuple[str, int]] | None = None
+    """Measured tiles of matrix products: see `minidl.launches.product`."""
     part: str = ""
     """Ends the names of tensors of one slice of the batch."""
     calls: list[Call] | None = None
     """A list: layers are noted there instead of being lowered."""
+
+    @property
+    def master(self) -> str:
+        """The dtype of weights, their gradients, statistics and sums: never below float32."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
 
     def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
         tensor = Tensor(name, shape, dtype, "input")
@@ -125,6 +134,12 @@ class Site:
         if self.lowering.device != "cpu":
             return ()
         return (self._tensor("scratch", (elements,), "scratch", dtype),)
+
+    def device_scratch(self, elements: int) -> tuple[Tensor, ...]:
+        """Workspace of CUDA kernels in global memory: partial sums, float32."""
+        if self.lowering.device != "cuda" or not elements:
+            return ()
+        return (self._tensor("scratch", (elements,), "scratch", None),)
 
     def parameter(self, name: str, shape: Shape, initial: Any, **layout: Any) -> Tensor:
         """A trained tensor, named `<layer>.<name>`; `layout`: `to_torch`, `from_torch`."""
@@ -196,7 +211,8 @@ class Site:
     def _tensor(self, name: str, shape: Shape, kind: Kind, dtype: str | None) -> Tensor:
         lasting = kind in PERSISTENT
         own = f"{self.name}.{name}" if lasting else f"{self.name}.{name}{self.lowering.part}"
-        return Tensor(own, shape, dtype or self.lowering.dtype, kind)
+        usual = self.lowering.dtype if kind == "activation" else self.lowering.master
+        return Tensor(own, shape, dtype or usual, kind)
 
     def _variable(
         self,

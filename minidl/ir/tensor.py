@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -50,7 +50,12 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        return self.size * np.dtype(self.dtype).itemsize
+        return self.size * self.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return host_dtype(self.dtype).itemsize
 
     @property
     def storage(self) -> Tensor:
@@ -81,7 +86,7 @@ class Tensor:
             return 0
         steps = row_major(self.storage.shape)
         first = sum(low * step for (low, _), step in zip(self.region, steps, strict=True))
-        return first * np.dtype(self.dtype).itemsize
+        return first * self.itemsize
 
     @property
     def contiguous(self) -> bool:
@@ -106,6 +111,11 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name} {'x'.join(map(str, self.shape))} {self.dtype}>"
+
+
+def host_dtype(dtype: str) -> np.dtype[Any]:
+    """The NumPy type of an element; bfloat16, which NumPy has not, as the 16 bits that it is."""
+    return np.dtype("uint16" if dtype == "bfloat16" else dtype)
 
 
 def row_major(shape: Shape) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from minidl.ir.op import Finish
 from minidl.layers.base import Layer, require_rank
 from minidl.layers.initial import constant
 from minidl.layers.pixels import as_pixels, rows_per_chunk
+from minidl.launches.reductions import partial_floats
 
 PARTS = 64
 """Partial statistics at most, each over consecutive pixels."""
@@ -76,7 +77,11 @@ class BatchNorm2d(Layer):
         dy, dgamma, dbeta = site.gradient(y), site.gradient(gamma), site.gradient(beta)
         site.forward(
             batchnorm2d_statistics,
-            writes=[mean, inv_std, *running, *site.host_scratch(2 * PARTS * c)],
+            writes=[
+                *(mean, inv_std, *running),
+                *site.host_scratch(2 * PARTS * c),
+                *site.device_scratch(partial_floats(n * h * w, c, "ShiftedMoments")),
+            ],
             reads=[x, *running],
             attributes={"eps": self.eps, "momentum": self.momentum},
             flops=4 * y.size,
@@ -94,7 +99,11 @@ class BatchNorm2d(Layer):
         )
         site.wgrad(
             batchnorm2d_wgrad,
-            writes=[dgamma, dbeta, *site.host_scratch(2 * PARTS * c)],
+            writes=[
+                *(dgamma, dbeta),
+                *site.host_scratch(2 * PARTS * c),
+                *site.device_scratch(partial_floats(n * h * w, c, "Gradients")),
+            ],
             reads=[dy, x, mean, inv_std],
             flops=4 * y.size,
             pitched=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,10 @@ from minidl.layers.window import (
     tiles,
     windows,
 )
+from minidl.launches.conv2d import conv2d_products
+
+
+Scratch = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,38 +81,28 @@ class Conv2d(Layer):
         w = site.parameter("weight", shape, self.initial, to_torch=to_kcrs, from_torch=to_krsc)
         b = self._bias(site, math.prod(shape[1:]))
         flops = 2 * y.size * math.prod(shape[1:])
-        tiling = Tiling.of(self.window, self.groups, x, y, site.lowering.scratch_limit)
-        attributes = {"tiling": tiling}
-        dy = site.gradient(y)
+        dy, (attributes, scratch) = site.gradient(y), self._how(site, x, y)
+        forward, dgrad, wgrad = scratch
+        how: dict[str, Any] = {"attributes": attributes, "flops": flops, "pitched": True}
         site.forward(
-            conv2d_forward,
-            writes=[y, *site.host_scratch(tiling.forward_scratch)],
-            reads=[x, w, *b],
-            attributes=attributes,
-            flops=flops,
-            pitched=True,
-            finishes=True,
+            conv2d_forward, writes=[y, *forward], reads=[x, w, *b], finishes=True, **how
         )
-        site.dgrad(
-            conv2d_dgrad,
-            writes=[site.gradient(x), *site.host_scratch(tiling.dgrad_scratch)],
-            reads=[dy, w],
-            attributes=attributes,
-            flops=flops,
-            pitched=True,
-        )
-        site.wgrad(
-            conv2d_wgrad,
-            writes=[site.gradient(w), *site.host_scratch(tiling.wgrad_scratch)],
-            reads=[dy, x],
-            attributes=attributes,
-            flops=flops,
-            tiled=0,
-            pitched=True,
-        )
+        site.dgrad(conv2d_dgrad, writes=[site.gradient(x), *dgrad], reads=[dy, w], **how)
+        site.wgrad(conv2d_wgrad, writes=[site.gradient(w), *wgrad], reads=[dy, x], tiled=0, **how)
         for bias in b:
             add_bias_wgrad(site, bias, y)
         return y
+
+    def _how(self, site: Site, x: Tensor, y: Tensor) -> tuple[dict[str, Any], list[Scratch]]:
+        """What the device has to know, and the scratch of forward, dgrad and wgrad."""
+        low = site.lowering
+        if low.device == "cuda":
+            where = self.window, self.groups, x.shape, y.shape
+            products = conv2d_products(low.precision, *where, low.scratch_limit, low.tuning)
+            attributes = {"window": self.window, "groups": self.groups, "products": products}
+            return attributes, [site.device_scratch(n) for n in products.scratch]
+        tiling = Tiling.of(self.window, self.groups, x, y, low.scratch_limit)
+        return {"tiling": tiling}, [site.host_scratch(n) for n in tiling.scratch]
 
     def _bias(self, site: Site, fan_in: int) -> tuple[Tensor, ...]:
         if not self.bias:
@@ -182,6 +177,11 @@ class Tiling:
             pixels //= 2
         gathers = gathers and scratch(pixels)[1] * itemsize <= limit
         return Tiling(window, groups, pixels, tap_rows, filters, *scratch(pixels), gathers)
+
+    @property
+    def scratch(self) -> tuple[int, int, int]:
+        """Of forward, dgrad and wgrad."""
+        return self.forward_scratch, self.dgrad_scratch, self.wgrad_scratch
 
     @property
     def wgrad_pixels(self) -> int:

@@ -16,6 +16,7 @@ from minidl.layers.base import Layer, require_rank
 from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.layers.reduction import add_bias_wgrad
 from minidl.layers.window import blocks
+from minidl.launches.linear import linear_products
 
 FEATURES = 64
 """Outputs of one tile."""
@@ -52,15 +53,18 @@ class Linear(Layer):
         )
         flops = 2 * y.size * x.shape[1]
         b = self._bias(site, x.shape[1])
-        site.forward(linear_forward, writes=[y], reads=[x, w, *b], flops=flops)
-        dy = site.gradient(y)
-        site.dgrad(linear_dgrad, writes=[site.gradient(x)], reads=[dy, w], flops=flops)
+        dy, how = site.gradient(y), _how(site, x, y)
+        forward, dgrad, wgrad = (site.device_scratch(n) for n in how.scratch)
+        contract: dict[str, Any] = {"attributes": how.attributes, "flops": flops}
+        site.forward(linear_forward, writes=[y, *forward], reads=[x, w, *b], **contract)
+        site.dgrad(linear_dgrad, writes=[site.gradient(x), *dgrad], reads=[dy, w], **contract)
+        tile = site.host_scratch(HOST_LANES * _tile_size(w.shape))
         site.wgrad(
             linear_wgrad,
-            writes=[site.gradient(w), *site.host_scratch(HOST_LANES * _tile_size(w.shape))],
+            writes=[site.gradient(w), *tile, *wgrad],
             reads=[dy, x],
-            flops=flops,
             tiled=0,
+            **contract,
         )
         for bias in b:
             add_bias_wgrad(site, bias, y)
@@ -71,6 +75,24 @@ class Linear(Layer):
             return ()
         initial = self.initial_bias or uniform(1 / math.sqrt(inputs))
         return (site.parameter("bias", (self.features,), initial),)
+
+
+@dataclass(frozen=True)
+class _How:
+    """What a device has to know of the three products."""
+
+    attributes: dict[str, Any] = field(default_factory=dict)
+    scratch: tuple[int, int, int] = (0, 0, 0)
+
+
+def _how(site: Site, x: Tensor, y: Tensor) -> _How:
+    """On the CPU device the shapes say all."""
+    low = site.lowering
+    if low.device != "cuda":
+        return _How()
+    sizes = *x.shape, y.shape[1]
+    products = linear_products(low.precision, *sizes, low.scratch_limit, low.tuning)
+    return _How({"products": products}, products.scratch)
 
 
 def _flattening(site: Site, x: Tensor) -> dict[str, Any]:

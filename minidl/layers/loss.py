@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl.host import CHUNK, run_chunks
 from minidl.ir import ArgumentError, Array, Shape, ShapeError, Site, Tensor
+from minidl.launches.small import mse_parts
 from minidl.layers.base import Layer
 
 
@@ -61,15 +62,17 @@ class CrossEntropy(Loss):
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         logits, labels = inputs
-        loss = site.activation(self.output_shape(logits.shape, labels.shape), "loss")
+        shape = self.output_shape(logits.shape, labels.shape)
+        loss = site.activation(shape, "loss", site.lowering.master)
         probabilities = site.mask(logits.shape, "probabilities")
         attributes = {"label_smoothing": self.label_smoothing}
+        same = probabilities.dtype == logits.dtype
         site.forward(
             softmax_cross_entropy_forward,
-            writes=[loss, probabilities],
+            writes=[loss, probabilities, *site.device_scratch(logits.shape[0])],
             reads=[logits, labels],
             attributes=attributes,
-            in_place=((1, 0),),
+            in_place=((1, 0),) if same else (),
             flops=4 * logits.size,
         )
         site.dgrad(
@@ -77,7 +80,7 @@ class CrossEntropy(Loss):
             writes=[site.gradient(logits)],
             reads=[probabilities, labels],
             attributes=attributes,
-            in_place=((0, 0),),
+            in_place=((0, 0),) if same else (),
             flops=2 * logits.size,
         )
         return loss
@@ -92,9 +95,14 @@ class MSE(Loss):
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         prediction, target = inputs
-        loss = site.activation(self.output_shape(prediction.shape, target.shape), "loss")
+        shape = self.output_shape(prediction.shape, target.shape)
+        loss = site.activation(shape, "loss", site.lowering.master)
+        parts, _ = mse_parts(prediction.size)
         site.forward(
-            mse_forward, writes=[loss], reads=[prediction, target], flops=3 * prediction.size
+            mse_forward,
+            writes=[loss, *site.device_scratch(parts)],
+            reads=[prediction, target],
+            flops=3 * prediction.size,
         )
         site.dgrad(
             mse_dgrad,

@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl.host import run_chunks
 from minidl.ir import Array, Site, Tensor
+from minidl.launches.reductions import partial_floats
 from minidl.layers.pixels import as_pixels
 
 PARTS = 64
@@ -32,9 +33,10 @@ def bias_wgrad(db: Array, scratch: Array, dy: Array) -> None:
 
 def add_bias_wgrad(site: Site, bias: Tensor, y: Tensor) -> None:
     """State at `site` the gradient of a bias added to every pixel or row of `y`."""
+    parts = site.device_scratch(partial_floats(y.size // bias.size, bias.size, "Sum"))
     site.wgrad(
         bias_wgrad,
-        writes=[site.gradient(bias), *site.host_scratch(PARTS * bias.size)],
+        writes=[site.gradient(bias), *site.host_scratch(PARTS * bias.size), *parts],
         reads=[site.gradient(y)],
         flops=y.size,
         pitched=True,

@@ -1,0 +1,223 @@
+"""Launches of convolutions: the table at the top of kernels/conv2d.cu."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.ir import Op, Shape, Tensor
+from minidl.launches.launch import Address, Argument, Launch, division, rule
+from minidl.launches.matrix import (
+    UNITS,
+    Products,
+    Source,
+    Target,
+    launch_product,
+    matrix,
+)
+from minidl.launches.operands import ctype, matrix_pitch, pixel_pitch, width_of_vectors
+from minidl.launches.product import Operand, Problem, Tuning, choose
+from minidl.launches.windows import Pair, WindowLike, ints
+
+
+def conv2d_products(
+    precision: str,
+    window: WindowLike,
+    groups: int,
+    x: Shape,
+    y: Shape,
+    limit: int,
+    tuning: Tuning | None,
+) -> Products:
+    """How each of the three products is cut; a strided dgrad by its largest phase."""
+    unit = UNITS[precision]
+    (r, s), (u, v), c, k = window.kernel, window.stride, x[3] // groups, y[3] // groups
+    pixels = math.prod(y[:3])
+    phase = x[0] * -(-x[1] // u) * -(-x[2] // v), c, -(-r // u) * -(-s // v) * k
+    problems = (
+        (Problem(unit, pixels, k, r * s * c, groups), True),
+        (Problem(unit, *phase, groups), window.stride == (1, 1)),
+        (Problem(unit, k, r * s * c, pixels, groups), True),
+    )
+    return Products(*(choose(problem, limit, splits, tuning) for problem, splits in problems))
+
+
+@rule("conv2d_forward")
+def conv2d_forward(op: Op) -> list[Launch]:
+    main = op.main or op
+    x, w, *bias = main.reads
+    groups, y = op.attributes["groups"], op.writes[0]
+    k, depth = y.shape[3] // groups, matrix_pitch(w)
+    target = Target(y, pixel_pitch, bias[0] if bias else None, column_step=k)
+    a = _patches(x, y, op.attributes["window"], groups, k_major=True)
+    b = matrix(w, k, depth, depth, k_major=True, group_step=k * depth)
+    return launch_product(op, op.attributes["products"].forward, a, b, target)
+
+
+@rule("conv2d_wgrad")
+def conv2d_wgrad(op: Op) -> list[Launch]:
+    main = op.main or op
+    dy, x = main.reads
+    groups = main.attributes["groups"]
+    k, pixels = dy.shape[3] // groups, math.prod(dy.shape[:3])
+    target = Target(main.writes[0], matrix_pitch, row_step=k)
+    a = matrix(dy, k, pixels, pixel_pitch(dy), k_major=False, group_step=k)
+    b = _patches(x, dy, main.attributes["window"], groups, k_major=False)
+    return launch_product(op, main.attributes["products"].wgrad, a, b, target)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Rows of dx (or columns) at first, first + stride, ..., and the taps that touch them."""
+
+    first: int
+    count: int
+    stride: int
+    first_tap: int
+    taps: int
+    tap_step: int
+    origin: int
+    """Row of dy that the first tap reads for the phase's first row."""
+    dilation: int
+    """Rows of dy from one tap to the next."""
+
+
+def phases(axis: int, window: WindowLike, size: int) -> list[Phase]:
+    """dx[h] gathers dy[(h + padding - r dilation) / stride] over the r where that is whole."""
+    stride, dilation = window.stride[axis], window.dilation[axis]
+    step, found = stride // math.gcd(dilation, stride), []
+    for first in range(min(stride, size)):
+        shift = first + window.padding[axis]
+        taps = [r for r in range(window.kernel[axis]) if (shift - r * dilation) % stride == 0]
+        first_tap = taps[0] if taps else 0
+        origin = (shift - first_tap * dilation) // stride if taps else 0
+        count = -(-(size - first) // stride)
+        phase = Phase(
+            first, count, stride, first_tap, len(taps), step, origin, -step * dilation // stride
+        )
+        found.append(phase)
+    return found
+
+
+@rule("conv2d_dgrad")
+def conv2d_dgrad(op: Op) -> list[Launch]:
+    window, x = op.attributes["window"], op.writes[0]
+    down, across = (phases(axis, window, x.shape[1 + axis]) for axis in (0, 1))
+    return [launch for p in down for q in across for launch in _dgrad_of_phase(op, (p, q))]
+
+
+def _dgrad_of_phase(op: Op, phase: tuple[Phase, Phase]) -> list[Launch]:
+    (dx, *_), (dy, w) = op.writes, op.reads
+    groups, (down, across) = op.attributes["groups"], phase
+    c, k = dx.shape[3] // groups, dy.shape[3] // groups
+    depth = down.taps * across.taps * k
+    pixels = dx.shape[0] * down.count * across.count
+    product = op.attributes["products"].dgrad
+    strided = (down.stride, across.stride) != (1, 1)
+    row_map = ("PhaseRows", _phase_rows(dx, phase)) if strided else None
+    target = Target(dx, pixel_pitch, column_step=c, row_map=row_map)
+    if strided:
+        product = product.on(pixels, depth)
+    a = _patches_of_phase(dy, phase, pixels, depth, k)
+    b = _filters_of_phase(w, phase, c, k, depth)
+    return launch_product(op, product, a, b, target)
+
+
+def _phase_rows(dx: Tensor, phase: tuple[Phase, Phase]) -> Argument:
+    down, across = phase
+    return (
+        division(down.count * across.count),
+        division(across.count),
+        *ints(*dx.shape[1:3]),
+        ints(down.first, across.first),
+        ints(down.stride, across.stride),
+    )
+
+
+def _patches(x: Tensor, y: Tensor, window: WindowLike, groups: int, k_major: bool) -> Source:
+    """Patches of x at the pixels of y."""
+    (_, h, w, _), c, pitch = x.shape, x.shape[3] // groups, pixel_pitch(x)
+    pixels, (u, v), (top, left) = math.prod(y.shape[:3]), window.stride, window.padding
+    depth = math.prod(window.kernel) * c
+    width = width_of_vectors([x], c, pitch)
+    rows = width < 4 and groups == 1 and window.dilation[1] == 1 and pitch == c
+    if rows:  # a row of taps is one run of elements
+        width, across = 1, (w * c, v * c, -left * c, window.kernel[1] * c, 1, 1)
+    else:
+        across = (w, v, -left, c, window.kernel[1], pitch)
+    size, stride, origin, channels, taps, apart = across
+    return _source(
+        x,
+        width,
+        k_major,
+        rows,
+        (h * w * pitch, c),
+        (w * pitch, apart, h, size),
+        ((u, stride), (-top, origin), window.dilation),
+        (pixels, depth),
+        (math.prod(y.shape[1:3]), y.shape[2], channels, taps),
+    )
+
+
+def _patches_of_phase(
+    dy: Tensor, phase: tuple[Phase, Phase], pixels: int, depth: int, k: int
+) -> Source:
+    """Patches of dy at the pixels of dx of one phase."""
+    (_, p, q, _), pitch, (down, across) = dy.shape, pixel_pitch(dy), phase
+    return _source(
+        dy,
+        width_of_vectors([dy], k, pitch),
+        True,
+        False,
+        (p * q * pitch, k),
+        (q * pitch, pitch, p, q),
+        ((1, 1), (down.origin, across.origin), (down.dilation, across.dilation)),
+        (pixels, depth),
+        (down.count * across.count, across.count, k, max(1, across.taps)),
+    )
+
+
+def _source(
+    t: Tensor,
+    width: int,
+    k_major: bool,
+    rows: bool,
+    long_pitches: Pair,
+    sizes: tuple[int, int, int, int],
+    steps: tuple[Pair, Pair, Pair],
+    counts: Pair,
+    divisors: tuple[int, int, int, int],
+) -> Source:
+    """`Patches`, in the order of its fields."""
+    fields = (
+        Address(t),
+        *(np.int64(n) for n in long_pitches),
+        *ints(*sizes),
+        *(ints(*pair) for pair in steps),
+        *ints(*counts),
+        *(division(n) for n in divisors),
+    )
+    flags = f"{str(k_major).lower()}, {str(rows).lower()}"
+    kind = f"Patches<{ctype(t)}, {width}, {flags}>"
+    return Source(kind, fields, Operand(t.itemsize, k_major))
+
+
+def _filters_of_phase(
+    w: Tensor, phase: tuple[Phase, Phase], c: int, k: int, depth: int
+) -> Source:
+    (_, _, taps_of_a_row, _), (down, across) = w.shape, phase
+    row = taps_of_a_row * c
+    first = down.first_tap * row + across.first_tap * c
+    width, size = width_of_vectors([w], c), matrix_pitch(w)
+    fields = (
+        Address(w, first),
+        np.int64(k * size),
+        np.int32(size),
+        ints(down.tap_step * row, across.tap_step * c),
+        *ints(c, depth),
+        division(k),
+        division(max(1, across.taps)),
+    )
+    return Source(f"Filters<{width}>", fields, Operand(4, False))

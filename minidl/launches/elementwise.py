@@ -1,0 +1,108 @@
+"""Elementwise ops: one rule for all of them, and for copies and maps that are built like them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from minidl.ir import Op, Tensor
+from minidl.launches.launch import Address, Argument, Launch, division, grid_for, source_of
+from minidl.launches.operands import (
+    ctype,
+    functor,
+    operand,
+    operand_list,
+    pixel_pitch,
+    width_of_vectors,
+)
+
+Pairs = list[tuple[str, Argument]]
+
+
+def elementwise(op: Op) -> list[Launch]:
+    """The launch of any elementwise op: its functor has its name."""
+    large = [t for t in op.operands if t.shape != () or op.writes[0].shape == ()]
+    pairs = [operand(op, t, pixel_pitch) for t in op.operands]
+    rows, columns = _rows_of(large)
+    width = width_of_vectors(large, columns, *_gaps(large, rows))
+    launch = map_rows(op.function.__name__, source_of(op), functor(op), pairs, rows, columns, width)
+    return [launch]
+
+
+def _rows_of(tensors: list[Tensor]) -> tuple[int, int]:
+    """One row where nothing has gaps; else the pixels and the channels."""
+    if all(t.contiguous for t in tensors):
+        return 1, tensors[0].size
+    return tensors[0].size // tensors[0].shape[-1], tensors[0].shape[-1]
+
+
+def _gaps(tensors: list[Tensor], rows: int) -> list[int]:
+    return [] if rows == 1 else [pixel_pitch(t) for t in tensors]
+
+
+def map_rows(
+    name: str,
+    source: str,
+    constants: tuple[np.generic, ...],
+    pairs: Pairs,
+    rows: int,
+    columns: int,
+    width: int,
+    more_sources: tuple[str, ...] = (),
+) -> Launch:
+    """A functor over `rows` rows of `columns` elements, `width` of them a thread."""
+    types = ", ".join(kind for kind, _ in pairs)
+    epilogue = (constants, operand_list(fields for _, fields in pairs))
+    vectors = columns // width
+    by_row = division(vectors if rows > 1 else 1)
+    return Launch(
+        f"Elementwise<{width}, {name}, {types}>",
+        source,
+        grid_for(rows * vectors),
+        256,
+        (epilogue, np.int64(rows), np.int64(columns), by_row),
+        more_sources=more_sources,
+    )
+
+
+def copy_columns(
+    to: Tensor, to_first: int, source: Tensor, source_first: int, columns: int
+) -> Launch:
+    """Copy `columns` columns of each row; a tensor's columns are its last axis."""
+    pairs: Pairs = [
+        (f"Out<{ctype(to)}>", (Address(to, to_first), np.int32(pixel_pitch(to)))),
+        (f"In<{ctype(source)}>", (Address(source, source_first), np.int32(pixel_pitch(source)))),
+    ]
+    gaps = (pixel_pitch(to), pixel_pitch(source), to_first, source_first)
+    width = width_of_vectors((to, source), columns, *gaps)
+    rows = to.size // to.shape[-1]
+    return map_rows("assign", "elementwise", (), pairs, rows, columns, width)
+
+
+def copy_elements(
+    to: Tensor, to_first: int, source: Tensor, source_first: int, count: int
+) -> Launch:
+    """Copy `count` elements that lie side by side."""
+    pairs: Pairs = [
+        (f"Out<{ctype(to)}>", (Address(to, to_first), np.int32(0))),
+        (f"In<{ctype(source)}>", (Address(source, source_first), np.int32(0))),
+    ]
+    width = width_of_vectors((to, source), count, to_first, source_first)
+    return map_rows("assign", "elementwise", (), pairs, 1, count, width)
+
+
+def joined(whole: Tensor, parts: Iterable[Tensor], axis: int, forward: bool) -> list[Launch]:
+    """Copies between a tensor and its parts along the first or the last axis."""
+    launches, first = [], 0
+    for part in parts:
+        if axis == 0:
+            count = part.size
+            ends = (whole, first, part, 0, count) if forward else (part, 0, whole, first, count)
+            launches.append(copy_elements(*ends))
+        else:
+            count = part.shape[-1]
+            ends = (whole, first, part, 0, count) if forward else (part, 0, whole, first, count)
+            launches.append(copy_columns(*ends))
+        first += count
+    return launches

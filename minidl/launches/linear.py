@@ -1,0 +1,55 @@
+"""Launches of fully connected layers: the table at the top of kernels/linear.cu."""
+
+from __future__ import annotations
+
+from minidl.ir import Op, Tensor
+from minidl.launches.launch import Launch, rule
+from minidl.launches.matrix import UNITS, Products, Target, launch_product, matrix
+from minidl.launches.operands import matrix_pitch
+from minidl.launches.product import Problem, Tuning, choose
+
+
+def linear_products(
+    precision: str, samples: int, inputs: int, features: int, limit: int, tuning: Tuning | None
+) -> Products:
+    """How each of the three products is cut."""
+    unit = UNITS[precision]
+    sizes = (samples, features, inputs), (samples, inputs, features), (features, inputs, samples)
+    return Products(*(choose(Problem(unit, *s), limit, True, tuning) for s in sizes))
+
+
+def _products(op: Op) -> Products:
+    products: Products = op.attributes["products"]
+    return products
+
+
+@rule("linear_forward")
+def linear_forward(op: Op) -> list[Launch]:
+    x, w, *bias = op.reads
+    (n, i), f = x.shape, w.shape[0]
+    target = Target(op.writes[0], matrix_pitch, _first(bias))
+    a, b = matrix(x, n, i, i, k_major=True), matrix(w, f, i, i, k_major=True)
+    return launch_product(op, _products(op).forward, a, b, target)
+
+
+@rule("linear_dgrad")
+def linear_dgrad(op: Op) -> list[Launch]:
+    dy, w = op.reads
+    (n, f), i = dy.shape, w.shape[1]
+    target = Target(op.writes[0], matrix_pitch)
+    a, b = matrix(dy, n, f, f, k_major=True), matrix(w, i, f, i, k_major=False)
+    return launch_product(op, _products(op).dgrad, a, b, target)
+
+
+@rule("linear_wgrad")
+def linear_wgrad(op: Op) -> list[Launch]:
+    main = op.main or op
+    dy, x = main.reads
+    (n, f), i = dy.shape, x.shape[1]
+    target = Target(main.writes[0], matrix_pitch)
+    a, b = matrix(dy, f, n, f, k_major=False), matrix(x, i, n, i, k_major=False)
+    return launch_product(op, _products(op).wgrad, a, b, target)
+
+
+def _first(bias: list[Tensor]) -> Tensor | None:
+    return bias[0] if bias else None

@@ -1,0 +1,164 @@
+"""From a product of two sources to its launches: the sum itself, then the sum of its splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.ir import Op, Tensor
+from minidl.launches.launch import (
+    Address,
+    Argument,
+    Launch,
+    division,
+    grid_for,
+    scratch_of,
+    source_of,
+)
+from minidl.launches.operands import (
+    Pitch,
+    ctype,
+    sink,
+    sink_tensors,
+    sources_of_epilogue,
+    width_of_vectors,
+)
+from minidl.launches.product import Operand, Problem, Product
+
+
+@dataclass(frozen=True)
+class Source:
+    """One operand of a product: see kernels/gemm.cuh."""
+
+    kind: str
+    """The C++ type."""
+    fields: Argument
+    operand: Operand
+
+
+def matrix(
+    t: Tensor, size: int, depth: int, pitch: int, k_major: bool, group_step: int = 0
+) -> Source:
+    """`Matrix`: element (index, k) at [index * pitch + k], or [k * pitch + index]."""
+    along = depth if k_major else size
+    width = width_of_vectors([t], along, pitch, group_step)
+    fields = (Address(t), np.int64(pitch), np.int64(group_step), np.int32(size), np.int32(depth))
+    kind = f"Matrix<{ctype(t)}, {width}, {str(k_major).lower()}>"
+    return Source(kind, fields, Operand(t.itemsize, k_major))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a product's result goes: row m of it is row m of `to`, unless a row map says more."""
+
+    to: Tensor
+    pitch: Pitch
+    bias: Tensor | None = None
+    row_step: int = 0
+    column_step: int = 0
+    row_map: tuple[str, Argument] | None = None
+
+    def fields(self, op: Op) -> tuple[str, Argument]:
+        """The sink's C++ type and the fields of `Result`."""
+        kind, to = sink(op, self.to, self.pitch)
+        bias = np.uint64(0) if self.bias is None else Address(self.bias)
+        return kind, (to, bias, np.int32(self.row_step), np.int32(self.column_step))
+
+    def width(self, op: Op, columns: int) -> int:
+        """Elements that one store may take."""
+        tensors = sink_tensors(op, self.to)
+        return width_of_vectors(tensors, columns, self.column_step, *map(self.pitch, tensors))
+
+
+def launch_product(op: Op, product: Product, a: Source, b: Source, target: Target) -> list[Launch]:
+    """The launches of a product, its bias and its epilogue."""
+    if product.splits == 1:
+        kind, result = target.fields(op)
+        rows = target.row_map or ("SameRow", (np.int64(0),))
+        width = target.width(op, product.problem.n)
+        more = sources_of_epilogue(op)
+        return [_product(op, product, a, b, kind, result, rows, width, more)]
+    p, partial = product.problem, scratch_of(op)
+    sums = ((Address(partial), np.int32(p.n)), np.uint64(0), np.int32(0), np.int32(0))
+    rows = ("SameRow", (np.int64(p.m),))
+    width = width_of_vectors([partial], p.n)
+    first = _product(op, product, a, b, "Out<float>", sums, rows, width, ())
+    return [first, _sum_splits(op, product, partial, target)]
+
+
+def _product(
+    op: Op,
+    product: Product,
+    a: Source,
+    b: Source,
+    sink_kind: str,
+    result: Argument,
+    rows: tuple[str, Argument],
+    width: int,
+    more_sources: tuple[str, ...],
+) -> Launch:
+    p, tile = product.problem, product.tile
+    loop = tile.main_loop(whole=width % tile.piece == 0)
+    sizes = (np.int32(n) for n in (p.m, p.n, p.k, product.k_of_a_split))
+    return Launch(
+        f"Gemm<{loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}>",
+        source_of(op.main or op),
+        (-(-p.m // tile.m), -(-p.n // tile.n), p.groups * product.splits),
+        tile.threads,
+        (a.fields, b.fields, result, rows[1], *sizes, division(product.splits)),
+        tile.shared_bytes(a.operand, b.operand),
+        more_sources,
+    )
+
+
+def _sum_splits(op: Op, product: Product, partial: Tensor, target: Target) -> Launch:
+    p = product.problem
+    width = min(target.width(op, p.n), width_of_vectors([partial], p.n))
+    kind, result = target.fields(op)
+    vectors = p.n // width
+    arguments = (
+        result,
+        Address(partial),
+        *(np.int32(n) for n in (p.m, product.splits, p.groups)),
+        division(vectors),
+        np.int32(p.n),
+    )
+    x, y, z = grid_for(p.m * vectors)
+    return Launch(
+        f"sum_splits<{width}, {kind}>",
+        source_of(op.main or op),
+        (x, p.groups, z),
+        256,
+        arguments,
+        more_sources=sources_of_epilogue(op),
+    )
+
+
+UNITS = {"float32": "simt", "tf32": "tf32", "bf16": "bf16"}
+"""The main loop of each precision."""
+
+
+@dataclass(frozen=True)
+class Products:
+    """The three products of a layer with weights."""
+
+    forward: Product
+    dgrad: Product
+    wgrad: Product
+
+    @property
+    def scratch(self) -> tuple[int, int, int]:
+        """Elements of partial sums of each."""
+        return self.forward.scratch, self.dgrad.scratch, self.wgrad.scratch
+
+
+__all__ = [
+    "UNITS",
+    "Problem",
+    "Products",
+    "Source",
+    "Target",
+    "launch_product",
+    "matrix",
+]

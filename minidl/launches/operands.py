@@ -1,0 +1,107 @@
+"""Operands of a kernel: their C++ types, how far apart their rows lie, how wide a vector may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from minidl.ir import Op, PlanError, Tensor
+from minidl.launches.launch import CONSTANTS, Address, Argument, source_of
+
+TYPES = {
+    "float32": "float",
+    "bfloat16": "bf16",
+    "uint8": "uint8",
+    "uint16": "uint16",
+    "int32": "int",
+    "int64": "int64",
+    "uint64": "uint64",
+}
+
+VECTOR_BYTES = 16
+"""Widest load and store."""
+
+
+def ctype(t: Tensor) -> str:
+    if t.dtype not in TYPES:
+        raise PlanError(f"{t.name}: no kernel takes {t.dtype}")
+    return TYPES[t.dtype]
+
+
+def pixel_pitch(t: Tensor) -> int:
+    """Elements from one row (all axes but the last) to the next."""
+    return t.shape[-1] if t.contiguous else t.storage.shape[-1]
+
+
+def matrix_pitch(t: Tensor) -> int:
+    """Elements from one index of the first axis to the next: the rows of a weight matrix."""
+    return math.prod(t.shape[1:])
+
+
+def width_of_vectors(tensors: Iterable[Tensor], *sizes: int, limit: int = VECTOR_BYTES) -> int:
+    """The most elements that one load or store may take: a power of two that divides all `sizes`
+    and where each tensor starts."""
+    tensors = list(tensors)
+    width = limit // max(t.itemsize for t in tensors)
+    numbers = (*sizes, *(t.start // t.itemsize for t in tensors))
+    return math.gcd(width, *numbers)
+
+
+Pitch = Callable[[Tensor], int]
+
+
+def operand(op: Op, t: Tensor, pitch: Pitch) -> tuple[str, Argument]:
+    """The C++ type and the fields of an elementwise op's operand."""
+    if t.shape == () and op.writes[0].shape != ():
+        return f"Scalar<{ctype(t)}>", (Address(t),)
+    kind = ("InOut" if t in op.reads else "Out") if t in op.writes else "In"
+    return f"{kind}<{ctype(t)}>", (Address(t), np.int32(pitch(t)))
+
+
+def per_channel(t: Tensor) -> tuple[str, Argument]:
+    """A vector of one element a channel, for all rows."""
+    return f"In<{ctype(t)}>", (Address(t), np.int32(0))
+
+
+def functor(op: Op) -> tuple[np.generic, ...]:
+    """The fields of an elementwise op's functor: its attributes as float32."""
+    name = op.function.__name__
+    if name in CONSTANTS:
+        return CONSTANTS[name](op)
+    return tuple(np.float32(value) for value in op.attributes.values())
+
+
+def operand_list(arguments: Iterable[Argument]) -> Argument:
+    """The fields of `Operands`: a list is its first and the rest."""
+    *front, last = arguments
+    packed: Argument = (last,)
+    for argument in reversed(front):
+        packed = (argument, packed)
+    return packed
+
+
+def sink(op: Op, to: Tensor, pitch: Pitch) -> tuple[str, Argument]:
+    """Where the result of `op` goes that is `to` without an epilogue: the C++ type and fields."""
+    follower = op.epilogue
+    if follower is None:
+        return f"Out<{ctype(to)}>", (Address(to), np.int32(pitch(to)))
+    pairs = [
+        ("Value", ()) if t is op.dropped else operand(follower, t, pitch)
+        for t in follower.operands
+    ]
+    types = ", ".join(name for name, _ in pairs)
+    name = f"Into<{follower.function.__name__}, {types}>"
+    return name, ((functor(follower), operand_list(fields for _, fields in pairs)),)
+
+
+def sink_tensors(op: Op, to: Tensor) -> list[Tensor]:
+    """The tensors that `sink` addresses vector by vector."""
+    if op.epilogue is None:
+        return [to]
+    return [t for t in op.epilogue.operands if t is not op.dropped and t.shape != ()]
+
+
+def sources_of_epilogue(op: Op) -> tuple[str, ...]:
+    return () if op.epilogue is None else (source_of(op.epilogue),)

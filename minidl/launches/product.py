@@ -1,0 +1,205 @@
+"""Tiles of the matrix products: which one a problem gets, and how many splits of the sum.
+
+result[m, n] = sum over k of a[m, k] b[n, k]; see kernels/gemm.cuh. The choice is made when a network
+is lowered, since splits need planned scratch, by a model of the time; measurements may replace it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from minidl.ir import ArgumentError
+
+MULTIPROCESSORS = 132
+"""Of the chip that the model is for (H100, H200)."""
+LAUNCH_SECONDS = 4e-6
+"""A second launch and the wait between the two."""
+SUM_BANDWIDTH = 2.5e12
+"""Bytes a second of partial sums, written and read."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One main loop's shape; `share` is what one thread (simt) or one warp owns of it."""
+
+    unit: str
+    """simt, tf32 or bf16."""
+    m: int
+    n: int
+    k: int
+    share: tuple[int, int]
+    stages: int
+    efficiency: float
+    """Part of the unit's peak that the main loop reaches on large problems: a model."""
+
+    @property
+    def threads(self) -> int:
+        parts = self.m // self.share[0] * (self.n // self.share[1])
+        return parts if self.unit == "simt" else parts * 32
+
+    @property
+    def name(self) -> str:
+        return f"{self.unit} {self.m}x{self.n}x{self.k}"
+
+    def main_loop(self, whole: bool) -> str:
+        """The C++ type; `whole`: results are stored in vectors."""
+        down, across = self.share
+        sizes = f"{self.m}, {self.n}, {self.k}, {down}, {across}"
+        flag = str(whole).lower()
+        if self.unit == "simt":
+            return f"Simt<{sizes}, {flag}>"
+        return f"TensorCore<{self.unit.capitalize()}, {sizes}, {self.stages}, {flag}>"
+
+    @property
+    def piece(self) -> int:
+        """Results side by side that one thread stores at once."""
+        return 4 if self.unit == "simt" else 2
+
+    def shared_bytes(self, a: Operand, b: Operand) -> int:
+        """Shared memory of one block."""
+        if self.unit == "simt":
+            return 2 * self.k * (self.m + self.n + 8) * 4
+        return self.stages * (a.tile_bytes(self.m, self.k) + b.tile_bytes(self.n, self.k))
+
+
+@dataclass(frozen=True)
+class Operand:
+    """How a source's elements lie: see kernels/gemm.cuh."""
+
+    itemsize: int
+    k_major: bool
+
+    def tile_bytes(self, size: int, depth: int) -> int:
+        """Of `SharedTile`: lines are padded."""
+        if self.k_major:
+            return size * (depth * self.itemsize + 16)
+        return depth * (size + 8) * self.itemsize
+
+
+TILES = (
+    Tile("simt", 128, 128, 16, (8, 8), 2, 0.75),
+    Tile("simt", 128, 64, 16, (8, 4), 2, 0.65),
+    Tile("simt", 64, 128, 16, (4, 8), 2, 0.65),
+    Tile("simt", 64, 64, 16, (4, 4), 2, 0.5),
+    Tile("simt", 32, 32, 16, (4, 4), 2, 0.25),
+    Tile("tf32", 128, 128, 16, (64, 32), 4, 0.4),
+    Tile("tf32", 128, 64, 16, (32, 32), 4, 0.33),
+    Tile("tf32", 64, 128, 16, (32, 32), 4, 0.33),
+    Tile("tf32", 64, 64, 16, (32, 32), 4, 0.25),
+    Tile("tf32", 32, 32, 16, (16, 16), 4, 0.1),
+    Tile("bf16", 128, 128, 32, (64, 32), 3, 0.4),
+    Tile("bf16", 128, 64, 32, (32, 32), 4, 0.33),
+    Tile("bf16", 64, 128, 32, (32, 32), 4, 0.33),
+    Tile("bf16", 64, 64, 32, (32, 32), 4, 0.25),
+    Tile("bf16", 32, 32, 32, (16, 16), 4, 0.1),
+)
+
+PEAK = {"simt": 60e12, "tf32": 495e12, "bf16": 989e12}
+"""Floating-point operations a second of the whole chip."""
+
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+LEAST_STEPS = 8
+"""Main-loop steps of one split at least."""
+SCRATCH = 16 * 2**20
+"""Bytes of partial sums at most."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One matrix product for each of `groups` groups."""
+
+    unit: str
+    m: int
+    n: int
+    k: int
+    groups: int = 1
+
+    @property
+    def key(self) -> str:
+        """Its name in a tuning file."""
+        return f"{self.unit} m{self.m} n{self.n} k{self.k} g{self.groups}"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A problem, its tile and the splits of its sum."""
+
+    problem: Problem
+    tile: Tile
+    splits: int
+
+    @property
+    def k_of_a_split(self) -> int:
+        steps = -(-self.problem.k // self.tile.k)
+        return max(1, -(-steps // self.splits)) * self.tile.k
+
+    @property
+    def scratch(self) -> int:
+        """Elements of partial sums: float32."""
+        p = self.problem
+        return self.splits * p.groups * p.m * p.n if self.splits > 1 else 0
+
+    def on(self, m: int, k: int) -> Product:
+        """The same tile, unsplit, on a problem of other sizes: a phase of a strided dgrad."""
+        p = self.problem
+        return Product(Problem(p.unit, m, p.n, k, p.groups), self.tile, 1)
+
+
+Tuning = Mapping[str, tuple[str, int]]
+"""By a problem's key: a tile's name and the splits, as measured on some device."""
+
+
+def read_tuning(path: str | Path) -> Tuning:
+    """Read a tuning file, JSON: {"simt m64 n576 k802816 g1": ["simt 64x128x16", 24], ...}."""
+    names = {tile.name for tile in TILES}
+    rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    for key, (name, splits) in rows.items():
+        if name not in names or splits not in SPLITS:
+            raise ArgumentError(f"{path}: {key}: no tile {name!r} with {splits} splits")
+    return {key: (name, splits) for key, (name, splits) in rows.items()}
+
+
+def choose(problem: Problem, scratch_limit: int, splits: bool, tuning: Tuning | None) -> Product:
+    """The product with the least modelled time; a measured choice wins where it fits."""
+    if tuning and problem.key in tuning:
+        name, count = tuning[problem.key]
+        tile = next(tile for tile in TILES if tile.name == name)
+        found = Product(problem, tile, count)
+        if (count == 1 or splits) and found.scratch * 4 <= scratch_limit:
+            return found
+    return _fastest(problem, min(scratch_limit, SCRATCH), splits)
+
+
+@cache
+def _fastest(problem: Problem, scratch_limit: int, splits: bool) -> Product:
+    candidates = [
+        Product(problem, tile, count)
+        for tile in TILES
+        if tile.unit == problem.unit
+        for count in (SPLITS if splits else (1,))
+        if count == 1 or _may_split(problem, tile, count, scratch_limit)
+    ]
+    return min(candidates, key=modelled_seconds)
+
+
+def _may_split(problem: Problem, tile: Tile, count: int, scratch_limit: int) -> bool:
+    product = Product(problem, tile, count)
+    long = problem.k >= count * LEAST_STEPS * tile.k
+    return long and product.scratch * 4 <= scratch_limit
+
+
+def modelled_seconds(product: Product) -> float:
+    """Blocks run in waves, one on each multiprocessor; then the partial sums are added."""
+    p, tile = product.problem, product.tile
+    blocks = -(-p.m // tile.m) * -(-p.n // tile.n) * p.groups * product.splits
+    depth = min(product.k_of_a_split, -(-p.k // tile.k) * tile.k)
+    flops = 2 * tile.m * tile.n * depth
+    peak = PEAK[tile.unit] * tile.efficiency / MULTIPROCESSORS
+    seconds = -(-blocks // MULTIPROCESSORS) * flops / peak
+    if product.splits > 1:
+        seconds += LAUNCH_SECONDS + 2 * product.scratch * 4 / SUM_BANDWIDTH
+    return seconds

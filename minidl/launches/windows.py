@@ -1,0 +1,148 @@
+"""Launches over pictures: pooling and local response normalization."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+
+from minidl.ir import Op, Tensor
+from minidl.launches.launch import Address, Argument, Launch, division, grid_for, rule
+from minidl.launches.operands import (
+    ctype,
+    pixel_pitch,
+    sink,
+    sink_tensors,
+    sources_of_epilogue,
+    width_of_vectors,
+)
+
+Pair = tuple[int, int]
+
+
+class WindowLike(Protocol):
+    """What pooling needs of a window."""
+
+    @property
+    def kernel(self) -> Pair: ...
+    @property
+    def stride(self) -> Pair: ...
+    @property
+    def padding(self) -> Pair: ...
+    @property
+    def dilation(self) -> Pair: ...
+
+
+def ints(*values: int) -> tuple[np.generic, ...]:
+    return tuple(np.int32(value) for value in values)
+
+
+def _geometry(window: WindowLike | None, x: Tensor, y: Tensor) -> Argument:
+    """The fields of `Geometry`."""
+    sizes = ints(*x.shape[1:3], *y.shape[1:3])
+    if window is None:
+        return (*sizes, *((ints(0, 0),) * 4))
+    pairs = (window.kernel, window.stride, window.padding, window.dilation)
+    return (*sizes, *(ints(*pair) for pair in pairs))
+
+
+def _place(t: Tensor, vectors: int) -> tuple[Argument, int]:
+    """The fields of `Place`, and the threads: `vectors` for each pixel of `t`."""
+    pixels = math.prod(t.shape[:3])
+    height, width = t.shape[1:3]
+    threads = pixels * vectors
+    return (division(vectors), division(width), division(height), np.int64(threads)), threads
+
+
+def _mask(argmax: Tensor, channels: int, bits: int | None) -> tuple[int, int]:
+    """Elements of argmax in a pixel; bits of one, 0 where each has elements of its own."""
+    return (argmax.shape[-1], bits) if bits else (channels, 0)
+
+
+@rule("maxpool2d_forward")
+def maxpool2d_forward(op: Op) -> list[Launch]:
+    (y, argmax, *_), (x,) = op.writes, op.reads
+    channels, window = x.shape[-1], op.attributes["window"]
+    groups, bits = _mask(argmax, channels, op.attributes.get("bits"))
+    large = [x, *sink_tensors(op, y)]
+    gaps = (pixel_pitch(t) for t in large)
+    width = width_of_vectors([*large, argmax], channels, groups, *gaps)
+    kind, to = sink(op, y, pixel_pitch)
+    place, threads = _place(y, groups // width)
+    arguments = (
+        to,
+        Address(argmax),
+        Address(x),
+        _geometry(window, x, y),
+        place,
+        *ints(pixel_pitch(x), channels, groups),
+    )
+    kernel = f"maxpool2d_forward<{width}, {bits}, {ctype(x)}, {ctype(argmax)}, {kind}>"
+    more = sources_of_epilogue(op)
+    return [Launch(kernel, "pool2d", grid_for(threads), 256, arguments, more_sources=more)]
+
+
+@rule("maxpool2d_dgrad")
+def maxpool2d_dgrad(op: Op) -> list[Launch]:
+    (dx,), (dy, argmax) = op.writes, op.reads
+    channels, window = dx.shape[-1], op.attributes["window"]
+    groups, bits = _mask(argmax, channels, op.attributes.get("bits"))
+    gaps = (pixel_pitch(dx), pixel_pitch(dy))
+    width = width_of_vectors([dx, dy, argmax], channels, groups, *gaps)
+    place, threads = _place(dx, groups // width)
+    arguments = (
+        *(Address(t) for t in (dx, dy, argmax)),
+        _geometry(window, dx, dy),
+        place,
+        *ints(*gaps, channels, groups),
+    )
+    kernel = f"maxpool2d_dgrad<{width}, {bits}, {ctype(dx)}, {ctype(argmax)}>"
+    return [Launch(kernel, "pool2d", grid_for(threads), 256, arguments)]
+
+
+@rule("avgpool2d_forward", "avgpool2d_dgrad")
+def avgpool2d(op: Op) -> list[Launch]:
+    (to,), (source,) = op.writes, op.reads
+    x, y = (source, to) if op.phase == "forward" else (to, source)
+    gaps = (pixel_pitch(to), pixel_pitch(source))
+    width = width_of_vectors([x, y], x.shape[-1], *gaps)
+    place, threads = _place(to, to.shape[-1] // width)
+    padded = int(op.attributes["count_include_pad"])
+    geometry = _geometry(op.attributes["window"], x, y)
+    arguments = (Address(to), Address(source), geometry, place, *ints(*gaps, padded))
+    kernel = f"{op.function.__name__}<{width}, {ctype(x)}>"
+    return [Launch(kernel, "pool2d", grid_for(threads), 256, arguments)]
+
+
+@rule("adaptive_avgpool2d_forward", "adaptive_avgpool2d_dgrad")
+def adaptive_avgpool2d(op: Op) -> list[Launch]:
+    (to,), (source,) = op.writes, op.reads
+    x, y = (source, to) if op.phase == "forward" else (to, source)
+    channels = x.shape[-1]
+    width = width_of_vectors([x, y], channels)
+    place, threads = _place(to, channels // width)
+    geometry = _geometry(None, x, y)
+    arguments = (Address(to), Address(source), geometry, place, *ints(channels))
+    kernel = f"{op.function.__name__}<{width}, {ctype(x)}>"
+    return [Launch(kernel, "pool2d", grid_for(threads), 256, arguments)]
+
+
+LRN_ELEMENTS = 2048
+"""Elements of a block's pixels, about."""
+
+
+@rule("lrn_forward", "lrn_dgrad")
+def lrn(op: Op) -> list[Launch]:
+    a, channels = op.attributes, op.writes[0].shape[-1]
+    pixels = op.writes[0].size // channels
+    share = max(1, LRN_ELEMENTS // channels)
+    response = (
+        *ints(channels, a["size"]),
+        *(np.float32(v) for v in (a["alpha"] / a["size"], a["beta"], a["k"])),
+    )
+    tensors = (*op.writes, *op.reads)
+    arguments = (*(Address(t) for t in tensors), np.int64(pixels), np.int32(share), response)
+    shared = share * channels * 4 * (1 if op.phase == "forward" else 3)
+    kernel = f"{op.function.__name__}<{ctype(op.writes[0])}>"
+    return [Launch(kernel, "lrn", (-(-pixels // share), 1, 1), 256, arguments, shared)]
