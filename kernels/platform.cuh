@@ -18,7 +18,8 @@
         entry(const __grid_constant__ __VA_ARGS__::Params params) {                          \
         using Kernel = __VA_ARGS__;                                                          \
         static_assert(sizeof(typename Kernel::Params) == parameter_bytes, "parameters");     \
-        static_assert(sizeof(typename Kernel::Shared) <= shared_bytes, "shared memory");     \
+        static_assert(__is_empty(typename Kernel::Shared) ||                                   \
+                          sizeof(typename Kernel::Shared) <= shared_bytes, "shared memory"); \
         extern __shared__ __align__(16) unsigned char raw[];                                 \
         Kernel::run(params, *reinterpret_cast<typename Kernel::Shared*>(raw));               \
     }
@@ -27,7 +28,8 @@
     extern "C" void entry(const void* params) {                                              \
         using Kernel = __VA_ARGS__;                                                          \
         static_assert(sizeof(typename Kernel::Params) == parameter_bytes, "parameters");     \
-        static_assert(sizeof(typename Kernel::Shared) <= shared_bytes, "shared memory");     \
+        static_assert(__is_empty(typename Kernel::Shared) ||                                   \
+                          sizeof(typename Kernel::Shared) <= shared_bytes, "shared memory"); \
         Kernel::run(*static_cast<const typename Kernel::Params*>(params),                    \
                     *static_cast<typename Kernel::Shared*>(sim_shared()));                   \
     }

@@ -9,6 +9,8 @@ from typing import Any
 
 from minidl.compiler.lower import Target, lower_inference, lower_training
 from minidl.compiler.planner import make_plan
+from minidl.devices.cpu import CpuDevice
+from minidl.devices.device import Device
 from minidl.ir import (
     ALIGNMENT,
     ArenaTooLargeError,
@@ -27,7 +29,6 @@ from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
 from minidl.layers.network import Network, as_network
 from minidl.optim import SGD, Optimizer
-from minidl.runtime.arena import available_memory
 from minidl.runtime.debug import GUARD
 from minidl.runtime.step import Step
 
@@ -121,7 +122,7 @@ def compile(  # noqa: A001 - the field's word for it
     *,
     loss: Loss | None = None,
     optimizer: Optimizer | None = None,
-    device: str = "cpu",
+    device: str | Device = "cpu",
     precision: str = "float32",
     memory: str = "arena",
     recompute: float | None = None,
@@ -142,12 +143,8 @@ def compile(  # noqa: A001 - the field's word for it
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.
     """
-    if device != "cpu":
-        raise ArgumentError(
-            f"device {device!r} cannot run yet: this release has the CPU device; "
-            "dl.plan and `minidl plan` size a step for cuda as well"
-        )
-    target = replace(_target(batch, device, precision, scratch_limit, slices), seed=seed)
+    place = device_of(device)
+    target = replace(_target(batch, place.name, precision, scratch_limit, slices), seed=seed)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
@@ -158,13 +155,26 @@ def compile(  # noqa: A001 - the field's word for it
     needed = max(training.arena_bytes, inference.arena_bytes)
     if setting.budget is not None and needed > setting.budget:
         raise BudgetError(setting.budget, needed, ", for predict")
-    _require_memory(needed, recipe)
-    return Step(training, inference, recipe.loss.check, seed, debug, check_finite)
+    _require_memory(needed, recipe, place)
+    return Step(training, inference, recipe.loss.check, seed, debug, check_finite, place)
 
 
-def _require_memory(needed: int, recipe: _Recipe) -> None:
-    """ArenaTooLargeError unless the machine has `needed` bytes free, saying what would fit."""
-    free = available_memory()
+def device_of(device: str | Device) -> Device:
+    """The device that a name stands for; a device is itself."""
+    if device == "cpu":
+        return CpuDevice()
+    if device == "cuda":
+        from minidl.devices.cuda import CudaDevice
+
+        return CudaDevice()
+    if isinstance(device, str):
+        raise ArgumentError(f"unknown device {device!r}: choose cpu or cuda")
+    return device
+
+
+def _require_memory(needed: int, recipe: _Recipe, device: Device) -> None:
+    """ArenaTooLargeError unless the device has `needed` bytes free, saying what would fit."""
+    free = device.available()
     if free is None or needed <= free:
         return
     largest = largest_fitting(lambda n: recipe.at_batch(n).arena_bytes, free, recipe.setting.batch)
@@ -177,7 +187,8 @@ def _require_memory(needed: int, recipe: _Recipe) -> None:
     except BudgetError as error:
         ways.append(f"the least budget found for this batch is {format_size(error.needed)}")
     raise ArenaTooLargeError(
-        f"the arena needs {format_size(needed)}, this machine has {format_size(free)} free: "
+        f"the arena needs {format_size(needed)}, "
+        f"{'this machine' if device.on_host else 'the device'} has {format_size(free)} free: "
         + "; ".join(ways)
     )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 
 import numpy as np
 
+from minidl.devices.device import bytes_of
 from minidl.host import CHUNK, run_chunks, single_threaded_blas
-from minidl.ir import Array, Op, PlanError, Tensor
+from minidl.ir import Array, Op, Plan, PlanError, Tensor
 
 Launch = Callable[[], None]
 
@@ -19,6 +21,64 @@ def allocate(nbytes: int, alignment: int) -> Array:
     raw = np.empty(nbytes + alignment, np.uint8)
     start = -raw.ctypes.data % alignment
     return raw[start : start + nbytes]
+
+
+class HostMemory:
+    """How a device whose memory NumPy can view reads, writes and fills it."""
+
+    on_host = True
+
+    def read(self, memory: Array, offset: int, nbytes: int) -> Array:
+        return memory[offset : offset + nbytes]
+
+    def write(self, memory: Array, offset: int, data: Array) -> None:
+        raw = bytes_of(data)
+        memory[offset : offset + raw.size] = raw
+
+    def fill(self, memory: Array, offset: int, nbytes: int, value: int) -> None:
+        memory[offset : offset + nbytes] = value
+
+    def available(self) -> int | None:
+        return available_memory()
+
+    def allocate(self, nbytes: int, alignment: int) -> Array:
+        return allocate(nbytes, alignment)
+
+    def whole(self, calls: list[Launch]) -> Launch:
+        def run() -> None:
+            for call in calls:
+                call()
+
+        return run
+
+    def synchronize(self) -> None:
+        """Calls are done when they return."""
+
+
+class CpuDevice(HostMemory):
+    """NumPy on this machine's memory."""
+
+    name = "cpu"
+
+    def running(self) -> AbstractContextManager[None]:
+        return running()
+
+    def bind(self, plan: Plan, memory: Array, arrays: Mapping[Tensor, Array]) -> list[Launch]:
+        return [bind(op, arrays) for op in plan.graph.ops]
+
+
+def available_memory() -> int | None:
+    """Bytes that can be allocated now, as far as the system tells."""
+    try:
+        with open("/proc/meminfo") as lines:
+            fields = dict(line.split(":", 1) for line in lines)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
 
 
 def running() -> AbstractContextManager[None]:

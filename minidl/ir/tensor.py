@@ -58,6 +58,11 @@ class Tensor:
         return host_dtype(self.dtype).itemsize
 
     @property
+    def integer(self) -> bool:
+        """Whether its elements are whole numbers."""
+        return self.dtype.startswith(("int", "uint"))
+
+    @property
     def storage(self) -> Tensor:
         """The tensor that owns the bytes: itself, or the root of the views it belongs to."""
         return self if self.view_of is None else self.view_of.storage

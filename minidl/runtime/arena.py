@@ -1,24 +1,27 @@
-"""Arena: the one allocation, and the views of it that tensors are."""
+"""Arena: the one allocation, and the arrays that tensors are in it."""
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
-from minidl.devices import cpu
+from minidl.devices.cpu import CpuDevice
+from minidl.devices.device import Device, bytes_of
 from minidl.ir import ArenaTooLargeError, Array, Plan, PlanError, Tensor, format_size
+from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
+from minidl.ir.tensor import host_dtype
 
 
 class Arena:
-    """One buffer of the plan's bytes; `view` gives the array that a tensor is."""
+    """One buffer of the plan's bytes on a device."""
 
-    def __init__(self, nbytes: int, alignment: int) -> None:
-        require_memory(nbytes)
-        self.bytes = cpu.allocate(nbytes, alignment)
+    def __init__(self, nbytes: int, alignment: int, device: Device | None = None) -> None:
+        self.device = device or CpuDevice()
+        require_memory(nbytes, self.device)
+        self.bytes = self.device.allocate(nbytes, alignment)
 
     def view(self, plan: Plan, tensor: Tensor) -> Array:
-        """The tensor's bytes in its shape and dtype; nothing is copied."""
+        """The tensor's elements in its shape: where the device is the host a view, nothing is
+        copied; elsewhere a copy. bfloat16 comes as its 16 bits: see `read`."""
         if tensor.view_of is not None and tensor.box is not None:
             region = tuple(slice(low, high) for low, high in tensor.box)
             return self.view(plan, tensor.view_of)[region]
@@ -26,30 +29,31 @@ class Arena:
             return self.view(plan, tensor.view_of)
         if not tensor.contiguous:
             raise PlanError(f"{tensor.name} reads elements that are apart in another shape")
-        offset = plan.offset(tensor)
-        raw = self.bytes[offset : offset + tensor.nbytes]
-        return raw.view(np.dtype(tensor.dtype)).reshape(tensor.shape)
+        raw = self.device.read(self.bytes, plan.offset(tensor), tensor.nbytes)
+        return raw.view(host_dtype(tensor.dtype)).reshape(tensor.shape)
+
+    def read(self, plan: Plan, tensor: Tensor) -> Array:
+        """The tensor's values: bfloat16 as float32, everything else as `view` gives it."""
+        array = self.view(plan, tensor)
+        return from_bfloat16(array) if tensor.dtype == "bfloat16" else array
+
+    def write(self, plan: Plan, tensor: Tensor, values: Array) -> None:
+        """Set the tensor to `values`, converted to its dtype."""
+        if tensor.dtype == "bfloat16":
+            values = to_bfloat16(values)
+        if self.device.on_host:
+            self.view(plan, tensor)[...] = values
+            return
+        converted = np.ascontiguousarray(values, host_dtype(tensor.dtype))
+        self.device.write(self.bytes, plan.offset(tensor), bytes_of(converted))
 
 
-def require_memory(nbytes: int) -> None:
-    """ArenaTooLargeError unless the machine has `nbytes` of memory free."""
-    free = available_memory()
+def require_memory(nbytes: int, device: Device) -> None:
+    """ArenaTooLargeError unless the device has `nbytes` of memory free."""
+    free = device.available()
     if free is not None and nbytes > free:
+        where = "this machine" if device.on_host else "the device"
         raise ArenaTooLargeError(
-            f"the arena needs {format_size(nbytes)}, this machine has {format_size(free)} free: "
+            f"the arena needs {format_size(nbytes)}, {where} has {format_size(free)} free: "
             "use a smaller batch or image, or memory='arena' if another mode was chosen"
         )
-
-
-def available_memory() -> int | None:
-    """Bytes that can be allocated now, as far as the system tells."""
-    try:
-        with open("/proc/meminfo") as lines:
-            fields = dict(line.split(":", 1) for line in lines)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return None

@@ -20,7 +20,7 @@ class Guards:
     """Checks around each op that nothing reads or writes what the plan did not give it."""
 
     def __init__(self, plan: Plan, arena: Arena) -> None:
-        self.plan, self.bytes = plan, arena.bytes
+        self.plan, self.arena = plan, arena
         self.owners = [t for t in plan.placements if t.view_of is None]
         self.dying: dict[int, list[Tensor]] = {}
         self.born: dict[int, list[Tensor]] = {}
@@ -28,7 +28,7 @@ class Guards:
             place = plan.placements[t]
             self.dying.setdefault(place.last - 1, []).append(t)
             if t.persistent:
-                self._canary(t)[:] = CANARY
+                self._set_canary(t)
             else:
                 self.born.setdefault(place.first, []).append(t)
 
@@ -38,8 +38,8 @@ class Guards:
         over = {self.plan.offset(op.reads[j]) for _, j in op.in_place}
         for t in self.born.get(i, ()):
             if not t.given and self.plan.offset(t) not in over:
-                self._bytes(t)[:] = POISON
-            self._canary(t)[:] = CANARY
+                self._poison(t)
+            self._set_canary(t)
 
     def after(self, i: int) -> None:
         """Every canary of op i's tensors holds; what died is poisoned."""
@@ -49,7 +49,7 @@ class Guards:
                 raise PlanError(f"op {i} {op.name} wrote behind the end of {t.name}")
         for t in self.dying.get(i, ()):
             if not t.persistent and not self._overwritten(t, i):
-                self._bytes(t)[:] = POISON
+                self._poison(t)
 
     def _overwritten(self, t: Tensor, i: int) -> bool:
         """Whether a tensor that lives on after op i has t's place."""
@@ -58,13 +58,16 @@ class Guards:
             i == len(self.plan.graph.ops) - 1
         )
 
-    def _bytes(self, t: Tensor) -> Array:
-        offset = self.plan.offset(t)
-        return self.bytes[offset : offset + t.nbytes]
+    def _poison(self, t: Tensor) -> None:
+        self.arena.device.fill(self.arena.bytes, self.plan.offset(t), t.nbytes, POISON)
+
+    def _set_canary(self, t: Tensor) -> None:
+        end = self.plan.offset(t) + t.nbytes
+        self.arena.device.fill(self.arena.bytes, end, self.plan.guard, CANARY)
 
     def _canary(self, t: Tensor) -> Array:
         end = self.plan.offset(t) + t.nbytes
-        return self.bytes[end : end + self.plan.guard]
+        return self.arena.device.read(self.arena.bytes, end, self.plan.guard)
 
 
 def first_not_finite(array: Array) -> int | None:

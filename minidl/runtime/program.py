@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minidl.devices import cpu
 from minidl.ir import NotFiniteError, Op, Plan
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import Guards, first_not_finite
@@ -21,21 +20,30 @@ class Program:
         used = (t for op in plan.graph.ops for t in (*op.writes, *op.reads))
         shown = (*plan.graph.inputs, *plan.graph.outputs, *(v.tensor for v in plan.graph.variables))
         tensors = dict.fromkeys((*used, *shown))
-        self.arrays = {t: arena.view(plan, t) for t in tensors if t in plan.placements}
-        self.launches = [cpu.bind(op, self.arrays) for op in plan.graph.ops]
+        self.arrays = {
+            t: arena.view(plan, t)
+            for t in tensors
+            if t in plan.placements and arena.device.on_host
+        }
+        """Views of the tensors, where the device is the host."""
+        self.launches = arena.device.bind(plan, arena.bytes, self.arrays)
+        self._whole: Callable[[], None] | None = None
         self.guards = Guards(plan, arena) if debug else None
 
     def run(self, observe: Observer | None = None) -> None:
         """One pass over all ops; `observe(index, op)` is called after each."""
-        with cpu.running():
+        device = self.arena.device
+        with device.running():
             if observe is None and self.guards is None:
-                for launch in self.launches:
-                    launch()
+                if self._whole is None:
+                    self._whole = device.whole(self.launches)
+                self._whole()
                 return
             for i, op in enumerate(self.plan.graph.ops):
                 if self.guards is not None:
                     self.guards.before(i)
                 self.launches[i]()
+                device.synchronize()
                 if self.guards is not None:
                     self.guards.after(i)
                 if observe is not None:
@@ -44,9 +52,12 @@ class Program:
     def require_finite(self, i: int, op: Op) -> None:
         """An observer: NotFiniteError at the first op that writes a NaN or an infinity."""
         for t in op.writes:
-            if t.kind != "scratch" and (where := first_not_finite(self.arrays[t])) is not None:
+            if t.kind == "scratch":
+                continue
+            values = self.arena.read(self.plan, t)
+            if (where := first_not_finite(values)) is not None:
                 raise NotFiniteError(
-                    f"op {i} {op.name} wrote {self.arrays[t].flat[where]} to {t.name} "
+                    f"op {i} {op.name} wrote {values.flat[where]} to {t.name} "
                     f"at element {where} of shape {t.shape}: lower the learning rate, or check "
                     "the input's scale"
                 )

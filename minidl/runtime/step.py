@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minidl.devices.device import Device
 from minidl.ir import (
     ArgumentError,
     Array,
@@ -41,13 +42,14 @@ class Step:
         seed: int,
         debug: bool,
         check_finite: bool,
+        device: Device | None = None,
     ) -> None:
         self.plan = training
         self.check_target = check_target
         self.inference_plan = inference
         _require_same_variables(training, inference)
         size = max(training.arena_bytes, inference.arena_bytes)
-        self.arena = Arena(size, training.setting.alignment)
+        self.arena = Arena(size, training.setting.alignment, device)
         self.check_finite = check_finite
         self._program = Program(training, self.arena, debug)
         self._predict = Program(inference, self.arena, debug)
@@ -78,10 +80,10 @@ class Step:
     def _fill(self, arrays: tuple[ArrayLike, ...]) -> None:
         """Put the step's inputs where the plan has them, once all of them fit."""
         for tensor, array in zip(self.plan.graph.inputs, self._checked(arrays), strict=True):
-            self._program.arrays[tensor][...] = array
+            self.arena.write(self.plan, tensor, array)
 
     def _loss(self) -> float:
-        return float(self._program.arrays[self.plan.graph.outputs[0]])
+        return float(self.arena.read(self.plan, self.plan.graph.outputs[0]))
 
     def _run(self) -> None:
         if not self.check_finite:
@@ -94,19 +96,19 @@ class Step:
 
     def predict(self, *inputs: ArrayLike) -> Array:
         """The network's output for any number of pictures: a new array (N, ...)."""
-        graph, views = self._predict.plan.graph, self._predict.arrays
+        plan, graph = self._predict.plan, self._predict.plan.graph
         arrays = [np.asarray(array) for array in inputs]
         count = len(arrays[0]) if arrays and arrays[0].ndim else 0
         _require_shapes(arrays, graph.inputs, count)
         batch, result = self.plan.setting.batch, graph.outputs[0]
-        outputs = np.empty((count, *result.shape[1:]), result.dtype)
+        dtype = "float32" if result.dtype == "bfloat16" else result.dtype
+        outputs = np.empty((count, *result.shape[1:]), dtype)
         for start in range(0, count, batch):
             size = min(batch, count - start)
             for tensor, array in zip(graph.inputs, arrays, strict=True):
-                views[tensor][:size] = array[start : start + size]
-                views[tensor][size:] = 0
+                self.arena.write(plan, tensor, _padded(array[start : start + size], batch))
             self._predict.run()
-            outputs[start : start + size] = views[result][:size]
+            outputs[start : start + size] = self.arena.read(plan, result)[:size]
         return outputs
 
     # -- state -----------------------------------------------------------------------------
@@ -130,13 +132,14 @@ class Step:
     def learning_rate(self, value: float) -> None:
         if not 0 <= value < float("inf"):
             raise ArgumentError(f"learning_rate must be finite and >= 0, got {value}")
-        self.array("learning_rate")[...] = value
+        self._set(self._variables["learning_rate"], np.asarray(value))
 
     def array(self, name: str) -> Array:
-        """A view of a variable's bytes in the arena, in minidl's layout (NHWC, KRSC)."""
+        """A variable in minidl's layout (NHWC, KRSC): on the CPU device a view of its bytes in the
+        arena, which can be written; on a GPU a copy."""
         if name not in self._variables:
             raise ArgumentError(f"no variable {name!r}: there are {', '.join(self._variables)}")
-        return self._program.arrays[self._variables[name].tensor]
+        return self.arena.view(self.plan, self._variables[name].tensor)
 
     def state_dict(self) -> dict[str, Array]:
         """Weights and running statistics by PyTorch's names, copied in PyTorch's layouts."""
@@ -169,7 +172,7 @@ class Step:
         return variable.from_torch(given)
 
     def _set(self, variable: Variable, value: Array) -> None:
-        self.array(variable.name)[...] = value
+        self.arena.write(self.plan, variable.tensor, value)
 
     # -- checks ----------------------------------------------------------------------------
 
@@ -179,9 +182,7 @@ class Step:
         arrays = [np.asarray(array) for array in given]
         _require_shapes(arrays, tensors, self.plan.setting.batch)
         for tensor, array in zip(tensors, arrays, strict=True):
-            if np.issubdtype(tensor.dtype, np.integer) and not np.issubdtype(
-                array.dtype, np.integer
-            ):
+            if tensor.integer and not np.issubdtype(array.dtype, np.integer):
                 raise ArgumentError(f"{tensor.name} must be integers, got {array.dtype}")
             _require_range(array, tensor)
             if self.check_finite and (where := first_not_finite(array)) is not None:
@@ -190,6 +191,14 @@ class Step:
                 )
         self.check_target(arrays[-1], self.inference_plan.graph.outputs[0].shape)
         return arrays
+
+
+def _padded(array: Array, batch: int) -> Array:
+    """`array`, followed by zeros where it has fewer samples than `batch`."""
+    if len(array) == batch:
+        return array
+    rest = np.zeros((batch - len(array), *array.shape[1:]), array.dtype)
+    return np.concatenate([array, rest])
 
 
 def _require_shapes(arrays: list[Array], tensors: tuple[Tensor, ...], batch: int) -> None:
@@ -215,7 +224,7 @@ def _require_numbers(array: Array, name: str) -> None:
 
 def _require_range(array: Array, tensor: Tensor) -> None:
     """ArgumentError where integers do not fit into the tensor's dtype."""
-    if np.issubdtype(tensor.dtype, np.integer) and not np.can_cast(array.dtype, tensor.dtype):
+    if tensor.integer and not np.can_cast(array.dtype, tensor.dtype):
         limits = np.iinfo(tensor.dtype)
         if array.size and (array.min() < limits.min or array.max() > limits.max):
             raise ArgumentError(

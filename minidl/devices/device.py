@@ -1,0 +1,57 @@
+"""Device: what the runtime needs of a place where steps run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+
+from minidl.ir import Array, Plan, Tensor
+
+Call = Callable[[], None]
+
+
+class Device(Protocol):
+    """Memory, and calls that run ops in it; it decides nothing.
+
+    `memory` is what `allocate` returned. Where `on_host`, it is a NumPy array of bytes, and `read`
+    gives views of it; elsewhere `read` gives copies.
+    """
+
+    name: str
+    """What plans are lowered for: cpu or cuda."""
+    on_host: bool
+
+    def available(self) -> int | None:
+        """Bytes that can be allocated now, as far as is known."""
+
+    def allocate(self, nbytes: int, alignment: int) -> Any:
+        """`nbytes` uninitialised bytes that start at a multiple of `alignment`."""
+
+    def read(self, memory: Any, offset: int, nbytes: int) -> Array:
+        """Bytes [offset, offset + nbytes), once all calls made so far are done."""
+
+    def write(self, memory: Any, offset: int, data: Array) -> None:
+        """Put `data`, contiguous, at byte `offset`."""
+
+    def fill(self, memory: Any, offset: int, nbytes: int, value: int) -> None:
+        """Set each of `nbytes` bytes to `value`."""
+
+    def bind(self, plan: Plan, memory: Any, arrays: Mapping[Tensor, Array]) -> list[Call]:
+        """One call for each op, with constant addresses; `arrays` are views, where `on_host`."""
+
+    def whole(self, calls: list[Call]) -> Call:
+        """One call that runs all of them in order: on CUDA a graph."""
+
+    def running(self) -> AbstractContextManager[None]:
+        """The context in which calls are made."""
+
+    def synchronize(self) -> None:
+        """Wait until all calls are done."""
+
+
+def bytes_of(array: Array) -> Array:
+    """The bytes of a contiguous array: a view."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

@@ -1,0 +1,127 @@
+"""From launches to calls: sources, packed parameters, and what any driver of CUDA kernels must do.
+
+Nothing here imports CuPy: `minidl.devices.cuda` has the driver of a real device, the tests have one
+that runs the same sources and the same parameters on a CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from minidl.checkout import kernels_folder
+from minidl.ir import Op, Plan
+from minidl.launches import Address, Launch, launches_of
+
+Call = Callable[[], None]
+
+
+class Driver(Protocol):
+    """What runs kernels."""
+
+    def prepare(self, units: list[Unit]) -> None:
+        """Compile what is not compiled yet, all at once."""
+
+    def launch(self, unit: Unit, launch: Launch, parameters: bytes) -> Call:
+        """A call that starts the unit's kernel with these parameters."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One kernel as a source of a few lines: the files it needs, and its instantiation."""
+
+    entry: str
+    source: str
+
+
+def unit_of(launch: Launch) -> Unit:
+    """The source that has the launch's kernel under a name of its own."""
+    files = dict.fromkeys((launch.source, *launch.more_sources))
+    includes = "".join(f'#include "{_file(stem)}"\n' for stem in files)
+    size, _ = layout(launch.arguments)
+    instance = f"KERNEL(ENTRY, {launch.threads}, {size}, {launch.shared}, {launch.kernel})\n"
+    text = includes + instance
+    name = "".join(c for c in launch.kernel.partition("<")[0] if c.isalnum() or c == "_")
+    entry = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return Unit(entry, text.replace("ENTRY", entry))
+
+
+def _file(stem: str) -> str:
+    return f"{stem}.cuh" if stem == "elementwise" else f"{stem}.cu"
+
+
+@cache
+def sources_hash() -> str:
+    """A digest of every file of `kernels/`: what a compiled unit was made of."""
+    digest = hashlib.sha256()
+    for path in sorted(kernels_folder().glob("*.cu*")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+# -- parameters ------------------------------------------------------------------------------------
+
+
+def layout(argument: Any) -> tuple[int, int]:
+    """Size and alignment of an argument as a C++ compiler lays it out."""
+    if isinstance(argument, Address):
+        return 8, 8
+    if not isinstance(argument, tuple):
+        return argument.dtype.itemsize, argument.dtype.alignment
+    size, alignment = 0, 1
+    for field in argument:
+        inner, step = layout(field)
+        size, alignment = _aligned(size, step) + inner, max(alignment, step)
+    return max(1, _aligned(size, alignment)), alignment
+
+
+def pack(argument: Any, address: Callable[[Address], int]) -> bytes:
+    """The argument's bytes, padding zero."""
+    if isinstance(argument, Address):
+        return np.uint64(address(argument)).tobytes()
+    if not isinstance(argument, tuple):
+        raw: bytes = argument.tobytes()
+        return raw
+    packed = b""
+    for field in argument:
+        packed = packed.ljust(_aligned(len(packed), layout(field)[1]), b"\0")
+        packed += pack(field, address)
+    return packed.ljust(layout(argument)[0], b"\0")
+
+
+def _aligned(offset: int, alignment: int) -> int:
+    return -(-offset // alignment) * alignment
+
+
+# -- binding ---------------------------------------------------------------------------------------
+
+
+def bind(plan: Plan, base: int, driver: Driver) -> list[Call]:
+    """One call for each op of a plan whose arena begins at address `base`."""
+    launches = [launches_of(op) for op in plan.graph.ops]
+    units = {launch: unit_of(launch) for of_op in launches for launch in of_op}
+    driver.prepare(list({unit.entry: unit for unit in units.values()}.values()))
+
+    def address(a: Address) -> int:
+        return base + plan.offset(a.tensor) + a.elements * a.tensor.itemsize
+
+    def call(launch: Launch) -> Call:
+        return driver.launch(units[launch], launch, pack(launch.arguments, address))
+
+    return [_in_order([call(launch) for launch in of_op]) for of_op in launches]
+
+
+def _in_order(calls: list[Call]) -> Call:
+    if len(calls) == 1:
+        return calls[0]
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
