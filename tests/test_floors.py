@@ -17,6 +17,7 @@ ROOT = PACKAGE.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("minidl.ir", "minidl.checkout"),
     ("minidl.host", "minidl.signs", "minidl.bits", "minidl.philox"),
+    ("minidl.launches",),
     ("minidl.layers", "minidl.optim", "minidl.devices", "minidl.data"),
     ("minidl.compiler", "minidl.runtime"),
     ("minidl.compile",),

@@ -38,14 +38,23 @@ class Arena:
         return from_bfloat16(array) if tensor.dtype == "bfloat16" else array
 
     def write(self, plan: Plan, tensor: Tensor, values: Array) -> None:
-        """Set the tensor to `values`, converted to its dtype."""
+        """Set the tensor to `values`, converted to its dtype; where they are fewer samples than it
+        has, the rest becomes zeros."""
         if tensor.dtype == "bfloat16":
             values = to_bfloat16(values)
         if self.device.on_host:
-            self.view(plan, tensor)[...] = values
+            view = self.view(plan, tensor)
+            part = view[: len(values)] if values.ndim else view
+            part[...] = values
+            if values.ndim:
+                view[len(values) :] = 0
             return
         converted = np.ascontiguousarray(values, host_dtype(tensor.dtype))
-        self.device.write(self.bytes, plan.offset(tensor), bytes_of(converted))
+        offset = plan.offset(tensor)
+        self.device.write(self.bytes, offset, bytes_of(converted))
+        rest = tensor.nbytes - converted.nbytes
+        if rest:
+            self.device.fill(self.bytes, offset + converted.nbytes, rest, 0)
 
 
 def require_memory(nbytes: int, device: Device) -> None:

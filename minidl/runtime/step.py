@@ -106,7 +106,7 @@ class Step:
         for start in range(0, count, batch):
             size = min(batch, count - start)
             for tensor, array in zip(graph.inputs, arrays, strict=True):
-                self.arena.write(plan, tensor, _padded(array[start : start + size], batch))
+                self.arena.write(plan, tensor, array[start : start + size])
             self._predict.run()
             outputs[start : start + size] = self.arena.read(plan, result)[:size]
         return outputs
@@ -191,14 +191,6 @@ class Step:
                 )
         self.check_target(arrays[-1], self.inference_plan.graph.outputs[0].shape)
         return arrays
-
-
-def _padded(array: Array, batch: int) -> Array:
-    """`array`, followed by zeros where it has fewer samples than `batch`."""
-    if len(array) == batch:
-        return array
-    rest = np.zeros((batch - len(array), *array.shape[1:]), array.dtype)
-    return np.concatenate([array, rest])
 
 
 def _require_shapes(arrays: list[Array], tensors: tuple[Tensor, ...], batch: int) -> None:

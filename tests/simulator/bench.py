@@ -1,0 +1,144 @@
+"""One case of the op table on the simulated CUDA device, against NumPy in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from minidl.devices.cpu import allocate
+from minidl.devices.kernels import bind
+from minidl.ir import Array, Lowering, Op, Tensor
+from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
+from minidl.ir.tensor import host_dtype
+from tests.layers.harness import Bench, Case
+from tests.simulator.device import SimulatedDevice
+
+DTYPES = {"float32": "float32", "tf32": "float32", "bf16": "bfloat16"}
+ERRORS = {"float32": 4e-6, "tf32": 2e-3, "bf16": 2e-2}
+"""Bounds of ||found - expected|| / ||expected||."""
+ALIGNMENT, GUARD = 256, 0xA5
+
+
+class Ground:
+    """One buffer with a place for each tensor: NaN in every byte of it, a canary behind."""
+
+    def __init__(self, ops: Iterable[Op], more: Iterable[Tensor]) -> None:
+        self.ops = tuple(ops)
+        touched = [t for op in self.ops for t in (*op.writes, *op.reads)]
+        self.places: dict[Tensor, int] = {}
+        end = 0
+        for t in dict.fromkeys(t.storage for t in (*touched, *more)):
+            self.places[t] = end
+            end += (t.nbytes // ALIGNMENT + 2) * ALIGNMENT
+        self.bytes = allocate(end, ALIGNMENT)
+        self.bytes[:] = GUARD
+        for t, start in self.places.items():
+            self.bytes[start : start + t.nbytes] = 0xFF
+
+    @property
+    def graph(self) -> Ground:
+        return self
+
+    def offset(self, t: Tensor) -> int:
+        return self.places[t.storage] + t.start
+
+    def raw(self, t: Tensor) -> Array:
+        start = self.offset(t)
+        part = self.bytes[start : start + t.nbytes]
+        return part.view(host_dtype(t.dtype)).reshape(t.shape)
+
+    def read(self, t: Tensor) -> Array:
+        return from_bfloat16(self.raw(t)) if t.dtype == "bfloat16" else self.raw(t)
+
+    def write(self, t: Tensor, values: Array) -> None:
+        self.raw(t)[...] = to_bfloat16(values) if t.dtype == "bfloat16" else values
+
+    def run(self, device: SimulatedDevice) -> None:
+        for call in bind(self, self.bytes.ctypes.data, device):  # type: ignore[arg-type]
+            call()
+
+    def check_canaries(self) -> None:
+        for t, start in self.places.items():
+            behind = self.bytes[start + t.nbytes :][:ALIGNMENT]
+            assert (behind == GUARD).all(), f"written behind the end of {t}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A case on both devices: what was found, and what NumPy says in float64."""
+
+    found: dict[str, Array]
+    expected: dict[str, Array]
+
+
+def rounded(array: Array, dtype: str) -> Array:
+    """The values that the device will see, as float64."""
+    if array.dtype.kind != "f":
+        return array
+    if dtype == "bfloat16":
+        return from_bfloat16(to_bfloat16(array)).astype(np.float64)
+    return array.astype(np.float32).astype(np.float64)
+
+
+def run_case(case: Case, precision: str, device: SimulatedDevice) -> Run:
+    """Forward and backward of the case's layer."""
+    dtype = DTYPES[precision]
+    double = _with_rounded_values(Bench.of(case), dtype)
+    lowering = Lowering(
+        case.shapes[0][0],
+        dtype,
+        case.training,
+        "cuda",
+        case.scratch_limit,
+        double.lowering.seed,
+        precision=precision,
+    )
+    inputs = tuple(
+        Tensor(t.name, t.shape, dtype if t.dtype.startswith("float") else t.dtype, "activation")
+        for t in double.inputs
+    )
+    output = case.layer().apply(lowering, "layer", *inputs)
+    (site,) = lowering.sites
+    arriving = site.gradient(output)
+    ops = (*site.forward_ops, *site.backward_ops)
+    variables = {name: v.tensor for (_, name), v in lowering.variables.items()}
+    ground = Ground(ops, (*inputs, *variables.values(), arriving, output))
+    for t, twin in zip(inputs, double.inputs, strict=True):
+        ground.write(t, double.values[twin])
+    twins = {name: v.tensor for (_, name), v in double.lowering.variables.items()}
+    for name, t in variables.items():
+        ground.write(t, double.values[twins[name]])
+    ground.write(arriving, double.arriving)
+    ground.run(device)
+    ground.check_canaries()
+
+    memory = double.backward(double.forward())
+    found, expected = {}, {}
+    pairs = [(output, double.output), *zip(inputs, double.inputs, strict=True)]
+    pairs += [(variables[name], twins[name]) for name in variables]
+    for t, twin in pairs:
+        found[t.name], expected[t.name] = ground.read(t), memory[twin]
+    for t, twin in pairs[1:]:
+        gradient, of_twin = site.gradients.get(t), double.site.gradients.get(twin)
+        if gradient is not None and of_twin is not None and gradient.storage in ground.places:
+            found[f"d:{t.name}"], expected[f"d:{t.name}"] = ground.read(gradient), memory[of_twin]
+    return Run(found, expected)
+
+
+def _with_rounded_values(bench: Bench, dtype: str) -> Bench:
+    inputs = {t: rounded(bench.values[t], dtype) for t in bench.inputs}
+    rest = {t: rounded(v, "float32") for t, v in bench.values.items() if t not in inputs}
+    return replace(bench, values={**inputs, **rest}, arriving=rounded(bench.arriving, dtype))
+
+
+def assert_close(run: Run, bound: float) -> None:
+    """Every tensor within `bound` of its norm, or of a hundredth an element where terms of about 1
+    cancel; NaN is never close."""
+    for name, expected in run.expected.items():
+        found = run.found[name].astype(np.float64)
+        error = float(np.linalg.norm((found - expected).ravel()))
+        scale = float(np.linalg.norm(expected.ravel())) + 0.01 * np.sqrt(expected.size)
+        limit = bound * scale
+        assert error <= limit, f"{name}: {error:.3g} > {limit:.3g}"

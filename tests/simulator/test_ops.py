@@ -1,0 +1,36 @@
+"""Every case of the op table on the CUDA device, run on the CPU."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+import tests.layers
+from tests.layers.harness import Case
+from tests.simulator.bench import ERRORS, assert_close, run_case
+from tests.simulator.device import COMPILER, SimulatedDevice
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+
+LAYERS = sorted(path.stem for path in Path(tests.layers.__path__[0]).glob("test_*.py"))
+
+
+def cases() -> list[tuple[str, Case]]:
+    found = []
+    for stem in LAYERS:
+        module = importlib.import_module(f"tests.layers.{stem}")
+        found += [(stem.removeprefix("test_"), case) for case in getattr(module, "CASES", ())]
+    return found
+
+
+TABLE = cases()
+
+
+@pytest.mark.parametrize("precision", ERRORS)
+@pytest.mark.parametrize(("stem", "case"), TABLE, ids=[f"{s}-{c.id}" for s, c in TABLE])
+def test_op(stem: str, case: Case, precision: str) -> None:
+    run = run_case(case, precision, SimulatedDevice(seed=len(case.id)))
+    bound = max(ERRORS[precision], 4 * case.float32_error)
+    assert_close(run, bound)

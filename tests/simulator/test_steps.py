@@ -1,0 +1,101 @@
+"""Whole training steps on the CUDA device, run on the CPU: the same bits in every memory mode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl as dl
+from minidl.ir import Array
+from tests.simulator.device import COMPILER, ORDERS, SimulatedDevice
+from tests.simulator.networks import CLASSES, NETWORKS
+from tests.training import Batch, assert_same_bits_in_every_mode, train
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+
+BATCH = 3
+ERRORS = {"float32": 2e-5, "tf32": 1e-2, "bf16": 5e-2}
+"""Bounds of the relative error of each loss against the CPU device in float32."""
+OPTIMIZERS = {
+    "alexnet_shaped": dl.SGD(0.05, 0.9, weight_decay=5e-4),
+    "vgg_shaped": dl.Adam(1e-3),
+    "resnet_shaped": dl.SGD(0.05, 0.9, nesterov=True),
+    "googlenet_shaped": dl.AdamW(1e-3),
+}
+
+
+def batches(network: dl.Network, count: int = 2) -> list[Batch]:
+    generator = np.random.default_rng()
+    ((shape, dtype),) = network.input_specs
+
+    def pictures() -> Array:
+        if dtype == "uint8":
+            return generator.integers(0, 256, (BATCH, *shape), np.uint8)
+        return generator.normal(size=(BATCH, *shape))
+
+    return [(pictures(), generator.integers(0, CLASSES, BATCH)) for _ in range(count)]
+
+
+def options(name: str, **more: Any) -> dict[str, Any]:
+    return {"optimizer": OPTIMIZERS[name], "seed": 7, **more}
+
+
+@pytest.mark.parametrize("precision", ERRORS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_mode_has_the_same_bits(name: str, precision: str) -> None:
+    network = NETWORKS[name]()
+    how = options(name, device=SimulatedDevice(), precision=precision)
+    assert_same_bits_in_every_mode(network, batches(network), **how)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_recompute_and_every_order_have_the_same_bits(name: str) -> None:
+    network, device = NETWORKS[name](), SimulatedDevice()
+    data = batches(network)
+    expected = train(network, data, "naive", **options(name, device=device))
+    for order in ORDERS:
+        for eager in (False, True):
+            how = options(name, device=replace(device, order=order, eager_copies=eager, seed=3))
+            assert train(network, data, "arena", recompute=0.3, **how) == expected, (order, eager)
+
+
+@pytest.mark.parametrize("precision", ERRORS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_as_the_cpu_device(name: str, precision: str) -> None:
+    network = NETWORKS[name]()
+    data = batches(network, 3)
+    cpu = dl.compile(network, BATCH, **options(name))
+    cuda = dl.compile(
+        network, BATCH, **options(name, device=SimulatedDevice(), precision=precision)
+    )
+    for batch in data:
+        found, expected = cuda(*batch), cpu(*batch)
+        assert found == pytest.approx(expected, rel=ERRORS[precision])
+    if precision == "float32":
+        for variable, array in cpu.state_dict().items():
+            difference = np.linalg.norm(cuda.state_dict()[variable] - array)
+            assert difference <= 5e-3 * np.linalg.norm(array) + 1e-6, variable
+    logits = cuda.predict(data[0][0][:2])
+    assert logits.shape == (2, CLASSES)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(
+        logits, cpu.predict(data[0][0][:2]), rtol=0, atol=20 * ERRORS[precision]
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_guards_find_nothing(name: str) -> None:
+    network = NETWORKS[name]()
+    how = options(name, device=SimulatedDevice(), debug=True, check_finite=True)
+    step = dl.compile(network, BATCH, **how)
+    for batch in batches(network):
+        assert np.isfinite(step(*batch))
+
+
+def test_a_slice_of_the_batch_at_a_time() -> None:
+    network = NETWORKS["googlenet_shaped"]()
+    how = options("googlenet_shaped", device=SimulatedDevice(), slices=2)
+    assert_same_bits_in_every_mode(network, batches(network), **how)
