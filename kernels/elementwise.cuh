@@ -121,15 +121,19 @@ struct Epilogue {
     }
 };
 
-// Stands where an op's output would: hands it to the elementwise op behind, stores nothing itself.
-template <class F, class... Types>
+// Stands where an op's output of type T would: hands it to the elementwise op behind, rounded as if it
+// had been stored, so that fusing changes no bit; stores nothing itself.
+template <class T, class F, class... Types>
 struct Into {
     Epilogue<F, Types...> epilogue;
     template <int V>
     __device__ void take(Lane<V>&, int64, int64, const Lane<V>&) const {}
     template <int V>
     __device__ void give(const Lane<V>& x, int64 row, int64 column) const {
-        epilogue(row, column, x);
+        Lane<V> rounded;
+#pragma unroll
+        for (int i = 0; i < V; i++) rounded.at[i] = to_float(from_float<T>(x.at[i]));
+        epilogue(row, column, rounded);
     }
 };
 

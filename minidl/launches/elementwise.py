@@ -20,14 +20,14 @@ from minidl.launches.operands import (
 Pairs = list[tuple[str, Argument]]
 
 
-def elementwise(op: Op) -> list[Launch]:
-    """The launch of any elementwise op: its functor has its name."""
+def elementwise(op: Op, name: str | None = None) -> list[Launch]:
+    """The launch of any elementwise op: its functor has its name, if no other is given."""
     large = [t for t in op.operands if t.shape != () or op.writes[0].shape == ()]
     pairs = [operand(op, t, pixel_pitch) for t in op.operands]
     rows, columns = _rows_of(large)
     width = width_of_vectors(large, columns, *_gaps(large, rows))
-    launch = map_rows(op.function.__name__, source_of(op), functor(op), pairs, rows, columns, width)
-    return [launch]
+    name = name or op.function.__name__
+    return [map_rows(name, source_of(op), functor(op), pairs, rows, columns, width)]
 
 
 def _rows_of(tensors: list[Tensor]) -> tuple[int, int]:

@@ -84,15 +84,15 @@ def operand_list(arguments: Iterable[Argument]) -> Argument:
 
 def sink(op: Op, to: Tensor, pitch: Pitch) -> tuple[str, Argument]:
     """Where the result of `op` goes that is `to` without an epilogue: the C++ type and fields."""
-    follower = op.epilogue
-    if follower is None:
+    follower, dropped = op.epilogue, op.dropped
+    if follower is None or dropped is None:
         return f"Out<{ctype(to)}>", (Address(to), np.int32(pitch(to)))
     pairs = [
-        ("Value", ()) if t is op.dropped else operand(follower, t, pitch)
+        ("Value", ()) if t is dropped else operand(follower, t, pitch)
         for t in follower.operands
     ]
     types = ", ".join(name for name, _ in pairs)
-    name = f"Into<{follower.function.__name__}, {types}>"
+    name = f"Into<{ctype(dropped)}, {follower.function.__name__}, {types}>"
     return name, ((functor(follower), operand_list(fields for _, fields in pairs)),)
 
 

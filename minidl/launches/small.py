@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.elementwise import joined
+from minidl.launches.elementwise import elementwise, joined
 from minidl.launches.launch import (
     Address,
     Argument,
@@ -39,6 +39,11 @@ def join(op: Op) -> list[Launch]:
 def cut(op: Op) -> list[Launch]:
     axis = 0 if op.joins == 0 else -1
     return joined(op.reads[0], op.writes, axis, forward=False)
+
+
+@rule("gradient_sum")
+def gradient_sum(op: Op) -> list[Launch]:
+    return elementwise(op, f"gradient_sum<{ctype(op.writes[0])}>")
 
 
 def _rows(t: Tensor) -> Argument:
