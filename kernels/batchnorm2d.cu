@@ -12,10 +12,10 @@ struct Moments {
 
     __device__ void merge(const Moments& other) {
         if (other.count == 0) return;
-        const float both = count + other.count, step = other.mean - mean;
-        squares += other.squares + step * step * (count / both * other.count);
-        mean += step * (other.count / both);
-        count = both;
+        const float part = other.count / (count + other.count), step = other.mean - mean;
+        squares += other.squares + step * step * (count * part);
+        mean += step * part;
+        count += other.count;
     }
 };
 
@@ -31,7 +31,8 @@ struct ShiftedMoments {
     }
     __device__ Moments moments() const {
         if (count == 0) return {0, 0, 0};
-        return {count, shift + sum / count, fmaxf(0.f, squares - sum / count * sum)};
+        const float beyond = sum / count;
+        return {count, shift + beyond, fmaxf(0.f, squares - beyond * sum)};
     }
     __device__ void set(const Moments& m) {
         count = m.count;

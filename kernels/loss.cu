@@ -26,7 +26,7 @@ struct softmax_cross_entropy_forward {
     static __device__ void run(const Params& p, Shared& shared) {
         const int64 first = int64(blockIdx.x) * p.classes;
         const T* logits = p.logits + first;
-        float largest = -INFINITY, total = 0, sum = 0;
+        float largest = -__uint_as_float(0x7f800000), total = 0, sum = 0;
         for (int k = threadIdx.x; k < p.classes; k += THREADS)
             largest = fmaxf(largest, to_float(logits[k]));
         largest = reduce_block<THREADS>(largest, shared.warps, Larger());

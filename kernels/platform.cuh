@@ -8,17 +8,18 @@
 //
 // KERNEL(entry, threads, parameter_bytes, shared_bytes, type) makes it a function that can be
 // launched. minidl writes that line, packs the parameters and asks for the shared memory, so both
-// sizes are checked here. The same sources run on a CPU, compiled by g++ with a header in front
+// sizes are checked here. One block a multiprocessor is all that is asked for: with no number there,
+// ptxas saves registers for more blocks and spills. The same sources run on a CPU, compiled by g++ with a header in front
 // that stands in for CUDA's language.
 #pragma once
 
 #ifdef __CUDACC__
 #define KERNEL(entry, threads, parameter_bytes, shared_bytes, ...)                           \
-    extern "C" __global__ void __launch_bounds__(threads)                                    \
+    extern "C" __global__ void __launch_bounds__(threads, 1)                                 \
         entry(const __grid_constant__ __VA_ARGS__::Params params) {                          \
         using Kernel = __VA_ARGS__;                                                          \
         static_assert(sizeof(typename Kernel::Params) == parameter_bytes, "parameters");     \
-        static_assert(__is_empty(typename Kernel::Shared) ||                                   \
+        static_assert(__is_empty(typename Kernel::Shared) ||                                 \
                           sizeof(typename Kernel::Shared) <= shared_bytes, "shared memory"); \
         extern __shared__ __align__(16) unsigned char raw[];                                 \
         Kernel::run(params, *reinterpret_cast<typename Kernel::Shared*>(raw));               \
@@ -28,7 +29,7 @@
     extern "C" void entry(const void* params) {                                              \
         using Kernel = __VA_ARGS__;                                                          \
         static_assert(sizeof(typename Kernel::Params) == parameter_bytes, "parameters");     \
-        static_assert(__is_empty(typename Kernel::Shared) ||                                   \
+        static_assert(__is_empty(typename Kernel::Shared) ||                                 \
                           sizeof(typename Kernel::Shared) <= shared_bytes, "shared memory"); \
         Kernel::run(*static_cast<const typename Kernel::Params*>(params),                    \
                     *static_cast<typename Kernel::Shared*>(sim_shared()));                   \
