@@ -106,7 +106,9 @@ def complaints(chip: Chip, launch: Launch, made: Compiled) -> list[str]:
 
 
 def header() -> list[str]:
-    columns = [f"{chip.architecture} {what}" for chip in CHIPS for what in ("registers", "occupancy")]
+    columns = [
+        f"{chip.architecture} {what}" for chip in CHIPS for what in ("registers", "occupancy")
+    ]
     return ["kernel", "source", "threads", "shared bytes", *columns]
 
 

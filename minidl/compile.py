@@ -197,9 +197,7 @@ def _target(batch: int, device: str, precision: str, scratch_limit: int, slices:
     if device not in ("cpu", "cuda"):
         raise ArgumentError(f"unknown device {device!r}: choose cpu or cuda")
     if precision not in PRECISIONS:
-        raise ArgumentError(
-            f"unknown precision {precision!r}: choose from {', '.join(PRECISIONS)}"
-        )
+        raise ArgumentError(f"unknown precision {precision!r}: choose from {', '.join(PRECISIONS)}")
     if device == "cpu" and precision in ("tf32", "bf16"):
         raise ArgumentError(
             f"precision {precision!r} is a mode of CUDA's tensor cores: use float32 on cpu"

@@ -10,8 +10,8 @@ pytest.importorskip("cuda.bindings", reason="NVRTC's bindings are not installed"
 
 from benchmarks.resources import CHIPS, TABLE, Chip, compiled, complaints, header, units
 from minidl.checkout import kernels_folder
-from minidl.devices.nvrtc import CompileError, compile_unit, read_log, version
 from minidl.devices.kernels import Unit
+from minidl.devices.nvrtc import CompileError, compile_unit, read_log, version
 
 UNITS = units()
 

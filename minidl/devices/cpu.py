@@ -31,6 +31,10 @@ class HostMemory:
     def read(self, memory: Array, offset: int, nbytes: int) -> Array:
         return memory[offset : offset + nbytes]
 
+    def later(self, memory: Array, offset: int, nbytes: int) -> Callable[[], Array]:
+        now = memory[offset : offset + nbytes].copy()
+        return lambda: now
+
     def write(self, memory: Array, offset: int, data: Array) -> None:
         raw = bytes_of(data)
         memory[offset : offset + raw.size] = raw

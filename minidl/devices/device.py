@@ -33,6 +33,9 @@ class Device(Protocol):
     def read(self, memory: Any, offset: int, nbytes: int) -> Array:
         """Bytes [offset, offset + nbytes), once all calls made so far are done."""
 
+    def later(self, memory: Any, offset: int, nbytes: int) -> Callable[[], Array]:
+        """Start to copy those bytes behind all calls made so far; the result waits for them."""
+
     def write(self, memory: Any, offset: int, data: Array) -> None:
         """Put `data`, contiguous, at byte `offset`."""
 

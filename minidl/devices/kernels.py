@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minidl.checkout import kernels_folder
-from minidl.ir import Op, Plan
+from minidl.ir import Plan
 from minidl.launches import Address, Launch, launches_of
 
 Call = Callable[[], None]

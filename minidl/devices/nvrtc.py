@@ -61,20 +61,21 @@ def compile_unit(unit: Unit, architecture: str) -> Compiled:
     encoded = [option.encode() for option in options]
     try:
         (status,) = nvrtc.nvrtcCompileProgram(program, len(encoded), encoded)
-        log = _text(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program).decode()
+        raw = _output(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
+        log = raw.rstrip(b"\0").decode()
         if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             raise CompileError(f"{unit.entry} for {architecture}: {log or status}")
-        cubin = _text(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
+        cubin = _output(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
     finally:
         nvrtc.nvrtcDestroyProgram(program)
     return read_log(cubin, log)
 
 
-def _text(size_of: Any, get: Any, program: Any) -> bytes:
+def _output(size_of: Any, get: Any, program: Any) -> bytes:
     _, size = size_of(program)
-    buffer = b" " * size
+    buffer = bytes(bytearray(size))  # the bindings write into it
     get(program, buffer)
-    return buffer.rstrip(b"\0")
+    return buffer
 
 
 def read_log(cubin: bytes, log: str) -> Compiled:

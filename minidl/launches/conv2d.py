@@ -204,9 +204,7 @@ def _source(
     return Source(kind, fields, Operand(t.itemsize, k_major))
 
 
-def _filters_of_phase(
-    w: Tensor, phase: tuple[Phase, Phase], c: int, k: int, depth: int
-) -> Source:
+def _filters_of_phase(w: Tensor, phase: tuple[Phase, Phase], c: int, k: int, depth: int) -> Source:
     (_, _, taps_of_a_row, _), (down, across) = w.shape, phase
     row = taps_of_a_row * c
     first = down.first_tap * row + across.first_tap * c

@@ -124,11 +124,11 @@ def _sum_splits(op: Op, product: Product, partial: Tensor, target: Target) -> La
         division(vectors),
         np.int32(p.n),
     )
-    x, y, z = grid_for(p.m * vectors)
+    blocks, *_ = grid_for(p.m * vectors)
     return Launch(
         f"sum_splits<{width}, {kind}>",
         source_of(op.main or op),
-        (x, p.groups, z),
+        (blocks, p.groups, 1),
         256,
         arguments,
         more_sources=sources_of_epilogue(op),

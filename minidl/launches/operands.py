@@ -88,8 +88,7 @@ def sink(op: Op, to: Tensor, pitch: Pitch) -> tuple[str, Argument]:
     if follower is None or dropped is None:
         return f"Out<{ctype(to)}>", (Address(to), np.int32(pitch(to)))
     pairs = [
-        ("Value", ()) if t is dropped else operand(follower, t, pitch)
-        for t in follower.operands
+        ("Value", ()) if t is dropped else operand(follower, t, pitch) for t in follower.operands
     ]
     types = ", ".join(name for name, _ in pairs)
     name = f"Into<{ctype(dropped)}, {follower.function.__name__}, {types}>"

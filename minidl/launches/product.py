@@ -1,7 +1,8 @@
 """Tiles of the matrix products: which one a problem gets, and how many splits of the sum.
 
-result[m, n] = sum over k of a[m, k] b[n, k]; see kernels/gemm.cuh. The choice is made when a network
-is lowered, since splits need planned scratch, by a model of the time; measurements may replace it.
+result[m, n] = sum over k of a[m, k] b[n, k]; see kernels/gemm.cuh. The choice is made when a
+network is lowered, since splits need planned scratch, by a model of the time; measurements may
+replace it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from minidl.launches.launch import (
     Address,
     Argument,
     Launch,
-    division,
     rule,
     scratch_of,
 )

@@ -10,10 +10,10 @@ import numpy as np
 from minidl.host import run_chunks
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.ir.op import Finish
+from minidl.launches.reductions import partial_floats
 from minidl.layers.base import Layer, require_rank
 from minidl.layers.initial import constant
 from minidl.layers.pixels import as_pixels, rows_per_chunk
-from minidl.launches.reductions import partial_floats
 
 PARTS = 64
 """Partial statistics at most, each over consecutive pixels."""

@@ -13,6 +13,7 @@ from minidl.host import lane_of, run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.ir.op import Finish
 from minidl.ir.site import HOST_LANES
+from minidl.launches.conv2d import conv2d_products
 from minidl.layers.base import Layer, pair, require_rank
 from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.layers.reduction import add_bias_wgrad
@@ -26,8 +27,6 @@ from minidl.layers.window import (
     tiles,
     windows,
 )
-from minidl.launches.conv2d import conv2d_products
-
 
 Scratch = tuple[Tensor, ...]
 
@@ -84,9 +83,7 @@ class Conv2d(Layer):
         dy, (attributes, scratch) = site.gradient(y), self._how(site, x, y)
         forward, dgrad, wgrad = scratch
         how: dict[str, Any] = {"attributes": attributes, "flops": flops, "pitched": True}
-        site.forward(
-            conv2d_forward, writes=[y, *forward], reads=[x, w, *b], finishes=True, **how
-        )
+        site.forward(conv2d_forward, writes=[y, *forward], reads=[x, w, *b], finishes=True, **how)
         site.dgrad(conv2d_dgrad, writes=[site.gradient(x), *dgrad], reads=[dy, w], **how)
         site.wgrad(conv2d_wgrad, writes=[site.gradient(w), *wgrad], reads=[dy, x], tiled=0, **how)
         for bias in b:

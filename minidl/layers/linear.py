@@ -12,11 +12,11 @@ import numpy as np
 from minidl.host import lane_of, run_chunks, run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.ir.site import HOST_LANES
+from minidl.launches.linear import linear_products
 from minidl.layers.base import Layer, require_rank
 from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.layers.reduction import add_bias_wgrad
 from minidl.layers.window import blocks
-from minidl.launches.linear import linear_products
 
 FEATURES = 64
 """Outputs of one tile."""
@@ -90,8 +90,10 @@ def _how(site: Site, x: Tensor, y: Tensor) -> _How:
     low = site.lowering
     if low.device != "cuda":
         return _How()
-    sizes = *x.shape, y.shape[1]
-    products = linear_products(low.precision, *sizes, low.scratch_limit, low.tuning)
+    samples, inputs = x.shape
+    products = linear_products(
+        low.precision, samples, inputs, y.shape[1], low.scratch_limit, low.tuning
+    )
     return _How({"products": products}, products.scratch)
 
 

@@ -21,9 +21,7 @@ class Program:
         shown = (*plan.graph.inputs, *plan.graph.outputs, *(v.tensor for v in plan.graph.variables))
         tensors = dict.fromkeys((*used, *shown))
         self.arrays = {
-            t: arena.view(plan, t)
-            for t in tensors
-            if t in plan.placements and arena.device.on_host
+            t: arena.view(plan, t) for t in tensors if t in plan.placements and arena.device.on_host
         }
         """Views of the tensors, where the device is the host."""
         self.launches = arena.device.bind(plan, arena.bytes, self.arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,28 @@ class Step:
         self._fill(arrays)
         self._run()
         return self._loss()
+
+    def feed(self, batches: Iterable[tuple[ArrayLike, ...]]) -> Iterator[float]:
+        """Train on one batch after the other, and give the loss of each.
+
+        The next batch is checked, converted and copied to pinned memory while a GPU still works on
+        this one; a loss comes one batch later than it was asked for, the last at the end.
+        """
+        waiting: Callable[[], float] | None = None
+        for arrays in batches:
+            self._fill(tuple(arrays))
+            self._run()
+            now = self._loss_later()
+            if waiting is not None:
+                yield waiting()
+            waiting = now
+        if waiting is not None:
+            yield waiting()
+
+    def _loss_later(self) -> Callable[[], float]:
+        loss = self.plan.graph.outputs[0]
+        bytes_of_it = self.arena.device.later(self.arena.bytes, self.plan.offset(loss), loss.nbytes)
+        return lambda: float(bytes_of_it().view(loss.dtype)[0])
 
     def trace(self, path: str | Path, *arrays: ArrayLike) -> float:
         """One training step, as a call makes it, whose ops are timed: a trace is written to `path`

@@ -1,4 +1,4 @@
-"""SimulatedDevice: compiles kernels by g++ and runs them on runtime.cpp, in this process's memory."""
+"""SimulatedDevice: compiles kernels by g++ and runs them on runtime.cpp, in host memory."""
 
 from __future__ import annotations
 

@@ -73,7 +73,9 @@ def test_as_the_cpu_device(name: str, precision: str) -> None:
     )
     for i, batch in enumerate(data):
         found, expected = cuda(*batch), cpu(*batch)
-        if i == 0 or precision == "float32":  # later steps magnify what rounding did to earlier ones
+        if (
+            i == 0 or precision == "float32"
+        ):  # later steps magnify what rounding did to earlier ones
             assert found == pytest.approx(expected, rel=ERRORS[precision])
     if precision == "float32":
         for variable, array in cpu.state_dict().items():

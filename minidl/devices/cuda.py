@@ -1,0 +1,238 @@
+"""The CUDA device: CuPy for memory, streams, modules and graphs; the kernels are `kernels/`.
+
+The only module that imports CuPy, and only when a device is made.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from minidl.devices.cubins import cubins
+from minidl.devices.device import bytes_of
+from minidl.devices.kernels import Call, Unit, bind
+from minidl.devices.nvrtc import OLDEST
+from minidl.ir import ArenaTooLargeError, Array, MinidlError, Plan, Tensor, format_size
+from minidl.launches import Launch
+
+STATIC_SHARED = 48 * 1024
+"""Shared memory of a block beyond which a kernel has to ask for it."""
+
+
+class DeviceError(MinidlError):
+    """No GPU that minidl can use; the message says what is missing."""
+
+
+class CudaDevice:
+    """One NVIDIA GPU of compute capability 8.0 or newer.
+
+    graphs: run a step as one CUDA graph; without, kernel by kernel, for debugging.
+    """
+
+    name = "cuda"
+    on_host = False
+
+    def __init__(self, index: int = 0, graphs: bool = True) -> None:
+        self.cupy = _cupy()
+        self.runtime = self.cupy.cuda.runtime
+        _require_device(self.runtime, index)
+        self.index, self.graphs = index, graphs
+        self._device = self.cupy.cuda.Device(index)
+        self.capability = int(self._device.compute_capability)
+        _require_capability(self.capability)
+        with self._device:
+            self.stream = self.cupy.cuda.Stream(non_blocking=True)
+            self.staging = Staging(self.cupy, self.stream)
+        self.functions: dict[str, Any] = {}
+        self._modules: list[Any] = []
+
+    @property
+    def architecture(self) -> str:
+        """What kernels are compiled for, say sm_90a: the chip's own, its special units included."""
+        return f"sm_{self.capability}{'a' if self.capability == 90 else ''}"
+
+    # -- memory --------------------------------------------------------------------------------
+
+    def available(self) -> int | None:
+        with self._device:
+            free, _ = self.runtime.memGetInfo()
+        return int(free)
+
+    def allocate(self, nbytes: int, alignment: int) -> Any:
+        """One cudaMalloc, outside of any pool; ArenaTooLargeError where it fails."""
+        with self._device:
+            try:
+                memory = self.cupy.cuda.Memory(nbytes + max(0, alignment - 256))
+            except self.cupy.cuda.memory.OutOfMemoryError:
+                raise ArenaTooLargeError(
+                    f"the device refused {format_size(nbytes)} in one piece: use a smaller batch, "
+                    "memory='arena', or budget="
+                ) from None
+        return self.cupy.cuda.MemoryPointer(memory, -memory.ptr % alignment)
+
+    def read(self, memory: Any, offset: int, nbytes: int) -> Array:
+        return self.later(memory, offset, nbytes)()
+
+    def later(self, memory: Any, offset: int, nbytes: int) -> Callable[[], Array]:
+        """Copy to pinned memory behind all calls made so far; the result waits for that."""
+        with self._device:
+            pinned = self.cupy.cuda.alloc_pinned_memory(max(1, nbytes))
+            self.runtime.memcpyAsync(
+                pinned.ptr,
+                memory.ptr + offset,
+                nbytes,
+                self.runtime.memcpyDeviceToHost,
+                self.stream.ptr,
+            )
+            arrived = self.stream.record()
+
+        def result() -> Array:
+            arrived.synchronize()
+            return np.frombuffer(pinned, np.uint8, nbytes).copy()
+
+        return result
+
+    def write(self, memory: Any, offset: int, data: Array) -> None:
+        with self._device:
+            self.staging.copy(memory.ptr + offset, bytes_of(data))
+
+    def fill(self, memory: Any, offset: int, nbytes: int, value: int) -> None:
+        with self._device:
+            self.runtime.memsetAsync(memory.ptr + offset, value, nbytes, self.stream.ptr)
+
+    # -- kernels -------------------------------------------------------------------------------
+
+    def bind(self, plan: Plan, memory: Any, arrays: Mapping[Tensor, Array]) -> list[Call]:
+        with self._device:
+            return bind(plan, memory.ptr, self)
+
+    def prepare(self, units: list[Unit]) -> None:
+        missing = [unit for unit in units if unit.entry not in self.functions]
+        for entry, code in cubins(missing, self.architecture).items():
+            module = self.cupy.cuda.function.Module()
+            module.load(code)
+            self._modules.append(module)
+            self.functions[entry] = module.get_function(entry)
+
+    def launch(self, unit: Unit, launch: Launch, parameters: bytes) -> Call:
+        driver = self.cupy.cuda.driver
+        function = self.functions[unit.entry].ptr
+        if launch.shared > STATIC_SHARED:
+            attribute = driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            driver.funcSetAttribute(function, attribute, launch.shared)
+        block = ctypes.create_string_buffer(parameters, len(parameters))
+        pointers = (ctypes.c_void_p * 1)(ctypes.addressof(block))
+        where = ctypes.addressof(pointers)
+        (x, y, z), threads, shared = launch.grid, launch.threads, launch.shared
+        stream, start = self.stream.ptr, driver.launchKernel
+
+        def call(keep: tuple[Any, ...] = (block, pointers)) -> None:
+            start(function, x, y, z, threads, 1, 1, shared, stream, where, 0)
+
+        return call
+
+    def whole(self, calls: list[Call]) -> Call:
+        """The calls captured as one graph, which a step then launches."""
+        if not self.graphs:
+            return _each(calls)
+        with self._device, self.stream:
+            self.stream.begin_capture()
+            try:
+                for call in calls:
+                    call()
+            finally:
+                graph = self.stream.end_capture()
+        stream = self.stream
+
+        def run() -> None:
+            graph.launch(stream)
+
+        return run
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        with self._device:
+            yield
+
+    def synchronize(self) -> None:
+        self.stream.synchronize()
+
+
+class Staging:
+    """Pinned memory on the way to the device: two blocks in turn, so that one is filled while the
+    copy from the other is still under way."""
+
+    def __init__(self, cupy: Any, stream: Any) -> None:
+        self.cupy, self.stream = cupy, stream
+        self.blocks: list[Any] = [None, None]
+        self.busy: list[Any] = [None, None]
+        self.turn = 0
+
+    def copy(self, to: int, data: Array) -> None:
+        """Start a copy of bytes to a device address, behind all calls made so far."""
+        turn, self.turn = self.turn, 1 - self.turn
+        if self.busy[turn] is not None:
+            self.busy[turn].synchronize()
+        if self.blocks[turn] is None or self.blocks[turn].mem.size < data.size:
+            self.blocks[turn] = self.cupy.cuda.alloc_pinned_memory(max(1, data.size))
+        block = self.blocks[turn]
+        np.frombuffer(block, np.uint8, data.size)[...] = data
+        runtime = self.cupy.cuda.runtime
+        runtime.memcpyAsync(to, block.ptr, data.size, runtime.memcpyHostToDevice, self.stream.ptr)
+        self.busy[turn] = self.stream.record()
+
+
+def _each(calls: list[Call]) -> Call:
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
+
+
+def _cupy() -> Any:
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            f"device 'cuda' needs CuPy ({error}): pip install 'minidl[cuda13]', or "
+            "'minidl[cuda12]' for a driver older than 580"
+        ) from None
+    return cupy
+
+
+def _require_device(runtime: Any, index: int) -> None:
+    """DeviceError unless there is a driver, new enough, and a device of that number."""
+    driver = runtime.driverGetVersion()
+    if not driver:
+        raise DeviceError("no NVIDIA driver: device 'cuda' needs one; device='cpu' runs anywhere")
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        if "InsufficientDriver" in str(error):
+            needed = runtime.runtimeGetVersion()
+            raise DeviceError(
+                f"the NVIDIA driver is too old: it has CUDA {_version(driver)}, this CuPy needs "
+                f"{_version(needed)}: update the driver, or install minidl[cuda12]"
+            ) from None
+        raise DeviceError(
+            f"no NVIDIA GPU to be used: {error}; device='cpu' runs anywhere"
+        ) from None
+    if index >= count:
+        raise DeviceError(f"there is no GPU {index}: this machine has {count}")
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _require_capability(capability: int) -> None:
+    if capability < OLDEST:
+        raise DeviceError(
+            f"this GPU is sm_{capability}: the kernels need sm_{OLDEST} or newer (Ampere, 2020); "
+            "device='cpu' runs anywhere"
+        )

@@ -1,0 +1,197 @@
+"""The CUDA device's own code, with CuPy replaced by the simulator; and its errors."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import minidl as dl
+from minidl.devices import cubins
+from minidl.devices.cuda import CudaDevice, DeviceError
+from minidl.devices.kernels import Unit
+from tests.simulator import fake_cupy
+from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.networks import NETWORKS
+from tests.simulator.test_steps import BATCH, batches, options
+from tests.training import train
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
+    monkeypatch.setattr("minidl.devices.cuda.cubins", fake_cupy.libraries)
+    fake_cupy.Memory.taken.clear()
+    fake_cupy.GRAPHS.clear()
+    yield
+
+
+@pytest.mark.usefixtures("cupy")
+@pytest.mark.parametrize("graphs", [True, False])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_the_same_bits_as_the_simulated_device(precision: str, graphs: bool) -> None:
+    network = NETWORKS["vgg_shaped"]()
+    data = batches(network, 3)
+    how = options("vgg_shaped", precision=precision)
+    expected = train(network, data, "arena", device=SimulatedDevice(), **how)
+    assert train(network, data, "arena", device=CudaDevice(graphs=graphs), **how) == expected
+
+
+@pytest.mark.usefixtures("cupy")
+def test_a_step_is_one_graph_and_allocates_nothing() -> None:
+    network = NETWORKS["alexnet_shaped"]()
+    step = dl.compile(network, BATCH, device="cuda", **options("alexnet_shaped"))
+    assert fake_cupy.Memory.taken == [step.arena.device.available() and step.plan.arena_bytes]
+    data = batches(network, 4)
+    step(*data[0])
+    step.learning_rate = 0.01
+    for batch in data[1:]:
+        step(*batch)
+    assert fake_cupy.GRAPHS == [4]
+    assert len(fake_cupy.Memory.taken) == 1
+
+
+@pytest.mark.usefixtures("cupy")
+def test_feeding_gives_the_losses_of_single_steps() -> None:
+    network = NETWORKS["resnet_shaped"]()
+    data = batches(network, 4)
+    for device in ("cpu", "cuda"):
+        one, other = (
+            dl.compile(network, BATCH, device=device, **options("resnet_shaped")) for _ in range(2)
+        )
+        assert list(one.feed(data)) == [other(*batch) for batch in data]
+        assert list(one.feed([])) == []
+
+
+@pytest.mark.usefixtures("cupy")
+def test_state_goes_in_and_comes_out() -> None:
+    network = NETWORKS["vgg_shaped"]()
+    here = dl.compile(network, BATCH, **options("vgg_shaped"))
+    there = dl.compile(network, BATCH, device="cuda", **{**options("vgg_shaped"), "seed": 9})
+    there.load_state_dict(here.state_dict())
+    for name, array in here.state_dict().items():
+        np.testing.assert_array_equal(there.state_dict()[name], array)
+    pictures = batches(network, 1)[0][0]
+    np.testing.assert_allclose(
+        there.predict(pictures[:2]), here.predict(pictures[:2]), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.usefixtures("cupy")
+def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = NETWORKS["vgg_shaped"]()
+    monkeypatch.setattr(fake_cupy.cuda.runtime, "memGetInfo", lambda: (200_000, LARGE))
+    with pytest.raises(dl.ArenaTooLargeError, match=r"the device has .* free: batch \d+ fits"):
+        dl.compile(network, 64, device="cuda")
+    monkeypatch.setattr(fake_cupy.cuda.runtime, "memGetInfo", lambda: (LARGE, LARGE))
+    monkeypatch.setattr(fake_cupy, "LARGEST", 100)
+    with pytest.raises(dl.ArenaTooLargeError, match="refused .* in one piece"):
+        dl.compile(network, 4, device="cuda")
+
+
+LARGE = 2**40
+
+
+def test_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(DeviceError, match=r"pip install 'minidl\[cuda13\]'"):
+        dl.compile(NETWORKS["vgg_shaped"](), BATCH, device="cuda")
+
+
+@pytest.mark.usefixtures("cupy")
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("driverGetVersion", lambda: 0, "no NVIDIA driver"),
+        ("getDeviceCount", "cudaErrorInsufficientDriver: too old", "driver is too old.*13.0"),
+        ("getDeviceCount", "cudaErrorNoDevice: none", "no NVIDIA GPU to be used"),
+        ("getDeviceCount", lambda: 0, "there is no GPU 0: this machine has 0"),
+    ],
+)
+def test_machines_that_cannot(
+    name: str, value: object, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> int:
+        raise fake_cupy.CUDARuntimeError(value)
+
+    changed = fails if isinstance(value, str) else value
+    monkeypatch.setattr(fake_cupy.cuda.runtime, name, changed)
+    with pytest.raises(DeviceError, match=message):
+        CudaDevice()
+
+
+@pytest.mark.usefixtures("cupy")
+def test_an_old_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_cupy.Device, "compute_capability", "75")
+    with pytest.raises(DeviceError, match="sm_75: the kernels need sm_80"):
+        CudaDevice()
+
+
+def test_precisions_and_devices_that_do_not_fit() -> None:
+    network = NETWORKS["vgg_shaped"]()
+    with pytest.raises(dl.ArgumentError, match="'bf16' is a mode of CUDA's tensor cores"):
+        dl.compile(network, BATCH, precision="bf16")
+    with pytest.raises(dl.ArgumentError, match="'float64' is for the CPU device"):
+        dl.compile(network, BATCH, precision="float64", device=SimulatedDevice())
+
+
+# -- the cache of compiled kernels -----------------------------------------------------------------
+
+UNIT = Unit("nothing", "// nothing\n")
+
+
+def _compile_slowly(path: str, counted: str) -> None:
+    import os
+    import time
+
+    os.environ["MINIDL_CACHE"] = path
+
+    def compile_unit(unit: Unit, architecture: str) -> SimpleNamespace:
+        time.sleep(0.1)
+        with open(counted, "a") as file:
+            file.write("x")
+        return SimpleNamespace(cubin=b"code" * 1000)
+
+    cubins.nvrtc.compile_unit = compile_unit  # type: ignore[assignment]
+    cubins.nvrtc.version = lambda: (13, 0)
+    assert cubins.cubin(UNIT, "sm_90a") == b"code" * 1000
+
+
+def test_several_processes_fill_one_cache(tmp_path: Path) -> None:
+    folder, counted = tmp_path / "cache", tmp_path / "count"
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=_compile_slowly, args=(str(folder), str(counted))) for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    (kept,) = folder.iterdir()
+    assert kept.read_bytes() == b"code" * 1000
+    before = counted.read_text()
+    again = context.Process(target=_compile_slowly, args=(str(folder), str(counted)))
+    again.start()
+    again.join()
+    assert again.exitcode == 0
+    assert counted.read_text() == before, "compiled again"
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(cubins.nvrtc, "version", lambda: (13, 0))
+    monkeypatch.setattr(
+        cubins.nvrtc, "compile_unit", lambda unit, architecture: SimpleNamespace(cubin=b"made")
+    )
+    assert cubins.cubin(UNIT, "sm_90a") == b"made"
