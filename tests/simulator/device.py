@@ -19,7 +19,7 @@ from typing import Literal
 from minidl.checkout import kernels_folder
 from minidl.devices.cpu import HostMemory
 from minidl.devices.kernels import Call, Unit, bind
-from minidl.ir import Array, Plan, Tensor
+from minidl.ir import Array, Op, Plan, Tensor
 from minidl.launches import Launch
 
 HERE = Path(__file__).parent
@@ -101,6 +101,26 @@ def runtime() -> ctypes.CDLL:
     return library
 
 
+def _among_poison(call: Call, op: Op, plan: Plan, memory: Array) -> Call:
+    """The call, with every byte of the arena poisoned that is no operand of the op."""
+    sanitizer = ctypes.CDLL(None)
+    poison, heal = (
+        getattr(sanitizer, f"__asan_{verb}_memory_region") for verb in ("poison", "unpoison")
+    )
+    operands = dict.fromkeys(t.storage for t in (*op.writes, *op.reads))
+    places = [(plan.offset(t), t.nbytes) for t in operands]
+    base, size = memory.ctypes.data, memory.nbytes
+
+    def run() -> None:
+        poison(ctypes.c_void_p(base), ctypes.c_size_t(size))
+        for offset, nbytes in places:
+            heal(ctypes.c_void_p(base + offset), ctypes.c_size_t(nbytes))
+        call()
+        heal(ctypes.c_void_p(base), ctypes.c_size_t(size))
+
+    return run
+
+
 @dataclass
 class SimulatedDevice(HostMemory):
     """A CUDA device in host memory; `order` of threads and blocks, and when cp.async copies."""
@@ -116,7 +136,11 @@ class SimulatedDevice(HostMemory):
         return nullcontext()
 
     def bind(self, plan: Plan, memory: Array, arrays: Mapping[Tensor, Array]) -> list[Call]:
-        return bind(plan, memory.ctypes.data, self)
+        calls = bind(plan, memory.ctypes.data, self)
+        if VARIANT != "address":
+            return calls
+        pairs = zip(calls, plan.graph.ops, strict=True)
+        return [_among_poison(call, op, plan, memory) for call, op in pairs]
 
     def prepare(self, units: list[Unit]) -> None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:

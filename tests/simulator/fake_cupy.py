@@ -145,15 +145,10 @@ def _launch(
 
     def call() -> None:
         library.sim_setting(2, 5, 0)
-        launch = library["sim_launch"]
+        launch, size = library["sim_launch"], ctypes.c_size_t(shared)
         launch.restype = ctypes.c_char_p
-        wrong = launch(
-            ctypes.c_void_p(function),
-            grid,
-            threads,
-            ctypes.c_size_t(shared),
-            ctypes.c_void_p(block),
-        )
+        kernel, where = ctypes.c_void_p(function), ctypes.c_void_p(block)
+        wrong = launch(kernel, grid, threads, size, where)
         assert not wrong, wrong
 
     STREAMS[stream].run(call)

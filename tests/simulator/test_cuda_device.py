@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,12 +24,11 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
 
 @pytest.fixture
-def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
     monkeypatch.setattr("minidl.devices.cuda.cubins", fake_cupy.libraries)
     fake_cupy.Memory.taken.clear()
     fake_cupy.GRAPHS.clear()
-    yield
 
 
 @pytest.mark.usefixtures("cupy")
@@ -92,7 +90,7 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         dl.compile(network, 64, device="cuda")
     monkeypatch.setattr(fake_cupy.cuda.runtime, "memGetInfo", lambda: (LARGE, LARGE))
     monkeypatch.setattr(fake_cupy, "LARGEST", 100)
-    with pytest.raises(dl.ArenaTooLargeError, match="refused .* in one piece"):
+    with pytest.raises(dl.ArenaTooLargeError, match=r"refused .* in one piece"):
         dl.compile(network, 4, device="cuda")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import tests.layers
 from tests.layers.harness import Case
-from tests.simulator.bench import ERRORS, assert_close, run_case
+from tests.simulator.bench import ERRORS, assert_close, in_place_differences, run_case
 from tests.simulator.device import COMPILER, SimulatedDevice
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
@@ -26,11 +26,18 @@ def cases() -> list[tuple[str, Case]]:
 
 
 TABLE = cases()
+IDS = [f"{stem}-{case.id}" for stem, case in TABLE]
 
 
 @pytest.mark.parametrize("precision", ERRORS)
-@pytest.mark.parametrize(("stem", "case"), TABLE, ids=[f"{s}-{c.id}" for s, c in TABLE])
+@pytest.mark.parametrize(("stem", "case"), TABLE, ids=IDS)
 def test_op(stem: str, case: Case, precision: str) -> None:
     run = run_case(case, precision, SimulatedDevice(seed=len(case.id)))
     bound = max(ERRORS[precision], 4 * case.float32_error)
     assert_close(run, bound)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(("stem", "case"), TABLE, ids=IDS)
+def test_in_place_changes_no_bit(stem: str, case: Case, precision: str) -> None:
+    assert not in_place_differences(case, precision, SimulatedDevice(seed=1))

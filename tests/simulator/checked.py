@@ -1,0 +1,64 @@
+"""Run ops and steps under a checker: `python -m tests.simulator.checked --cases all --steps`.
+
+MINIDL_SIMULATOR says which: `race`, or `address` with the address sanitizer's library preloaded.
+Prints how much ran; any finding ends it with a non-zero status.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import minidl as dl
+from tests.simulator.bench import ERRORS, assert_close, in_place_differences, run_case
+from tests.simulator.device import VARIANT, SimulatedDevice
+from tests.simulator.networks import NETWORKS
+from tests.simulator.test_ops import IDS, TABLE
+from tests.simulator.test_steps import BATCH, batches, options
+
+
+def run_ops(wanted: str, precisions: list[str], device: SimulatedDevice) -> int:
+    count = 0
+    for name, (_, case) in zip(IDS, TABLE, strict=True):
+        if wanted in ("all", name):
+            for precision in precisions:
+                bound = max(ERRORS[precision], 4 * case.float32_error)
+                assert_close(run_case(case, precision, device), bound)
+                assert not in_place_differences(case, precision, device)
+                count += 1
+    return count
+
+
+def run_steps(precisions: list[str], device: SimulatedDevice) -> int:
+    count = 0
+    for name, build in NETWORKS.items():
+        for precision in precisions:
+            network = build()
+            how = options(name, device=device, precision=precision)
+            step = dl.compile(network, BATCH, **how)
+            for batch in batches(network, 2):
+                step(*batch)
+            count += 1
+    return count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cases", default="")
+    parser.add_argument("--precision", action="append", default=[])
+    parser.add_argument("--steps", action="store_true")
+    parser.add_argument("--sources", type=Path)
+    wanted = parser.parse_args()
+    device = SimulatedDevice(sources=wanted.sources, seed=2)
+    precisions = wanted.precision or list(ERRORS)
+    ops = sum(
+        run_ops(wanted.cases, precisions, replace(device, eager_copies=eager))
+        for eager in (False, True)
+    )
+    steps = run_steps(precisions, device) if wanted.steps else 0
+    print(f"{VARIANT}: {ops} ops, {steps} steps")
+
+
+if __name__ == "__main__":
+    main()
