@@ -12,6 +12,7 @@ from minidl.devices.kernels import bind
 from minidl.ir import Array, Lowering, Op, Tensor
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.tensor import host_dtype
+from minidl.launches.product import Tuning
 from tests.layers.harness import Bench, Case
 from tests.simulator.device import SimulatedDevice
 
@@ -103,7 +104,7 @@ class Prepared:
     ground: Ground
 
 
-def prepare_case(case: Case, precision: str) -> Prepared:
+def prepare_case(case: Case, precision: str, tuning: Tuning | None = None) -> Prepared:
     """Lower the case's layer, and put inputs, variables and the arriving gradient into memory."""
     dtype = DTYPES[precision]
     double = _with_rounded_values(Bench.of(case), dtype)
@@ -115,6 +116,7 @@ def prepare_case(case: Case, precision: str) -> Prepared:
         case.scratch_limit,
         double.lowering.seed,
         precision=precision,
+        tuning=tuning,
     )
     inputs = tuple(
         Tensor(t.name, t.shape, dtype if t.dtype.startswith("float") else t.dtype, "activation")
@@ -163,9 +165,11 @@ def _run_op(op: Op, ground: Ground, device: SimulatedDevice) -> None:
     ground.ops = ops
 
 
-def run_case(case: Case, precision: str, device: SimulatedDevice) -> Run:
+def run_case(
+    case: Case, precision: str, device: SimulatedDevice, tuning: Tuning | None = None
+) -> Run:
     """Forward and backward of the case's layer."""
-    prepared = prepare_case(case, precision)
+    prepared = prepare_case(case, precision, tuning)
     double, lowering, ground = prepared.double, prepared.lowering, prepared.ground
     inputs, output = prepared.inputs, prepared.output
     (site,) = lowering.sites

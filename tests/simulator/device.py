@@ -34,7 +34,7 @@ KERNEL_FLAGS = {
     "race": ("-O0", "-mfma", "-fsanitize=thread"),
     "address": ("-O1", "-g", "-mfma", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
 }
-RUNTIME_FLAGS = {"plain": (), "race": (), "address": ("-fsanitize=address",)}
+RUNTIME_FLAGS = {"plain": (), "race": ("-DSIM_RACE",), "address": ("-fsanitize=address",)}
 VARIANT = os.environ.get("MINIDL_SIMULATOR", "plain")
 """One of KERNEL_FLAGS: what this process checks while kernels run."""
 

@@ -103,9 +103,14 @@ sim_swap:
     ret
 )");
 
-// The race checker, if it is linked, is told of what the runtime reads and writes for a kernel.
-void __attribute__((weak)) sim_race_access(const void*, int, bool) {}
-void __attribute__((weak)) sim_race_launch() {}
+// The race checker is told of each launch, and of what the runtime reads and writes for a kernel.
+#ifdef SIM_RACE
+void sim_race_access(const void*, int, bool);
+void sim_race_launch();
+#else
+void sim_race_access(const void*, int, bool) {}
+void sim_race_launch() {}
+#endif
 
 }  // extern "C"
 

@@ -1,0 +1,238 @@
+"""All ops and steps under the race checker and the address sanitizer; and mutants that must fail.
+
+A mutant is one wrong line in a copy of `kernels/`: a barrier dropped, a wait or an index off by
+one, an in-place pair that is not safe. Each says which check has to find it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from minidl.checkout import kernels_folder
+from tests.simulator.bench import ERRORS, assert_close, in_place_differences, run_case
+from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.networks import NETWORKS
+from tests.simulator.test_ops import IDS, TABLE
+from tests.simulator.test_steps import batches, options
+from tests.training import train
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+
+ROOT = Path(__file__).parents[2]
+
+
+def checked(variant: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `tests.simulator.checked` under a checker, in a process of its own."""
+    more = {"MINIDL_SIMULATOR": variant, "PYTHONPATH": str(ROOT)}
+    if variant == "address":
+        asked = ["g++", "-print-file-name=libasan.so"]
+        library = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        more |= {"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"}
+    command = [sys.executable, "-m", "tests.simulator.checked", *arguments]
+    return subprocess.run(
+        command, env={**os.environ, **more}, capture_output=True, text=True, cwd=ROOT
+    )
+
+
+@pytest.mark.parametrize("variant", ["race", "address"])
+def test_nothing_is_found(variant: str) -> None:
+    done = checked(variant, "--cases", "all", "--steps")
+    assert done.returncode == 0, done.stderr[-4000:]
+    ops, steps = len(ERRORS) * len(TABLE), len(ERRORS) * len(NETWORKS)
+    assert done.stdout.splitlines()[-1] == f"{variant}: {ops} ops, {steps} steps"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old` in `file` becomes `new`; `case` in `precision` must then fail under `variant`.
+
+    The case `step` is training steps of the GoogLeNet-shaped network, `arena` against `naive`.
+    """
+
+    id: str
+    file: str
+    old: str
+    new: str
+    case: str
+    precision: str = "float32"
+    variant: str = "plain"
+
+
+BARRIER, NONE = "        __syncthreads();\n", ""
+CONV = "conv2d-3x3"
+
+MUTANTS = [
+    Mutant(
+        "reduction-barrier",
+        "reduce.cuh",
+        "shared.at[line][lane] = sum;\n" + BARRIER,
+        "shared.at[line][lane] = sum;\n",
+        CONV,
+    ),
+    Mutant(
+        "divergent-barrier",
+        "reduce.cuh",
+        BARRIER + "        if (line || column >= p.columns) return;\n",
+        "        if (column >= p.columns) return;\n" + BARRIER + "        if (line) return;\n",
+        CONV,
+    ),
+    Mutant(
+        "simt-first-barrier",
+        "simt.cuh",
+        "from_b.put(shared.b[0]);\n" + BARRIER,
+        "from_b.put(shared.b[0]);\n",
+        CONV,
+    ),
+    Mutant(
+        "simt-stage-barrier",
+        "simt.cuh",
+        "            }\n            __syncthreads();\n",
+        "            }\n",
+        CONV,
+        variant="race",
+    ),
+    Mutant("wait-off-by-one", "tensor_core.cuh", "<STAGES - 2>", "<STAGES - 1>", CONV, "bf16"),
+    Mutant(
+        "pipeline-barrier",
+        "tensor_core.cuh",
+        "            wait_copies<STAGES - 2>();\n            __syncthreads();\n",
+        "            wait_copies<STAGES - 2>();\n",
+        CONV,
+        "tf32",
+    ),
+    Mutant(
+        "copy-before-barrier",
+        "tensor_core.cuh",
+        "            __syncthreads();\n            fetch(tile + STAGES - 1);\n",
+        "            fetch(tile + STAGES - 1);\n            __syncthreads();\n",
+        "conv2d-many-channels",
+        "bf16",
+        "race",
+    ),
+    Mutant(
+        "fragment-rows",
+        "tensor_core.cuh",
+        "a[i] = round_tf32(tile.number(m + g + i % 2 * 8, k + t + i / 2 * 4));",
+        "a[i] = round_tf32(tile.number(m + g + i / 2 * 8, k + t + i % 2 * 4));",
+        CONV,
+        "tf32",
+    ),
+    Mutant(
+        "matrix-order",
+        "tensor_core.cuh",
+        "tile.at(n + lane / 16 * 8, k + lane % 16)",
+        "tile.at(n + lane / 8 % 2 * 8, k + lane % 8 + lane / 16 * 8)",
+        "conv2d-many-channels",
+        "bf16",
+    ),
+    Mutant("tap", "conv2d.cu", "{r * dilation[0],", "{(r + 1) * dilation[0],", CONV),
+    Mutant("edge", "conv2d.cu", ">= uint32(height)", "> uint32(height)", CONV),
+    Mutant("phase", "conv2d.cu", "first[0] + i", "i", "conv2d-stride-2"),
+    Mutant("last-k", "gemm.cuh", " || k >= depth", "", "linear-small"),
+    Mutant(
+        "group",
+        "gemm.cuh",
+        "n + group * p.result.column_step;\n        if",
+        "n;\n        if",
+        "conv2d-groups",
+    ),
+    Mutant(
+        "split",
+        "gemm.cuh",
+        "int split = 0; split < p",
+        "int split = 1; split < p",
+        "conv2d-many-tiles",
+    ),
+    Mutant(
+        "pool-edge",
+        "pool2d.cu",
+        "h < 0 || h >= g.height) continue;\n            for (int s = 0; s < g.kernel[1]; s++) {\n                const int w = left",
+        "h < 0) continue;\n            for (int s = 0; s < g.kernel[1]; s++) {\n                const int w = left",
+        "pool2d-max-3-by-1",
+    ),
+    Mutant("pool-first", "pool2d.cu", "if (first || more)", "if (true)", "pool2d-max-2"),
+    Mutant(
+        "lrn-in-place",
+        "lrn.cu",
+        "const float scale = p.response.scale(shared.x + (i - c), c);\n            p.y",
+        "const float scale = p.response.scale((const float*)p.x + first * channels + (i - c), c);\n"
+        "            p.y",
+        "lrn-lrn",
+    ),
+    Mutant(
+        "lrn-overrun",
+        "lrn.cu",
+        "        for (int i = threadIdx.x; i < count; i += blockDim.x)\n            shared.x[i] =",
+        "        for (int i = threadIdx.x; i <= p.pixels_of_a_block * channels; i += blockDim.x)\n"
+        "            shared.x[i] =",
+        "lrn-lrn",
+        variant="address",
+    ),
+    Mutant(
+        "softmax-reduction-barrier",
+        "reduce.cuh",
+        "    __syncthreads();  // an earlier reduction may still be read\n",
+        NONE,
+        "loss-entropy",
+        variant="race",
+    ),
+    Mutant(
+        "softmax-in-place-barrier",
+        "loss.cu",
+        "        __syncthreads();  // the label's logit is read before",
+        "        //",
+        "loss-entropy",
+    ),
+    Mutant("signs", "signs.cu", "(7 - j - v)", "(6 - j - v)", "step"),
+    Mutant("dropout-word", "dropout.cu", "words.at[j + v]", "words.at[j]", "dropout-half"),
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
+def test_a_mutant_is_found(mutant: Mutant, tmp_path: Path) -> None:
+    shutil.copytree(kernels_folder(), tmp_path / "kernels")
+    file = tmp_path / "kernels" / mutant.file
+    text = file.read_text(encoding="utf-8")
+    assert text.count(mutant.old) == 1, "the line that the mutant changes is not there once"
+    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    if mutant.variant == "plain":
+        assert any(_fails(mutant, device) for device in _devices(file.parent)), "not found"
+        return
+    where = ("--cases", mutant.case, "--precision", mutant.precision)
+    done = checked(mutant.variant, *where, "--sources", str(file.parent))
+    assert done.returncode != 0, "not found"
+    word = {"race": "race: ", "address": "AddressSanitizer"}[mutant.variant]
+    assert word in done.stderr, done.stderr[-2000:]
+    whole = checked(mutant.variant, *where)
+    assert whole.returncode == 0, whole.stderr[-2000:]
+
+
+def _devices(sources: Path) -> list[SimulatedDevice]:
+    """Several orders of the threads, and copies early and late."""
+    orders = [SimulatedDevice(seed=seed, sources=sources) for seed in range(4)]
+    orders += [SimulatedDevice(order, sources=sources) for order in ("ascending", "descending")]
+    return [replace(device, eager_copies=eager) for device in orders for eager in (False, True)]
+
+
+def _fails(mutant: Mutant, device: SimulatedDevice) -> bool:
+    try:
+        if mutant.case == "step":
+            network = NETWORKS["googlenet_shaped"]()
+            how = options("googlenet_shaped", device=device)
+            data = batches(network)
+            assert train(network, data, "arena", **how) == train(network, data, "naive", **how)
+            return False
+        (case,) = (case for name, (_, case) in zip(IDS, TABLE, strict=True) if name == mutant.case)
+        bound = max(ERRORS[mutant.precision], 4 * case.float32_error)
+        assert_close(run_case(case, mutant.precision, device), bound)
+        assert not in_place_differences(case, mutant.precision, device)
+    except AssertionError:
+        return True
+    return False
