@@ -39,12 +39,13 @@ class Memory:
             raise OutOfMemoryError
         self.raw = np.full(size + 512, 0xFF, np.uint8)
         self.ptr = -(-self.raw.ctypes.data // 256) * 256
+        self.size = size
         self.taken.append(size)
 
 
 class MemoryPointer:
     def __init__(self, memory: Memory, offset: int) -> None:
-        self.memory, self.ptr = memory, memory.ptr + offset
+        self.mem, self.ptr = memory, memory.ptr + offset
 
 
 class Pinned(bytearray):
@@ -121,6 +122,7 @@ def _fill(to: int, value: int, nbytes: int, stream: int) -> None:
 
 class Module:
     def load(self, code: bytes) -> None:
+        runtime()  # what the library leaves undefined
         self.library = ctypes.CDLL(code.decode())
 
     def get_function(self, entry: str) -> SimpleNamespace:
@@ -187,6 +189,7 @@ cuda = SimpleNamespace(
         memsetAsync=_fill,
         memcpyDeviceToHost=2,
         memcpyHostToDevice=1,
+        memcpyDeviceToDevice=3,
         driverGetVersion=lambda: 13000,
         runtimeGetVersion=lambda: 13000,
         getDeviceCount=lambda: 1,

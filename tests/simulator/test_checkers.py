@@ -67,6 +67,8 @@ class Mutant:
 
 BARRIER, NONE = "        __syncthreads();\n", ""
 CONV = "conv2d-3x3"
+BEFORE_LEFT = """            for (int s = 0; s < g.kernel[1]; s++) {
+                const int w = left"""
 
 MUTANTS = [
     Mutant(
@@ -153,8 +155,8 @@ MUTANTS = [
     Mutant(
         "pool-edge",
         "pool2d.cu",
-        "h < 0 || h >= g.height) continue;\n            for (int s = 0; s < g.kernel[1]; s++) {\n                const int w = left",
-        "h < 0) continue;\n            for (int s = 0; s < g.kernel[1]; s++) {\n                const int w = left",
+        "g.height) continue;\n" + BEFORE_LEFT,
+        "g.height + 1) continue;\n" + BEFORE_LEFT,
         "pool2d-max-3-by-1",
     ),
     Mutant("pool-first", "pool2d.cu", "if (first || more)", "if (true)", "pool2d-max-2"),

@@ -1,0 +1,1 @@
+"""Tests and measurements on a machine with a GPU: `python -m benchmarks.gpu --out DIR`."""

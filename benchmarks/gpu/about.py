@@ -1,0 +1,50 @@
+"""Where and of what a result was measured: commit, GPU, driver, clocks, versions."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+import subprocess
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+CLOCKS = ("name", "driver_version", "clocks.sm", "clocks.mem", "temperature.gpu", "power.draw")
+
+
+def output_of(*command: str) -> str:
+    """What a command prints, or an empty string where it cannot run."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def about(device: Any) -> dict[str, Any]:
+    """All of it, as plain data."""
+    query = output_of("nvidia-smi", f"--query-gpu={','.join(CLOCKS)}", "--format=csv,noheader")
+    found: dict[str, Any] = {
+        "date": date.today().isoformat(),
+        "commit": output_of("git", "rev-parse", "HEAD"),
+        "changed": bool(output_of("git", "status", "--porcelain")),
+        "python": platform.python_version(),
+        "architecture": getattr(device, "architecture", "simulated"),
+        "gpu": dict(zip(CLOCKS, query.split(", "), strict=False)),
+    }
+    for name in ("minidl", "numpy", "cupy", "torch"):
+        try:
+            found[name] = str(importlib.import_module(name).__version__)
+        except (ImportError, AttributeError):
+            found[name] = None
+    return found
+
+
+def write_once(path: Path, result: dict[str, Any]) -> None:
+    """Write a result as JSON; FileExistsError where there is one already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("x", encoding="utf-8") as file:
+        json.dump(result, file, indent=1)
+        file.write("\n")
+    print(f"wrote {path}", flush=True)

@@ -1,0 +1,99 @@
+"""The GPU's measurements, run small on stand-ins: they must not fail first where time is short."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import minidl as dl
+from benchmarks.gpu import kernels_part, memory_part, report, tests_part, train_part
+from benchmarks.gpu.about import about, write_once
+from benchmarks.gpu.deadline import Deadline
+from minidl.devices.cuda import CudaDevice
+from tests.simulator import fake_cupy
+from tests.simulator.device import COMPILER
+from tests.simulator.networks import NETWORKS
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> CudaDevice:
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
+    monkeypatch.setattr("minidl.devices.cuda.cubins", fake_cupy.libraries)
+    return CudaDevice()
+
+
+def small_vgg() -> dl.Network:
+    return NETWORKS["vgg_shaped"]()
+
+
+def test_tests_part(device: CudaDevice) -> None:
+    rows = tests_part.measure(device, Deadline(60), lambda name: "vgg_shaped float32" in name)
+    rows += tests_part.measure(device, Deadline(60), lambda name: "conv2d-3x3 " in name)
+    rows += tests_part.measure(device, Deadline(-1), lambda name: "conv2d-1x1 bf16" in name)
+    assert [row["result"] for row in rows] == ["passed"] * 4 + ["left out: no time"]
+
+
+def test_a_failed_check_is_a_row(device: CudaDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("far off")
+
+    monkeypatch.setattr(tests_part, "ERRORS", {"float32": 0.0})
+    monkeypatch.setattr(tests_part, "assert_close", refuse)
+    rows = tests_part.measure(device, Deadline(60), lambda name: "conv2d-many-channels" in name)
+    assert [row["result"] for row in rows] == ["failed"]
+    assert "AssertionError: far off" in rows[0]["error"]
+
+
+def test_kernels_part(device: CudaDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    def every_op(network: dl.Network, batch: int, precision: str) -> Any:
+        plan = dl.plan(network, batch, device="cuda", precision=precision, memory="naive")
+        return iter(plan.graph.ops)
+
+    monkeypatch.setattr(kernels_part, "distinct_ops", every_op)
+    monkeypatch.setattr(kernels_part, "PRECISIONS", ("bf16",))
+    rows = kernels_part.measure(device, Deadline(60), ((small_vgg, 2),), 1, 64)
+    timed = [row for row in rows if "op" in row]
+    assert any(row["kernel"] == "conv2d_wgrad" and row["tflops"] > 0 for row in timed)
+    assert any(row["kernel"] == "relu_forward" and row["gbytes_per_s"] > 0 for row in timed)
+    for row in timed:
+        if "error" in row:
+            assert row["error"] < 2e-2, row
+    assert "conv2d_wgrad" in report.TABLES["kernels"](rows)
+
+
+def test_train_and_memory_parts(device: CudaDevice) -> None:
+    cases = ((small_vgg, 2, "float32"), (small_vgg, 2, "bf16"))
+    rows = train_part.measure(device, Deadline(60), cases[:1], 2, 1)
+    rows += train_part.measure(device, Deadline(-1), cases[1:], 2, 1)
+    assert rows[0]["engines"]["arena"]["ms"] > 0
+    assert rows[1]["left out"] == "no time"
+    assert "small_vgg b2" in report.TABLES["train"](rows)
+    rows = memory_part.measure(device, Deadline(60), cases, 2**20, 1)
+    for row in rows:
+        assert row["arena_bytes"] == row["predicted_bytes"]
+        assert row["largest_batch"] >= 2
+    assert "small_vgg b2" in report.TABLES["memory"](rows)
+
+
+def test_results_are_never_overwritten(device: CudaDevice, tmp_path: Path) -> None:
+    result = {"about": about(device), "rows": [{"check": "one", "result": "passed"}]}
+    path = tmp_path / "h200" / "2026-01-01" / "tests.json"
+    write_once(path, result)
+    with pytest.raises(FileExistsError):
+        write_once(path, {})
+    assert json.loads(path.read_text()) == result
+    page = report.page(tmp_path)
+    assert "1 of 1 checks passed" in page
+    assert page.count("Not measured yet") == 3
+
+
+def test_the_page_is_of_the_newest_results() -> None:
+    assert PAGE.read_text(encoding="utf-8") == report.page()
