@@ -61,6 +61,11 @@ struct Sum {
     __device__ void merge(const Sum& other) { total += other.total; }
 };
 
+struct Totals {
+    float* at;
+    __device__ void give(const Sum& sum, int, int column) const { at[column] = sum.total; }
+};
+
 // The sum of `x` over all threads of a block of `threads`, in a fixed order; the same in all.
 template <int THREADS, class Combine>
 __device__ __forceinline__ float reduce_block(float x, float (&shared)[THREADS / 32], Combine combine) {

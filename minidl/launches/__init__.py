@@ -7,10 +7,22 @@ from __future__ import annotations
 
 from minidl.ir import Op, PlanError
 from minidl.launches import conv2d, linear, reductions, small, windows  # noqa: F401 - their rules
-from minidl.launches.elementwise import elementwise
+from minidl.launches.elementwise import by_channel, elementwise
 from minidl.launches.launch import CONSTANTS, RULES, Address, Launch, constants, rule
+from minidl.launches.reductions import partial_floats, reduce_rows
 
-__all__ = ["CONSTANTS", "RULES", "Address", "Launch", "constants", "launches_of", "rule"]
+__all__ = [
+    "CONSTANTS",
+    "RULES",
+    "Address",
+    "Launch",
+    "by_channel",
+    "constants",
+    "launches_of",
+    "partial_floats",
+    "reduce_rows",
+    "rule",
+]
 
 
 def launches_of(op: Op) -> list[Launch]:

@@ -13,7 +13,11 @@ from minidl.launches.operands import (
     functor,
     operand,
     operand_list,
+    per_channel,
     pixel_pitch,
+    sink,
+    sink_tensors,
+    sources_of_epilogue,
     width_of_vectors,
 )
 
@@ -64,6 +68,25 @@ def map_rows(
         (epilogue, np.int64(rows), np.int64(columns), by_row),
         more_sources=more_sources,
     )
+
+
+def by_channel(
+    op: Op,
+    pictures: list[Tensor],
+    channels: list[Tensor],
+    constants: tuple[np.generic, ...] = (),
+) -> Launch:
+    """A functor of (result, pictures..., vectors of one element a channel...), pixel by pixel."""
+    main, result = op.main or op, op.writes[0]
+    pairs: Pairs = [sink(op, result, pixel_pitch)]
+    pairs += [(f"In<{ctype(t)}>", (Address(t), np.int32(pixel_pitch(t)))) for t in pictures]
+    pairs += [per_channel(t) for t in channels]
+    columns, large = result.shape[-1], [*sink_tensors(op, result), *pictures]
+    gaps = (pixel_pitch(t) for t in large)
+    width = width_of_vectors([*large, *channels], columns, *gaps)
+    name, more = main.function.__name__, sources_of_epilogue(op)
+    rows = result.size // columns
+    return map_rows(name, source_of(main), constants, pairs, rows, columns, width, more)
 
 
 def copy_columns(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.elementwise import map_rows
+from minidl.launches.elementwise import by_channel
 from minidl.launches.launch import (
     THREADS,
     Address,
@@ -13,16 +13,9 @@ from minidl.launches.launch import (
     Launch,
     rule,
     scratch_of,
+    source_of,
 )
-from minidl.launches.operands import (
-    ctype,
-    per_channel,
-    pixel_pitch,
-    sink,
-    sink_tensors,
-    sources_of_epilogue,
-    width_of_vectors,
-)
+from minidl.launches.operands import ctype, pixel_pitch
 
 LANES = 32
 PARTS = 256
@@ -30,49 +23,42 @@ PARTS = 256
 LEAST_ROWS = 64
 """Of a part."""
 
-FLOATS = {"Sum": 1, "ShiftedMoments": 4, "Gradients": 2}
-"""Of one accumulator."""
+SUM, MOMENTS, GRADIENTS = 1, 4, 2
+"""Floats of one accumulator: see kernels/reduce.cuh and kernels/batchnorm2d.cu."""
 
 
 def rows_of_a_part(rows: int) -> int:
     return max(LEAST_ROWS, -(-rows // PARTS))
 
 
-def partial_floats(rows: int, columns: int, accumulator: str) -> int:
-    """Elements of planned scratch that a reduction over rows needs."""
-    return -(-rows // rows_of_a_part(rows)) * columns * FLOATS[accumulator]
+def partial_floats(rows: int, columns: int, floats: int = SUM) -> int:
+    """Elements of planned scratch that a reduction over rows needs; `floats` of an accumulator."""
+    return -(-rows // rows_of_a_part(rows)) * columns * floats
 
 
-def _reduce(
-    kernel: str,
-    source_file: str,
-    accumulator: str,
-    rows: int,
-    share: int,
-    columns: int,
-    source: Argument,
-    to: Argument,
-) -> Launch:
-    arguments = (source, to, np.int64(rows), np.int64(share), np.int32(columns))
-    grid = -(-columns // LANES), -(-rows // share), 1
-    shared = THREADS * FLOATS[accumulator] * 4
-    return Launch(kernel, source_file, grid, THREADS, arguments, shared)
-
-
-def _two_launches(
-    op: Op, source_file: str, of: Tensor, accumulator: str, source: Argument, to: Argument
+def reduce_rows(
+    op: Op, of: Tensor, source: Argument, to: Argument, floats: int = SUM
 ) -> list[Launch]:
-    """Partial accumulators of the rows of `of` in scratch, then the accumulator of those."""
+    """Partial accumulators of the rows of `of` in scratch, then the accumulator of those.
+
+    `source` and `to` are the fields of the source and of the sink; the kernels are called
+    `<op>_parts<T>` and `<op>`, both a `ReduceColumns`.
+    """
     columns, name = of.shape[-1], op.function.__name__
     rows = of.size // columns
     share = rows_of_a_part(rows)
     parts = -(-rows // share)
     partials = (Address(scratch_of(op)), np.int32(columns))
-    first = f"{name}_parts<{ctype(of)}>"
-    how = (source_file, accumulator)
+
+    def launch(kernel: str, count: int, of_a_part: int, source: Argument, to: Argument) -> Launch:
+        sizes = np.int64(count), np.int64(of_a_part), np.int32(columns)
+        grid = -(-columns // LANES), -(-count // of_a_part), 1
+        shared = THREADS * floats * 4
+        return Launch(kernel, source_of(op), grid, THREADS, (source, to, *sizes), shared)
+
     return [
-        _reduce(first, *how, rows, share, columns, source, partials),
-        _reduce(name, *how, parts, parts, columns, partials, to),
+        launch(f"{name}_parts<{ctype(of)}>", rows, share, source, partials),
+        launch(name, parts, parts, partials, to),
     ]
 
 
@@ -80,7 +66,7 @@ def _two_launches(
 def bias_wgrad(op: Op) -> list[Launch]:
     (db, *_), (dy,) = op.writes, op.reads
     source = (Address(dy), np.int64(pixel_pitch(dy)))
-    return _two_launches(op, "reduction", dy, "Sum", source, (Address(db),))
+    return reduce_rows(op, dy, source, (Address(db),))
 
 
 @rule("batchnorm2d_statistics")
@@ -96,7 +82,7 @@ def batchnorm2d_statistics(op: Op) -> list[Launch]:
         np.float32(count / (count - 1)),
     )
     source = (Address(x), np.int64(pixel_pitch(x)))
-    return _two_launches(op, "batchnorm2d", x, "ShiftedMoments", source, to)
+    return reduce_rows(op, x, source, to, MOMENTS)
 
 
 @rule("batchnorm2d_wgrad")
@@ -105,7 +91,7 @@ def batchnorm2d_wgrad(op: Op) -> list[Launch]:
     pitches = np.int64(pixel_pitch(dy)), np.int64(pixel_pitch(x))
     source = (Address(dy), Address(x), Address(mean), *pitches)
     to = (Address(dgamma), Address(dbeta), Address(inv_std))
-    return _two_launches(op, "batchnorm2d", dy, "Gradients", source, to)
+    return reduce_rows(op, dy, source, to, GRADIENTS)
 
 
 @rule("batchnorm2d_normalize", "batchnorm2d_inference")
@@ -113,28 +99,11 @@ def batchnorm2d_normalize(op: Op) -> list[Launch]:
     main = op.main or op
     x, *channels = (t for t in main.operands if t is not main.writes[0])
     values = (np.float32(main.attributes["eps"]),) if "eps" in main.attributes else ()
-    return [_by_channel(op, main, [x], channels, values)]
+    return [by_channel(op, [x], channels, values)]
 
 
 @rule("batchnorm2d_dgrad")
 def batchnorm2d_dgrad(op: Op) -> list[Launch]:
     dy, x, *channels = op.reads
     count = np.float32(dy.size // dy.shape[-1])
-    return [_by_channel(op, op, [dy, x], channels, (count,))]
-
-
-def _by_channel(
-    op: Op, main: Op, pictures: list[Tensor], channels: list[Tensor], values: tuple[np.generic, ...]
-) -> Launch:
-    """A functor of (result, pictures..., one vector a channel...)."""
-    result = op.writes[0]
-    pairs = [sink(op, result, pixel_pitch)]
-    pairs += [(f"In<{ctype(t)}>", (Address(t), np.int32(pixel_pitch(t)))) for t in pictures]
-    pairs += [per_channel(t) for t in channels]
-    columns = result.shape[-1]
-    large = [*sink_tensors(op, result), *pictures]
-    width = width_of_vectors([*large, *channels], columns, *(pixel_pitch(t) for t in large))
-    rows = result.size // columns
-    name = main.function.__name__
-    more = sources_of_epilogue(op)
-    return map_rows(name, "batchnorm2d", values, pairs, rows, columns, width, more)
+    return [by_channel(op, [dy, x], channels, (count,))]

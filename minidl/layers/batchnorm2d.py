@@ -10,7 +10,7 @@ import numpy as np
 from minidl.host import run_chunks
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.ir.op import Finish
-from minidl.launches.reductions import partial_floats
+from minidl.launches.reductions import GRADIENTS, MOMENTS, partial_floats
 from minidl.layers.base import Layer, require_rank
 from minidl.layers.initial import constant
 from minidl.layers.pixels import as_pixels, rows_per_chunk
@@ -80,7 +80,7 @@ class BatchNorm2d(Layer):
             writes=[
                 *(mean, inv_std, *running),
                 *site.host_scratch(2 * PARTS * c),
-                *site.device_scratch(partial_floats(n * h * w, c, "ShiftedMoments")),
+                *site.device_scratch(partial_floats(n * h * w, c, MOMENTS)),
             ],
             reads=[x, *running],
             attributes={"eps": self.eps, "momentum": self.momentum},
@@ -102,7 +102,7 @@ class BatchNorm2d(Layer):
             writes=[
                 *(dgamma, dbeta),
                 *site.host_scratch(2 * PARTS * c),
-                *site.device_scratch(partial_floats(n * h * w, c, "Gradients")),
+                *site.device_scratch(partial_floats(n * h * w, c, GRADIENTS)),
             ],
             reads=[dy, x, mean, inv_std],
             flops=4 * y.size,

@@ -33,7 +33,7 @@ def bias_wgrad(db: Array, scratch: Array, dy: Array) -> None:
 
 def add_bias_wgrad(site: Site, bias: Tensor, y: Tensor) -> None:
     """State at `site` the gradient of a bias added to every pixel or row of `y`."""
-    parts = site.device_scratch(partial_floats(y.size // bias.size, bias.size, "Sum"))
+    parts = site.device_scratch(partial_floats(y.size // bias.size, bias.size))
     site.wgrad(
         bias_wgrad,
         writes=[site.gradient(bias), *site.host_scratch(PARTS * bias.size), *parts],

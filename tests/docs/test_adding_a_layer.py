@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,8 +10,11 @@ from types import ModuleType
 import pytest
 
 import minidl as dl
+from minidl.checkout import kernels_folder
 from tests.docs.pages import blocks, page
 from tests.layers.harness import CHECKS, refuses
+from tests.simulator.bench import ERRORS, assert_close, in_place_differences, run_case
+from tests.simulator.device import COMPILER, SimulatedDevice
 
 BLOCKS = blocks(page("docs/adding_a_layer.md"), "python")
 
@@ -66,3 +70,17 @@ def test_the_published_name_is_one_line(pages: ModuleType) -> None:
     exec(compile(line, "adding_a_layer.md", "exec"), names)
     assert names["Scale"] is dl.Scale  # type: ignore[attr-defined]
     assert line.count("\n") == 1
+
+
+@pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+@pytest.mark.parametrize("precision", ERRORS)
+def test_its_kernels_pass_every_case(pages: ModuleType, tmp_path: Path, precision: str) -> None:
+    (code,) = blocks(page("docs/adding_a_layer.md"), "cuda")
+    assert code.startswith("// kernels/scale.cu\n")
+    sources = tmp_path / "kernels"
+    shutil.copytree(kernels_folder(), sources)
+    (sources / "scale.cu").write_text(code, encoding="utf-8")
+    device = SimulatedDevice(sources=sources)
+    for case in pages.CASES:
+        assert_close(run_case(case, precision, device), ERRORS[precision])
+        assert not in_place_differences(case, precision, device)
