@@ -114,14 +114,21 @@ PEOPLE = {"tqdm", "safetensors"}
 """What only the top floor imports: a bar for people to watch, files for them to keep."""
 
 
+BY_EXTRAS = {
+    "minidl.ir.report.png": {"matplotlib"},
+    "minidl.devices.cuda": {"cupy"},
+    "minidl.devices.nvrtc": {"cuda"},
+}
+"""What one module imports where an extra is installed."""
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_what_is_imported_from_outside(name: str) -> None:
-    """NumPy and little else; CuPy least of all. matplotlib draws where it is installed."""
+    """NumPy and little else; CuPy in one place."""
     outside = (
         {m.split(".")[0] for m in imports(name, MODULES[name])} - sys.stdlib_module_names - OWN
     )
-    if name == "minidl.ir.report.png":
-        outside -= {"matplotlib"}
+    outside -= BY_EXTRAS.get(name, set())
     assert outside <= (PEOPLE if floor(name) == len(FLOORS) - 1 else set())
 
 

@@ -19,6 +19,7 @@ from minidl.compiler.rewrites import (
     chain_sums,
     commute_selections,
     fuse_activations,
+    fuse_gradients,
     fuse_updates,
     hoist_updates,
     join_parts,
@@ -59,6 +60,7 @@ MODES = {
             (
                 commute_selections,
                 chain_sums,
+                fuse_gradients,
                 keep_signs,
                 pack_masks,
                 fuse_activations,

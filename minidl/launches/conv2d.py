@@ -109,7 +109,7 @@ def conv2d_dgrad(op: Op) -> list[Launch]:
 
 
 def _dgrad_of_phase(op: Op, phase: tuple[Phase, Phase]) -> list[Launch]:
-    (dx, *_), (dy, w) = op.writes, op.reads
+    (dx, *_), (dy, w) = op.writes, (op.main or op).reads
     groups, (down, across) = op.attributes["groups"], phase
     c, k = dx.shape[3] // groups, dy.shape[3] // groups
     depth = down.taps * across.taps * k

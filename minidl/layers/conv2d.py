@@ -84,7 +84,10 @@ class Conv2d(Layer):
         forward, dgrad, wgrad = scratch
         how: dict[str, Any] = {"attributes": attributes, "flops": flops, "pitched": True}
         site.forward(conv2d_forward, writes=[y, *forward], reads=[x, w, *b], finishes=True, **how)
-        site.dgrad(conv2d_dgrad, writes=[site.gradient(x), *dgrad], reads=[dy, w], **how)
+        fuses = site.lowering.device == "cuda"  # NumPy adds taps to all of dx, CUDA gathers them
+        site.dgrad(
+            conv2d_dgrad, writes=[site.gradient(x), *dgrad], reads=[dy, w], finishes=fuses, **how
+        )
         site.wgrad(conv2d_wgrad, writes=[site.gradient(w), *wgrad], reads=[dy, x], tiled=0, **how)
         for bias in b:
             add_bias_wgrad(site, bias, y)

@@ -56,8 +56,9 @@ class Linear(Layer):
         dy, how = site.gradient(y), _how(site, x, y)
         forward, dgrad, wgrad = (site.device_scratch(n) for n in how.scratch)
         contract: dict[str, Any] = {"attributes": how.attributes, "flops": flops}
-        site.forward(linear_forward, writes=[y, *forward], reads=[x, w, *b], **contract)
-        site.dgrad(linear_dgrad, writes=[site.gradient(x), *dgrad], reads=[dy, w], **contract)
+        fused: dict[str, Any] = {**contract, "finishes": site.lowering.device == "cuda"}
+        site.forward(linear_forward, writes=[y, *forward], reads=[x, w, *b], **fused)
+        site.dgrad(linear_dgrad, writes=[site.gradient(x), *dgrad], reads=[dy, w], **fused)
         tile = site.host_scratch(HOST_LANES * _tile_size(w.shape))
         site.wgrad(
             linear_wgrad,

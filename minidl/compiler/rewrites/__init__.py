@@ -3,6 +3,7 @@
 from minidl.compiler.rewrites.chain_sums import chain_sums
 from minidl.compiler.rewrites.commute_selections import commute_selections
 from minidl.compiler.rewrites.fuse_activations import fuse_activations
+from minidl.compiler.rewrites.fuse_gradients import fuse_gradients
 from minidl.compiler.rewrites.fuse_updates import fuse_updates
 from minidl.compiler.rewrites.hoist_updates import hoist_updates
 from minidl.compiler.rewrites.join_parts import join_parts
@@ -13,6 +14,7 @@ __all__ = [
     "chain_sums",
     "commute_selections",
     "fuse_activations",
+    "fuse_gradients",
     "fuse_updates",
     "hoist_updates",
     "join_parts",
