@@ -9,8 +9,8 @@
 // KERNEL(entry, threads, parameter_bytes, shared_bytes, type) makes it a function that can be
 // launched. minidl writes that line, packs the parameters and asks for the shared memory, so both
 // sizes are checked here. One block a multiprocessor is all that is asked for: with no number there,
-// ptxas saves registers for more blocks and spills. The same sources run on a CPU, compiled by g++ with a header in front
-// that stands in for CUDA's language.
+// ptxas saves registers for more blocks and spills. The same sources run on a CPU, compiled by g++
+// with a header in front that stands in for CUDA's language.
 #pragma once
 
 #ifdef __CUDACC__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from minidl.compiler.lower import Target, lower_inference, lower_training
@@ -25,6 +26,7 @@ from minidl.ir import (
 )
 from minidl.ir.largest import largest_fitting
 from minidl.ir.site import SCRATCH_LIMIT
+from minidl.launches.product import Tuning, read_tuning
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
 from minidl.layers.network import Network, as_network
@@ -58,6 +60,7 @@ def plan(
     image: Shape | None = None,
     alignment: int = ALIGNMENT,
     scratch_limit: int = SCRATCH_LIMIT,
+    tuning: str | Path | Tuning | None = None,
     modes: bool = True,
 ) -> Plan:
     """The plan of one training step, with no device touched and nothing allocated.
@@ -67,10 +70,12 @@ def plan(
     take, 0.01 for 1 %; None: only ops as cheap as an elementwise pass run again, 0: none does.
     budget: bytes ("8GiB") to fit into at the least extra work; BudgetError if that fails.
     slices: run the first layers on this many parts of the batch, one after the other.
-    without: names of passes to leave out. modes: also size the step in every memory mode.
+    without: names of passes to leave out. tuning: a file of measured tiles for CUDA's matrix
+    products (`minidl.launches.product.read_tuning`).
+    modes: also size the step in every memory mode.
     ShapeError names a layer that does not fit.
     """
-    target = _target(batch, device, precision, scratch_limit, slices)
+    target = _target(batch, device, precision, scratch_limit, slices, tuning)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
@@ -133,18 +138,21 @@ def compile(  # noqa: A001 - the field's word for it
     image: Shape | None = None,
     alignment: int = ALIGNMENT,
     scratch_limit: int = SCRATCH_LIMIT,
+    tuning: str | Path | Tuning | None = None,
     debug: bool = False,
     check_finite: bool = False,
 ) -> Step:
     """Plan a training step, take its arena in one allocation and bind every op to it.
 
-    recompute, budget, slices, without: as in `plan`. ArenaTooLargeError where the machine has
-    fewer bytes free, saying which batch or budget fits.
+    device: "cpu", "cuda", or a device, say `CudaDevice(index=1)`.
+    recompute, budget, slices, without, tuning: as in `plan`. ArenaTooLargeError where the device
+    has fewer bytes free, saying which batch or budget fits.
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.
     """
     place = device_of(device)
-    target = replace(_target(batch, place.name, precision, scratch_limit, slices), seed=seed)
+    target = _target(batch, place.name, precision, scratch_limit, slices, tuning)
+    target = replace(target, seed=seed)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
@@ -193,7 +201,14 @@ def _require_memory(needed: int, recipe: _Recipe, device: Device) -> None:
     )
 
 
-def _target(batch: int, device: str, precision: str, scratch_limit: int, slices: int) -> Target:
+def _target(
+    batch: int,
+    device: str,
+    precision: str,
+    scratch_limit: int,
+    slices: int,
+    tuning: str | Path | Tuning | None,
+) -> Target:
     if device not in ("cpu", "cuda"):
         raise ArgumentError(f"unknown device {device!r}: choose cpu or cuda")
     if precision not in PRECISIONS:
@@ -205,7 +220,10 @@ def _target(batch: int, device: str, precision: str, scratch_limit: int, slices:
     if device == "cuda" and precision == "float64":
         raise ArgumentError("precision 'float64' is for the CPU device: use float32 on cuda")
     dtype = PRECISIONS[precision]
-    return Target(batch, dtype, device, scratch_limit, slices=slices, precision=precision)
+    if isinstance(tuning, (str, Path)):
+        tuning = read_tuning(tuning)
+    how: dict[str, Any] = {"slices": slices, "precision": precision, "tuning": tuning}
+    return Target(batch, dtype, device, scratch_limit, **how)
 
 
 def _setting(

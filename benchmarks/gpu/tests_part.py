@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -75,7 +74,6 @@ def _sanitized(tool: str) -> Callable[[], None]:
         command = [program, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m"]
         done = subprocess.run(
             [*command, "benchmarks.gpu.small_step"],
-            env={**os.environ, "MINIDL_EAGER": "1"},
             capture_output=True,
             text=True,
             timeout=240,

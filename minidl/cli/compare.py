@@ -9,7 +9,15 @@ import time
 import numpy as np
 
 import minidl as dl
-from minidl.cli.options import add_network, add_optimizer, network, optimizer, positive
+from minidl.cli.options import (
+    add_device,
+    add_network,
+    add_optimizer,
+    device,
+    network,
+    optimizer,
+    positive,
+)
 from minidl.compiler.modes import MODES
 from minidl.ir import Array, format_size
 
@@ -19,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_optimizer(parser, lr=0.01)
     parser.add_argument("--steps", type=positive, default=3, help="timed steps, after one more")
     parser.add_argument("--seed", type=int, default=0, help="of weights, dropout and pictures")
-    parser.add_argument("--device", choices=["cpu"], default="cpu", help="where to run")
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
             memory=mode,
             seed=options.seed,
             scratch_limit=options.scratch,
+            **device(options),
         )
         seconds, bits = _train(step, options)
         reference = reference or bits

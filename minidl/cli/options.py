@@ -53,7 +53,7 @@ def add_network(parser: argparse.ArgumentParser, model: str, batch: int, classes
         type=size,
         default="32MiB",
         metavar="SIZE",
-        help="most workspace that one op on the CPU device may plan",
+        help="most workspace that one op may plan",
     )
 
 
@@ -65,6 +65,27 @@ def add_optimizer(parser: argparse.ArgumentParser, lr: float) -> None:
     parser.add_argument(
         "--wd", "--weight-decay", type=float, default=5e-4, dest="weight_decay", help="weight decay"
     )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device, --precision, --tuning."""
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="cuda: an NVIDIA GPU"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "tf32", "bf16"],
+        default="float32",
+        help="tf32, bf16: tensor cores, on cuda",
+    )
+    parser.add_argument(
+        "--tuning", metavar="FILE", help="measured tiles of matrix products on cuda, JSON"
+    )
+
+
+def device(options: argparse.Namespace) -> dict[str, Any]:
+    """The flags of `add_device` as arguments of dl.plan and dl.compile."""
+    return {name: getattr(options, name) for name in ("device", "precision", "tuning")}
 
 
 def add_memory(parser: argparse.ArgumentParser) -> None:

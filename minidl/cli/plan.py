@@ -8,9 +8,11 @@ from pathlib import Path
 import minidl as dl
 from minidl.cli.compared import print_ablation, print_largest_batches
 from minidl.cli.options import (
+    add_device,
     add_network,
     add_optimizer,
     add_planning,
+    device,
     network,
     optimizer,
     planning,
@@ -22,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser, model="alexnet", batch=128, classes=1000)
     add_optimizer(parser, lr=0.01)
     add_planning(parser)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="plan for it")
-    parser.add_argument("--precision", choices=["float32", "tf32"], default="float32")
+    add_device(parser)
     parser.add_argument(
         "--gpu-memory", type=size, metavar="SIZE", help="show the largest batch that fits"
     )
@@ -46,8 +47,7 @@ def run(options: argparse.Namespace) -> int:
         network(options),
         options.batch_size,
         optimizer=optimizer(options),
-        device=options.device,
-        precision=options.precision,
+        **device(options),
         scratch_limit=options.scratch,
         **planning(options),
     )

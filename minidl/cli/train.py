@@ -6,9 +6,11 @@ import argparse
 
 import minidl as dl
 from minidl.cli.options import (
+    add_device,
     add_network,
     add_optimizer,
     add_planning,
+    device,
     network,
     optimizer,
     planning,
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--epochs", type=positive, default=10, help="passes over the pictures")
     parser.add_argument("--seed", type=int, default=0, help="of weights, dropout and shuffling")
-    parser.add_argument("--device", choices=["cpu"], default="cpu", help="where to run")
+    add_device(parser)
     parser.add_argument(
         "--check-finite",
         action="store_true",
@@ -54,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         scratch_limit=options.scratch,
         check_finite=options.check_finite,
+        **device(options),
         **planning(options),
     )
     print(step.plan, flush=True)

@@ -136,22 +136,34 @@ class CudaDevice:
         return call
 
     def whole(self, calls: list[Call]) -> Call:
-        """The calls captured as one graph, which a step then launches."""
+        """The calls as one graph. The first run is eager, so that the driver has loaded every kernel
+        before the second is captured; from then on a run is one launch."""
+        each = _each(calls)
         if not self.graphs:
-            return _each(calls)
-        with self._device, self.stream:
-            self.stream.begin_capture()
-            try:
-                for call in calls:
-                    call()
-            finally:
-                graph = self.stream.end_capture()
-        stream = self.stream
+            return each
+        graph: Any = None
+        runs = 0
 
         def run() -> None:
-            graph.launch(stream)
+            nonlocal graph, runs
+            runs += 1
+            if runs == 1:
+                each()
+                return
+            if graph is None:
+                graph = self._captured(each)
+            graph.launch(self.stream)
 
         return run
+
+    def _captured(self, call: Call) -> Any:
+        with self.stream:
+            self.stream.begin_capture()
+            try:
+                call()
+            finally:
+                graph = self.stream.end_capture()
+        return graph
 
     @contextmanager
     def running(self) -> Iterator[None]:

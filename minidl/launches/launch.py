@@ -104,5 +104,9 @@ THREADS = 256
 
 
 def grid_for(threads: int, block: int = THREADS) -> tuple[int, int, int]:
-    """As many blocks as `threads` threads need."""
+    """As many blocks as `threads` threads need; kernels count threads in 31 bits."""
+    if threads >= 2**31:
+        raise PlanError(
+            f"{threads:,} threads are more than a kernel can count: use a smaller batch"
+        )
     return max(1, -(-threads // block)), 1, 1

@@ -157,7 +157,10 @@ Tuning = Mapping[str, tuple[str, int]]
 def read_tuning(path: str | Path) -> Tuning:
     """Read a tuning file, JSON: {"simt m64 n576 k802816 g1": ["simt 64x128x16", 24], ...}."""
     names = {tile.name for tile in TILES}
-    rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"no tuning file: {path}: {error}") from None
     for key, (name, splits) in rows.items():
         if name not in names or splits not in SPLITS:
             raise ArgumentError(f"{path}: {key}: no tile {name!r} with {splits} splits")

@@ -94,3 +94,15 @@ def test_a_measured_choice_wins(tmp_path: Path) -> None:
     file.write_text(json.dumps({problem.key: ["simt 99x64x16", 1]}))
     with pytest.raises(dl.ArgumentError, match="no tile 'simt 99x64x16'"):
         read_tuning(file)
+    with pytest.raises(dl.ArgumentError, match="no tuning file"):
+        read_tuning(tmp_path / "none.json")
+
+
+def test_a_tuning_file_is_taken_by_plan(tmp_path: Path) -> None:
+    network = dl.models.lenet(10, (32, 32, 1))
+    problem = Problem("simt", 64, 120, 400)
+    file = tmp_path / "tuning.json"
+    file.write_text(json.dumps({problem.key: ["simt 64x64x16", 1]}))
+    plan = dl.plan(network, 64, device="cuda", tuning=file, modes=False)
+    tiles = [op.attributes["products"].forward for op in plan.graph.ops if "linear" in op.kernel]
+    assert next(p.tile.name for p in tiles if p.problem == problem) == "simt 64x64x16"
