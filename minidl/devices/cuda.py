@@ -136,8 +136,8 @@ class CudaDevice:
         return call
 
     def whole(self, calls: list[Call]) -> Call:
-        """The calls as one graph. The first run is eager, so that the driver has loaded every kernel
-        before the second is captured; from then on a run is one launch."""
+        """The calls as one graph. The first run is eager, so that the driver has loaded every
+        kernel before the second is captured; from then on a run is one launch."""
         each = _each(calls)
         if not self.graphs:
             return each
