@@ -21,19 +21,23 @@ from minidl.devices.kernels import bind
 from minidl.ir import Op, Tensor
 from minidl.ir.bfloat16 import to_bfloat16
 from minidl.ir.tensor import host_dtype
+from minidl.launches.product import Tuning
 
 CASES = ((models.vgg16, 64), (models.alexnet, 128), (models.resnet50, 64))
 PRECISIONS = ("float32", "tf32", "bf16")
 PRODUCTS = tuple(
     f"{layer}_{phase}" for layer in ("conv2d", "linear") for phase in ("forward", "dgrad", "wgrad")
 )
+SMALL = 0x3C
+"""A float32 or a bfloat16 of these bytes is about 0.01."""
 Row = dict[str, Any]
 
 
 class Alone:
     """One op as a plan of its own, in device memory."""
 
-    def __init__(self, device: Any, op: Op) -> None:
+    def __init__(self, device: Any, op: Op, drawn: bool = True) -> None:
+        """drawn: reads are random numbers, else one small number, which takes no time to make."""
         self.ops, self.device, self.op = (op,), device, op
         self.places: dict[Tensor, int] = {}
         end = 0
@@ -41,7 +45,8 @@ class Alone:
             self.places[t] = end
             end += -(-t.nbytes // 256) * 256
         self.memory = device.allocate(end, 256)
-        self.values = {t: _random(t) for t in op.reads}
+        device.fill(self.memory, 0, end, SMALL)
+        self.values = {t: _random(t) for t in op.reads} if drawn else {}
         for t, value in self.values.items():
             raw = to_bfloat16(value) if t.dtype == "bfloat16" else value
             device.write(self.memory, self.places[t.storage], raw)
@@ -115,9 +120,19 @@ def copy_bandwidth(device: Any, repeats: int, nbytes: int) -> Row:
     return {"copy": "device to device", "gbytes_per_s": 2 * nbytes / ms / 1e6}
 
 
-def distinct_ops(network: dl.Network, batch: int, precision: str) -> Iterator[Op]:
+def distinct_ops(
+    network: dl.Network, batch: int, precision: str, tuning: Tuning | None = None
+) -> Iterator[Op]:
     """The ops of a step without fusing, one of each kernel and shapes."""
-    plan = dl.plan(network, batch, device="cuda", precision=precision, memory="naive", modes=False)
+    plan = dl.plan(
+        network,
+        batch,
+        device="cuda",
+        precision=precision,
+        memory="naive",
+        tuning=tuning,
+        modes=False,
+    )
     seen = set()
     for op in plan.graph.ops:
         key = op.kernel, tuple(t.shape for t in (*op.writes, *op.reads)), str(op.attributes)

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import minidl as dl
-from benchmarks.gpu import kernels_part, memory_part, report, tests_part, train_part
+from benchmarks.gpu import kernels_part, memory_part, report, tests_part, train_part, tune
 from benchmarks.gpu.about import about, write_once
 from benchmarks.gpu.deadline import Deadline
 from minidl.devices.cuda import CudaDevice
+from minidl.launches.product import TILES
 from tests.simulator import fake_cupy
 from tests.simulator.device import COMPILER
 from tests.simulator.networks import NETWORKS
@@ -67,6 +68,32 @@ def test_kernels_part(device: CudaDevice, monkeypatch: pytest.MonkeyPatch) -> No
         if "error" in row:
             assert row["error"] < 2e-2, row
     assert "conv2d_wgrad" in report.TABLES["kernels"](rows)
+
+
+def test_tuning_finds_a_tile_for_every_product(
+    device: CudaDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = dl.models.lenet(5, (16, 16, 1))
+
+    def every_op(network: dl.Network, batch: int, precision: str, tuning: Any = None) -> Any:
+        plan = dl.plan(
+            network, batch, device="cuda", precision=precision, memory="naive", tuning=tuning
+        )
+        return iter(plan.graph.ops)
+
+    monkeypatch.setattr(tune, "distinct_ops", every_op)
+    monkeypatch.setattr(tune, "SPLITS", (1, 2))
+    monkeypatch.setattr(tune, "TILES", [t for t in TILES if t.m == t.n == 32])
+    found = tune.tune(device, network, 2, "float32", Deadline(60), 1)
+    products = [op for op in every_op(network, 2, "float32") if "products" in op.attributes]
+    keys = {getattr(op.attributes["products"], op.phase).problem.key for op in products}
+    assert set(found) == keys
+    plan = dl.plan(network, 2, device="cuda", tuning=found, modes=False)
+    for op in plan.graph.ops:
+        if "products" in op.attributes and op.epilogue is None:
+            product = getattr(op.attributes["products"], op.phase)
+            assert (product.tile.name, product.splits) == found[product.problem.key]
+    assert not tune.tune(device, network, 2, "float32", Deadline(-1), 1)
 
 
 def test_train_and_memory_parts(device: CudaDevice) -> None:

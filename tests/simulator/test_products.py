@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 import minidl as dl
+from benchmarks.gpu.tune import Always
 from minidl.launches import launches_of
 from minidl.launches.product import (
     TILES,
@@ -26,25 +26,6 @@ from tests.simulator.test_ops import IDS, TABLE
 CASES = dict(zip(IDS, TABLE, strict=True))
 LARGE = 2**25
 PRECISIONS = {"simt": "float32", "tf32": "tf32", "bf16": "bf16"}
-
-
-class Always(Mapping[str, tuple[str, int]]):
-    """A tuning that has one tile and one number of splits for every problem."""
-
-    def __init__(self, tile: Tile, splits: int) -> None:
-        self.choice = tile.name, splits
-
-    def __getitem__(self, key: str) -> tuple[str, int]:
-        return self.choice
-
-    def __contains__(self, key: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 1
 
 
 @pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
