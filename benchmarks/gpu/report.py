@@ -27,8 +27,9 @@ HEAD = """# Performance on a GPU
 Made by `python -m benchmarks.gpu.report` from the newest files under `benchmarks/results`; nothing
 here is estimated. `python -m benchmarks.gpu --out benchmarks/results/<gpu>/<date>` measures on a
 machine with an NVIDIA GPU of compute capability 8.0 or newer; put the files there and run the
-report again. `python -m benchmarks.gpu.tune` measures tiles for one network and writes a tuning file,
-which `--tuning` takes. Times on the CPU device are in [benchmarks/results/cpu](../benchmarks/results/cpu).
+report again. `python -m benchmarks.gpu.tune` measures tiles for one network and writes a tuning
+file, which `--tuning` takes. Times on the CPU device are in
+[benchmarks/results/cpu](../benchmarks/results/cpu).
 """
 
 
