@@ -67,7 +67,9 @@ class CudaDevice:
         with self._device:
             try:
                 memory = self.cupy.cuda.Memory(nbytes + max(0, alignment - 256))
-            except self.cupy.cuda.memory.OutOfMemoryError:
+            except self.runtime.CUDARuntimeError as error:
+                if "MemoryAllocation" not in str(error):
+                    raise
                 raise ArenaTooLargeError(
                     f"the device refused {format_size(nbytes)} in one piece: use a smaller batch, "
                     "memory='arena', or budget="
@@ -181,6 +183,7 @@ class Staging:
     def __init__(self, cupy: Any, stream: Any) -> None:
         self.cupy, self.stream = cupy, stream
         self.blocks: list[Any] = [None, None]
+        self.sizes = [0, 0]
         self.busy: list[Any] = [None, None]
         self.turn = 0
 
@@ -189,8 +192,9 @@ class Staging:
         turn, self.turn = self.turn, 1 - self.turn
         if self.busy[turn] is not None:
             self.busy[turn].synchronize()
-        if self.blocks[turn] is None or self.blocks[turn].mem.size < data.size:
-            self.blocks[turn] = self.cupy.cuda.alloc_pinned_memory(max(1, data.size))
+        if self.sizes[turn] < data.size:
+            self.blocks[turn] = self.cupy.cuda.alloc_pinned_memory(data.size)
+            self.sizes[turn] = data.size
         block = self.blocks[turn]
         np.frombuffer(block, np.uint8, data.size)[...] = data
         runtime = self.cupy.cuda.runtime

@@ -25,10 +25,6 @@ class CUDARuntimeError(RuntimeError):
     pass
 
 
-class OutOfMemoryError(MemoryError):
-    pass
-
-
 class Memory:
     """Bytes of "the device"."""
 
@@ -36,7 +32,7 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         if size > LARGEST:
-            raise OutOfMemoryError
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
         self.raw = np.full(size + 512, 0xFF, np.uint8)
         self.ptr = -(-self.raw.ctypes.data // 256) * 256
         self.size = size
@@ -54,10 +50,6 @@ class Pinned(bytearray):
     @property
     def ptr(self) -> int:
         return ctypes.addressof(ctypes.c_char.from_buffer(self))
-
-    @property
-    def mem(self) -> SimpleNamespace:
-        return SimpleNamespace(size=len(self))
 
 
 class Context:
@@ -174,7 +166,6 @@ cuda = SimpleNamespace(
     Stream=Stream,
     Memory=Memory,
     MemoryPointer=MemoryPointer,
-    memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     function=SimpleNamespace(Module=Module),
     alloc_pinned_memory=Pinned,
     driver=SimpleNamespace(
