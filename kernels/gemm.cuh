@@ -93,13 +93,13 @@ struct Gemm {
                 if (n + v < p.n) piece.at[v] += p.result.bias[column + v];
         }
         const int64 row = p.rows(m) + int64(group) * p.result.row_step;
-        store_piece(p.result.sink, row, column, piece, p.n - n, int(blockIdx.z));
+        store_piece(p.result.sink, row, column, piece, p.n - n);
     }
 
     // Whole pieces where N and the addresses allow; one by one elsewhere.
     template <int V>
     static __device__ __forceinline__ void store_piece(
-        const Sink& sink, int64 row, int column, const Lane<V>& piece, int left, int) {
+        const Sink& sink, int64 row, int column, const Lane<V>& piece, int left) {
         if constexpr (MainLoop::WHOLE) {
             sink.give(piece, row, column);
         } else {

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.compiler.modes import switches
 from minidl.ir import Array
 from tests.simulator.device import COMPILER, ORDERS, SimulatedDevice
 from tests.simulator.networks import CLASSES, NETWORKS
@@ -102,3 +103,33 @@ def test_a_slice_of_the_batch_at_a_time() -> None:
     network = NETWORKS["googlenet_shaped"]()
     how = options("googlenet_shaped", device=SimulatedDevice(), slices=2)
     assert_same_bits_in_every_mode(network, batches(network), **how)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_pass_changes_a_bit(name: str, precision: str) -> None:
+    network, how = NETWORKS[name](), options(name, device=SimulatedDevice(), precision=precision)
+    data = batches(network)
+    expected = train(network, data, "naive", **how)
+    for switch in switches():
+        assert train(network, data, "arena", without=[switch], **how) == expected, switch
+
+
+def test_what_is_fused() -> None:
+    """ReLU behind convolution, batch normalization and max-pool; its gradient behind dgrad; the
+    update behind wgrad."""
+    kernels = {
+        op.kernel
+        for build in NETWORKS.values()
+        for op in dl.plan(build(), BATCH, device="cuda", optimizer=dl.SGD(0.1, 0.9)).graph.ops
+    }
+    assert kernels >= {
+        "conv2d_forward+relu_forward",
+        "conv2d_dgrad+relu_dgrad",
+        "conv2d_wgrad+sgd_momentum",
+        "batchnorm2d_normalize+relu_forward",
+        "maxpool2d_forward+relu_forward",
+        "linear_forward+relu_forward",
+        "linear_dgrad+relu_dgrad",
+        "linear_wgrad+sgd_momentum",
+    }
