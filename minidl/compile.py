@@ -11,7 +11,7 @@ from typing import Any
 from minidl.compiler.lower import Target, lower_inference, lower_training
 from minidl.compiler.planner import make_plan
 from minidl.devices.cpu import CpuDevice
-from minidl.devices.device import Device
+from minidl.devices.device import Device, whereabouts
 from minidl.ir import (
     ALIGNMENT,
     ArenaTooLargeError,
@@ -196,8 +196,7 @@ def _require_memory(needed: int, recipe: _Recipe, device: Device) -> None:
         ways.append(f"the least budget found for this batch is {format_size(error.needed)}")
     raise ArenaTooLargeError(
         f"the arena needs {format_size(needed)}, "
-        f"{'this machine' if device.on_host else 'the device'} has {format_size(free)} free: "
-        + "; ".join(ways)
+        f"{whereabouts(device)} has {format_size(free)} free: " + "; ".join(ways)
     )
 
 

@@ -19,7 +19,7 @@ from benchmarks.gpu.timing import milliseconds
 from minidl import models
 from minidl.devices.kernels import bind
 from minidl.ir import Op, Tensor
-from minidl.ir.bfloat16 import to_bfloat16
+from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.tensor import host_dtype
 from minidl.launches.product import Tuning
 
@@ -69,9 +69,7 @@ class Alone:
         t = self.op.writes[0]
         raw = self.device.read(self.memory, self.offset(t), t.nbytes)
         values = raw.view(host_dtype(t.dtype)).reshape(t.shape)
-        if t.dtype != "bfloat16":
-            return values
-        return (values.astype(np.uint32) << 16).view(np.float32)
+        return from_bfloat16(values) if t.dtype == "bfloat16" else values
 
 
 def _random(t: Tensor) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 
 import minidl as dl
 from benchmarks.gpu import torch_ops
-from benchmarks.gpu.deadline import Deadline
+from benchmarks.gpu.deadline import Deadline, cases_in_time
 from benchmarks.gpu.train_part import batch_of, optimizer, torch_models, torch_step
 from minidl import models
 
@@ -30,13 +30,8 @@ Row = dict[str, Any]
 def measure(
     device: Any, deadline: Deadline, cases: Any = CASES, limit: int = LIMIT, steps: int = 10
 ) -> list[Row]:
-    torch, rows = torch_ops.torch_or_none(), []
-    for build, batch, precision in cases:
-        row: Row = {"model": build.__name__, "batch": batch, "precision": precision}
-        rows.append(row)
-        if deadline.passed:
-            row["left out"] = "no time"
-            continue
+    torch, rows = torch_ops.torch_or_none(), list[Row]()
+    for row, build, batch, precision in cases_in_time(cases, deadline, rows):
         row |= _ours(device, build(), batch, precision, steps)
         row["largest_batch"] = _largest(device, build(), precision, limit)
         row["limit"] = limit

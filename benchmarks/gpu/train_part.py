@@ -14,7 +14,7 @@ import numpy as np
 
 import minidl as dl
 from benchmarks.gpu import torch_ops
-from benchmarks.gpu.deadline import Deadline
+from benchmarks.gpu.deadline import Deadline, cases_in_time
 from benchmarks.gpu.timing import Call, TorchClock, interleaved
 from minidl import models
 
@@ -44,13 +44,8 @@ Row = dict[str, Any]
 def measure(
     device: Any, deadline: Deadline, cases: Any = CASES, rounds: int = 5, repeats: int = 6
 ) -> list[Row]:
-    torch, rows = torch_ops.torch_or_none(), []
-    for build, batch, precision in cases:
-        row: Row = {"model": build.__name__, "batch": batch, "precision": precision}
-        rows.append(row)
-        if deadline.passed:
-            row["left out"] = "no time"
-            continue
+    torch, rows = torch_ops.torch_or_none(), list[Row]()
+    for row, build, batch, precision in cases_in_time(cases, deadline, rows):
         network = build()
         data = batch_of(network, batch)
         calls: dict[str, Call] = {

@@ -9,11 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from minidl.devices.device import bytes_of
+from minidl.devices.device import Call, bytes_of, in_order
 from minidl.host import CHUNK, run_chunks, single_threaded_blas
 from minidl.ir import Array, Op, Plan, PlanError, Tensor
-
-Launch = Callable[[], None]
 
 
 def allocate(nbytes: int, alignment: int) -> Array:
@@ -48,12 +46,8 @@ class HostMemory:
     def allocate(self, nbytes: int, alignment: int) -> Array:
         return allocate(nbytes, alignment)
 
-    def whole(self, calls: list[Launch]) -> Launch:
-        def run() -> None:
-            for call in calls:
-                call()
-
-        return run
+    def whole(self, calls: list[Call]) -> Call:
+        return in_order(calls)
 
     def synchronize(self) -> None:
         """Calls are done when they return."""
@@ -67,7 +61,7 @@ class CpuDevice(HostMemory):
     def running(self) -> AbstractContextManager[None]:
         return running()
 
-    def bind(self, plan: Plan, memory: Array, arrays: Mapping[Tensor, Array]) -> list[Launch]:
+    def bind(self, plan: Plan, memory: Array, arrays: Mapping[Tensor, Array]) -> list[Call]:
         return [bind(op, arrays) for op in plan.graph.ops]
 
 
@@ -90,7 +84,7 @@ def running() -> AbstractContextManager[None]:
     return single_threaded_blas()
 
 
-def bind(op: Op, arrays: Mapping[Tensor, Array]) -> Launch:
+def bind(op: Op, arrays: Mapping[Tensor, Array]) -> Call:
     """A call without arguments that runs `op` on its tensors' arrays."""
     if op.epilogue is not None and op.main is not None and op.dropped is not None:
         if op.main.finishes:
@@ -107,7 +101,7 @@ def bind(op: Op, arrays: Mapping[Tensor, Array]) -> Launch:
 
 def _bind_finishing(
     main: Op, epilogue: Op, dropped: Tensor, arrays: Mapping[Tensor, Array]
-) -> Launch:
+) -> Call:
     """`main` writes where the epilogue's result lies, which then follows in place."""
 
     def finish(part: Array) -> None:
@@ -119,7 +113,7 @@ def _bind_finishing(
     return partial(main.function, *operands, **main.attributes, finish=finish)
 
 
-def _bind_tiled(op: Op, arrays: Mapping[Tensor, Array], store: Callable[..., None]) -> Launch:
+def _bind_tiled(op: Op, arrays: Mapping[Tensor, Array], store: Callable[..., None]) -> Call:
     operands = [arrays[t] for t in op.operands]
     return partial(op.function, *operands, **op.attributes, store=store)
 

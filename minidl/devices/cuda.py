@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from minidl.devices.cubins import cubins
-from minidl.devices.device import bytes_of
-from minidl.devices.kernels import Call, Unit, bind
+from minidl.devices.device import Call, bytes_of, in_order
+from minidl.devices.kernels import Unit, bind
 from minidl.devices.nvrtc import OLDEST
 from minidl.ir import ArenaTooLargeError, Array, MinidlError, Plan, Tensor, format_size
 from minidl.launches import Launch
@@ -140,7 +140,7 @@ class CudaDevice:
     def whole(self, calls: list[Call]) -> Call:
         """The calls as one graph. The first run is eager, so that the driver has loaded every
         kernel before the second is captured; from then on a run is one launch."""
-        each = _each(calls)
+        each = in_order(calls)
         if not self.graphs:
             return each
         graph: Any = None
@@ -200,14 +200,6 @@ class Staging:
         runtime = self.cupy.cuda.runtime
         runtime.memcpyAsync(to, block.ptr, data.size, runtime.memcpyHostToDevice, self.stream.ptr)
         self.busy[turn] = self.stream.record()
-
-
-def _each(calls: list[Call]) -> Call:
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run
 
 
 def _cupy() -> Any:

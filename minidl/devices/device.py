@@ -55,6 +55,23 @@ class Device(Protocol):
         """Wait until all calls are done."""
 
 
+def in_order(calls: list[Call]) -> Call:
+    """One call that makes all of them, one after the other."""
+    if len(calls) == 1:
+        return calls[0]
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
+
+
+def whereabouts(device: Device) -> str:
+    """What an error calls the place whose memory is short."""
+    return "this machine" if device.on_host else "the device"
+
+
 def bytes_of(array: Array) -> Array:
     """The bytes of a contiguous array: a view."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

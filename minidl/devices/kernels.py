@@ -10,15 +10,15 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from minidl.checkout import kernels_folder
+from minidl.devices.device import Call, in_order
 from minidl.ir import Plan
 from minidl.launches import Address, Launch, launches_of
-
-Call = Callable[[], None]
 
 
 class Driver(Protocol):
@@ -29,6 +29,9 @@ class Driver(Protocol):
 
     def launch(self, unit: Unit, launch: Launch, parameters: bytes) -> Call:
         """A call that starts the unit's kernel with these parameters."""
+
+
+SOURCES = (".cu", ".cuh", ".cpp", ".hpp")
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,12 @@ def _file(stem: str) -> str:
 
 
 @cache
-def sources_hash() -> str:
-    """A digest of every file of `kernels/`: what a compiled unit was made of."""
+def sources_hash(*folders: Path) -> str:
+    """A digest of the sources in some folders, by default `kernels/`: what a unit is made of."""
     digest = hashlib.sha256()
-    for path in sorted(kernels_folder().glob("*.cu*")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for folder in folders or (kernels_folder(),):
+        for path in sorted(p for p in folder.iterdir() if p.suffix in SOURCES):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
@@ -113,15 +117,4 @@ def bind(plan: Plan, base: int, driver: Driver) -> list[Call]:
     def call(launch: Launch) -> Call:
         return driver.launch(units[launch], launch, pack(launch.arguments, address))
 
-    return [_in_order([call(launch) for launch in of_op]) for of_op in launches]
-
-
-def _in_order(calls: list[Call]) -> Call:
-    if len(calls) == 1:
-        return calls[0]
-
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run
+    return [in_order([call(launch) for launch in of_op]) for of_op in launches]

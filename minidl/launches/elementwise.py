@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import Address, Argument, Launch, division, grid_for, source_of
+from minidl.launches.launch import Address, Argument, Launch, by_thread, division, source_of
 from minidl.launches.operands import (
     ctype,
     functor,
@@ -60,14 +60,9 @@ def map_rows(
     epilogue = (constants, operand_list(fields for _, fields in pairs))
     vectors = columns // width
     by_row = division(vectors if rows > 1 else 1)
-    return Launch(
-        f"Elementwise<{width}, {name}, {types}>",
-        source,
-        grid_for(rows * vectors),
-        256,
-        (epilogue, np.int64(rows), np.int64(columns), by_row),
-        more_sources=more_sources,
-    )
+    arguments = (epilogue, np.int64(rows), np.int64(columns), by_row)
+    kernel = f"Elementwise<{width}, {name}, {types}>"
+    return by_thread(kernel, source, rows * vectors, arguments, more_sources)
 
 
 def by_channel(
@@ -119,13 +114,8 @@ def joined(whole: Tensor, parts: Iterable[Tensor], axis: int, forward: bool) -> 
     """Copies between a tensor and its parts along the first or the last axis."""
     launches, first = [], 0
     for part in parts:
-        if axis == 0:
-            count = part.size
-            ends = (whole, first, part, 0, count) if forward else (part, 0, whole, first, count)
-            launches.append(copy_elements(*ends))
-        else:
-            count = part.shape[-1]
-            ends = (whole, first, part, 0, count) if forward else (part, 0, whole, first, count)
-            launches.append(copy_columns(*ends))
+        count, copy = (part.size, copy_elements) if axis == 0 else (part.shape[-1], copy_columns)
+        ends = (whole, first, part, 0) if forward else (part, 0, whole, first)
+        launches.append(copy(*ends, count))
         first += count
     return launches

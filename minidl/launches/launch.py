@@ -103,6 +103,18 @@ THREADS = 256
 """Of a block, where nothing speaks for another number."""
 
 
+def by_thread(
+    kernel: str,
+    source: str,
+    threads: int,
+    arguments: tuple[Argument, ...],
+    more_sources: tuple[str, ...] = (),
+) -> Launch:
+    """A launch of `threads` independent threads."""
+    grid = grid_for(threads)
+    return Launch(kernel, source, grid, THREADS, arguments, more_sources=more_sources)
+
+
 def grid_for(threads: int, block: int = THREADS) -> tuple[int, int, int]:
     """As many blocks as `threads` threads need; kernels count threads in 31 bits."""
     if threads >= 2**31:

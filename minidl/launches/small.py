@@ -12,15 +12,17 @@ from minidl.launches.launch import (
     Address,
     Argument,
     Launch,
+    by_thread,
     constants,
     division,
-    grid_for,
     rule,
     scratch_of,
 )
 from minidl.launches.operands import ctype, pixel_pitch, width_of_vectors
 
 LOSS_THREADS = 128
+LOSS_SHARED = LOSS_THREADS // 32 * 4
+"""Bytes: one float a warp."""
 MSE_PARTS = 256
 
 
@@ -56,7 +58,7 @@ def pack_signs(op: Op) -> list[Launch]:
     width = math.gcd(8, width_of_vectors([y], y.shape[-1], pixel_pitch(y)))
     arguments = (Address(op.writes[0]), Address(y), np.int64(y.size), _rows(y))
     kernel = f"pack_signs<{ctype(y)}, {width}>"
-    return [Launch(kernel, "signs", grid_for(-(-y.size // 8)), 256, arguments)]
+    return [by_thread(kernel, "signs", -(-y.size // 8), arguments)]
 
 
 @rule("keep_positive")
@@ -65,7 +67,7 @@ def keep_positive(op: Op) -> list[Launch]:
     width = width_of_vectors([dx, dy], dx.shape[-1], pixel_pitch(dx), pixel_pitch(dy))
     arguments = (Address(dx), Address(dy), Address(signs), np.int64(dx.size), _rows(dx), _rows(dy))
     kernel = f"keep_positive<{ctype(dx)}, {width}>"
-    return [Launch(kernel, "signs", grid_for(dx.size // width), 256, arguments)]
+    return [by_thread(kernel, "signs", dx.size // width, arguments)]
 
 
 @rule("dropout_forward", "dropout_dgrad")
@@ -81,7 +83,7 @@ def dropout(op: Op) -> list[Launch]:
         np.float32(1 / (1 - p)),
     )
     kernel = f"{op.function.__name__}<{ctype(y)}, {width}>"
-    return [Launch(kernel, "dropout", grid_for(-(-y.size // 4)), 256, arguments)]
+    return [by_thread(kernel, "dropout", -(-y.size // 4), arguments)]
 
 
 @rule("normalize_forward", "normalize_dgrad")
@@ -102,13 +104,12 @@ def normalize(op: Op) -> list[Launch]:
         tuple(np.float32(s) for s in scale),
     )
     kernel = f"{op.function.__name__}<{ctype(x)}, {ctype(y)}, {len(mean)}>"
-    return [Launch(kernel, "normalize", grid_for(y.size), 256, arguments)]
+    return [by_thread(kernel, "normalize", y.size, arguments)]
 
 
 def _mean(to: Tensor, parts: Tensor, count: int, scale: float) -> Launch:
     arguments = (Address(to), Address(parts), np.int32(count), np.float32(scale))
-    shared = LOSS_THREADS // 32 * 4
-    return Launch("mean", "loss", (1, 1, 1), LOSS_THREADS, arguments, shared)
+    return Launch("mean", "loss", (1, 1, 1), LOSS_THREADS, arguments, LOSS_SHARED)
 
 
 @rule("softmax_cross_entropy_forward")
@@ -122,8 +123,7 @@ def softmax_cross_entropy_forward(op: Op) -> list[Launch]:
         np.float32(op.attributes["label_smoothing"]),
     )
     kernel = f"softmax_cross_entropy_forward<{ctype(logits)}>"
-    shared = LOSS_THREADS // 32 * 4
-    first = Launch(kernel, "loss", (samples, 1, 1), LOSS_THREADS, arguments, shared)
+    first = Launch(kernel, "loss", (samples, 1, 1), LOSS_THREADS, arguments, LOSS_SHARED)
     return [first, _mean(loss, losses, samples, 1 / samples)]
 
 
@@ -140,7 +140,7 @@ def softmax_cross_entropy_dgrad(op: Op) -> list[Launch]:
         np.float32(samples),
     )
     kernel = f"softmax_cross_entropy_dgrad<{ctype(dlogits)}>"
-    return [Launch(kernel, "loss", grid_for(dlogits.size), 256, arguments)]
+    return [by_thread(kernel, "loss", dlogits.size, arguments)]
 
 
 def mse_parts(size: int) -> tuple[int, int]:
@@ -156,8 +156,8 @@ def mse_forward(op: Op) -> list[Launch]:
     partial = scratch_of(op)
     addresses = (Address(t) for t in (partial, prediction, target))
     arguments = (*addresses, np.int64(prediction.size), np.int64(share))
-    kernel, shared = f"mse_forward<{ctype(prediction)}>", LOSS_THREADS // 32 * 4
-    first = Launch(kernel, "loss", (parts, 1, 1), LOSS_THREADS, arguments, shared)
+    kernel = f"mse_forward<{ctype(prediction)}>"
+    first = Launch(kernel, "loss", (parts, 1, 1), LOSS_THREADS, arguments, LOSS_SHARED)
     return [first, _mean(loss, partial, parts, 1 / prediction.size)]
 
 

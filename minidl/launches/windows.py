@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import Address, Argument, Launch, division, grid_for, rule
+from minidl.launches.launch import Address, Argument, Launch, by_thread, division, rule
 from minidl.launches.operands import (
     ctype,
     pixel_pitch,
@@ -80,7 +80,7 @@ def maxpool2d_forward(op: Op) -> list[Launch]:
     )
     kernel = f"maxpool2d_forward<{width}, {bits}, {ctype(x)}, {ctype(argmax)}, {kind}>"
     more = sources_of_epilogue(op)
-    return [Launch(kernel, "pool2d", grid_for(threads), 256, arguments, more_sources=more)]
+    return [by_thread(kernel, "pool2d", threads, arguments, more)]
 
 
 @rule("maxpool2d_dgrad")
@@ -98,7 +98,7 @@ def maxpool2d_dgrad(op: Op) -> list[Launch]:
         *ints(*gaps, channels, groups),
     )
     kernel = f"maxpool2d_dgrad<{width}, {bits}, {ctype(dx)}, {ctype(argmax)}>"
-    return [Launch(kernel, "pool2d", grid_for(threads), 256, arguments)]
+    return [by_thread(kernel, "pool2d", threads, arguments)]
 
 
 @rule("avgpool2d_forward", "avgpool2d_dgrad")
@@ -112,7 +112,7 @@ def avgpool2d(op: Op) -> list[Launch]:
     geometry = _geometry(op.attributes["window"], x, y)
     arguments = (Address(to), Address(source), geometry, place, *ints(*gaps, padded))
     kernel = f"{op.function.__name__}<{width}, {ctype(x)}>"
-    return [Launch(kernel, "pool2d", grid_for(threads), 256, arguments)]
+    return [by_thread(kernel, "pool2d", threads, arguments)]
 
 
 @rule("adaptive_avgpool2d_forward", "adaptive_avgpool2d_dgrad")
@@ -125,7 +125,7 @@ def adaptive_avgpool2d(op: Op) -> list[Launch]:
     geometry = _geometry(None, x, y)
     arguments = (Address(to), Address(source), geometry, place, *ints(channels))
     kernel = f"{op.function.__name__}<{width}, {ctype(x)}>"
-    return [Launch(kernel, "pool2d", grid_for(threads), 256, arguments)]
+    return [by_thread(kernel, "pool2d", threads, arguments)]
 
 
 LRN_ELEMENTS = 2048

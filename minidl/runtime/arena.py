@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.devices.cpu import CpuDevice
-from minidl.devices.device import Device, bytes_of
+from minidl.devices.device import Device, bytes_of, whereabouts
 from minidl.ir import ArenaTooLargeError, Array, Plan, PlanError, Tensor, format_size
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.tensor import host_dtype
@@ -61,8 +61,8 @@ def require_memory(nbytes: int, device: Device) -> None:
     """ArenaTooLargeError unless the device has `nbytes` of memory free."""
     free = device.available()
     if free is not None and nbytes > free:
-        where = "this machine" if device.on_host else "the device"
         raise ArenaTooLargeError(
-            f"the arena needs {format_size(nbytes)}, {where} has {format_size(free)} free: "
+            f"the arena needs {format_size(nbytes)}, "
+            f"{whereabouts(device)} has {format_size(free)} free: "
             "use a smaller batch or image, or memory='arena' if another mode was chosen"
         )

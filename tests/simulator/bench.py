@@ -204,6 +204,13 @@ def _with_rounded_values(bench: Bench, dtype: str) -> Bench:
     return replace(bench, values={**inputs, **rest}, arriving=rounded(bench.arriving, dtype))
 
 
+def check_case(case: Case, precision: str, device: Any, tuning: Tuning | None = None) -> None:
+    """Values and gradients within their bounds, and every in-place pair the same to the bit."""
+    bound = max(ERRORS[precision], 4 * case.float32_error)
+    assert_close(run_case(case, precision, device, tuning), bound)
+    assert not in_place_differences(case, precision, device)
+
+
 def assert_close(run: Run, bound: float) -> None:
     """Every tensor within `bound` of its norm, or of a quarter an element where terms of about 1
     cancel; NaN is never close."""

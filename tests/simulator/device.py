@@ -18,7 +18,8 @@ from typing import Literal
 
 from minidl.checkout import kernels_folder
 from minidl.devices.cpu import HostMemory
-from minidl.devices.kernels import Call, Unit, bind
+from minidl.devices.device import Call
+from minidl.devices.kernels import Unit, bind, sources_hash
 from minidl.ir import Array, Op, Plan, Tensor
 from minidl.launches import Launch
 
@@ -53,7 +54,7 @@ def cache_folder() -> Path:
 
 def build(source: str, flags: tuple[str, ...], link: tuple[str, ...], folder: Path) -> Path:
     """Compile a C++ source to a shared library, or take the one made before."""
-    digest = hashlib.sha256("\0".join((_digest_of(folder), source, *flags, *link)).encode())
+    digest = hashlib.sha256("\0".join((sources_hash(folder, HERE), source, *flags, *link)).encode())
     target = cache_folder() / f"{digest.hexdigest()[:32]}.so"
     if target.exists():
         return target
@@ -71,14 +72,6 @@ def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SimulatorError(f"{' '.join(command)}\n{done.stderr[:8000]}")
-
-
-@functools.cache
-def _digest_of(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted((*folder.glob("*.cu*"), *HERE.glob("*.?pp"))):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 @functools.cache

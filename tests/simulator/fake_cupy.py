@@ -115,10 +115,10 @@ def _fill(to: int, value: int, nbytes: int, stream: int) -> None:
 class Module:
     def load(self, code: bytes) -> None:
         runtime()  # what the library leaves undefined
-        self.library = ctypes.CDLL(code.decode())
+        self.loaded = ctypes.CDLL(code.decode())
 
     def get_function(self, entry: str) -> SimpleNamespace:
-        return SimpleNamespace(ptr=ctypes.cast(getattr(self.library, entry), ctypes.c_void_p).value)
+        return SimpleNamespace(ptr=ctypes.cast(getattr(self.loaded, entry), ctypes.c_void_p).value)
 
 
 ALLOWED_SHARED: dict[int, int] = {}

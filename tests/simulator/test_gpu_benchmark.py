@@ -47,7 +47,7 @@ def test_a_failed_check_is_a_row(device: CudaDevice, monkeypatch: pytest.MonkeyP
         raise AssertionError("far off")
 
     monkeypatch.setattr(tests_part, "ERRORS", {"float32": 0.0})
-    monkeypatch.setattr(tests_part, "assert_close", refuse)
+    monkeypatch.setattr(tests_part, "check_case", refuse)
     rows = tests_part.measure(device, Deadline(60), lambda name: "conv2d-many-channels" in name)
     assert [row["result"] for row in rows] == ["failed"]
     assert "AssertionError: far off" in rows[0]["error"]
