@@ -18,11 +18,12 @@ constexpr int OUTSIDE = -(1 << 30);
 // K-major with the taps along k (forward, dgrad), MN-major with the pixels along k (wgrad).
 // ROWS: s and c are one axis of S C neighbours, for pictures of so few channels that a vector does
 // not fit one pixel; the picture is then width C elements wide, with a pitch of 1.
-template <class T, int VECTOR, bool KMAJOR, bool ROWS>
+// The pixels come row by row, or window by window of BH x BW (`image` and `columns` count windows).
+template <class T, int VECTOR, bool KMAJOR, bool ROWS, int BH = 1, int BW = 1>
 struct Patches {
     using Element = T;
     static constexpr int V = VECTOR;
-    static constexpr bool K_MAJOR = KMAJOR;
+    static constexpr bool K_MAJOR = KMAJOR, DIRECT = true;
     const T* data;
     int64 image_pitch, group_step;
     int row_pitch, pitch;
@@ -33,8 +34,7 @@ struct Patches {
     Division channels, taps;   // elements of a tap; taps of a row of the filter
 
     struct Pixel {
-        const T* image;
-        int h, w;
+        int n, h, w;
     };
     struct Tap {
         int h, w, c;
@@ -53,10 +53,12 @@ struct Patches {
     __device__ __forceinline__ void enter(int group) { data += group * group_step; }
 
     __device__ __forceinline__ Pixel pixel(int i) const {
-        if (i >= pixels) return {data, OUTSIDE, 0};
+        if (i >= pixels) return {0, OUTSIDE, 0};
+        const int inside = i % (BH * BW);
         int rest, q;
-        const int n = image.quotient(i, rest), p = columns.quotient(rest, q);
-        return {data + n * image_pitch, p * stride[0] + origin[0], q * stride[1] + origin[1]};
+        const int n = image.quotient(i / (BH * BW), rest), p = columns.quotient(rest, q);
+        return {n, (p * BH + inside / BW) * stride[0] + origin[0],
+                (q * BW + inside % BW) * stride[1] + origin[1]};
     }
     __device__ __forceinline__ Tap tap(int i) const {
         if (i >= depth) return {OUTSIDE, 0, 0};
@@ -80,10 +82,48 @@ struct Patches {
         const int h = pixel.h + tap.h, w = pixel.w + tap.w;
         if (uint32(h) >= uint32(height) || uint32(ROWS ? w + tap.c : w) >= uint32(width))
             return nullptr;
-        return pixel.image + (int64(h) * row_pitch + int64(w) * pitch + tap.c);
+        return data + (pixel.n * image_pitch + int64(h) * row_pitch + int64(w) * pitch + tap.c);
     }
     __device__ __forceinline__ const T* at(const Tap& tap, const Pixel& pixel) const {
         return at(pixel, tap);
+    }
+};
+
+// Patches of a max-pool's data gradient, which is not in memory: dy of the pool where argmax says so,
+// else 0. The windows are BH x BW, none over another; `height` and `width` are what they cover of the
+// picture, the pitches those of the pool's dy.
+template <class T, int VECTOR, bool KMAJOR, int BH, int BW, int BITS>
+struct Unpooled {
+    using Pictures = Patches<T, VECTOR, KMAJOR, false>;
+    using Element = T;
+    using Fixed = typename Pictures::Fixed;
+    using Step = typename Pictures::Step;
+    using Pixel = typename Pictures::Pixel;
+    using Tap = typename Pictures::Tap;
+    static constexpr int V = VECTOR;
+    static constexpr bool K_MAJOR = KMAJOR, DIRECT = false;
+    Pictures at;
+    const uint8* argmax;
+    int groups, rows, columns;  // bytes of argmax in a pixel; windows down and across
+
+    __device__ __forceinline__ void enter(int) {}
+    __device__ __forceinline__ Fixed fixed(int i) const { return at.fixed(i); }
+    __device__ __forceinline__ Step step(int i) const { return at.step(i); }
+    __device__ __forceinline__ void take(float (&to)[V], const Pixel& pixel, const Tap& tap) const {
+        const int h = pixel.h + tap.h, w = pixel.w + tap.w;
+        if (uint32(h) >= uint32(at.height) || uint32(w) >= uint32(at.width)) {
+#pragma unroll
+            for (int v = 0; v < V; v++) to[v] = 0.f;
+            return;
+        }
+        const int row = h / BH, column = w / BW;
+        load(to, at.data + (pixel.n * at.image_pitch + int64(row) * at.row_pitch +
+                            int64(column) * at.pitch + tap.c));
+        const int64 window = (int64(pixel.n) * rows + row) * columns + column;
+        keep_chosen<V, BITS>(to, argmax + window * groups, tap.c, h % BH * BW + w % BW);
+    }
+    __device__ __forceinline__ void take(float (&to)[V], const Tap& tap, const Pixel& pixel) const {
+        take(to, pixel, tap);
     }
 };
 
@@ -92,7 +132,7 @@ template <int VECTOR>
 struct Filters {
     using Element = float;
     static constexpr int V = VECTOR;
-    static constexpr bool K_MAJOR = false;
+    static constexpr bool K_MAJOR = false, DIRECT = true;
     const float* data;
     int64 group_step;
     int filter_pitch, tap_pitch[2];

@@ -14,6 +14,9 @@
 //     Step step(int k) const;             // what follows from k alone, made once for each k
 //     const Element* at(const Fixed&, const Step&) const;   // null: zeros
 //
+// A DIRECT source's elements are in memory as they are needed; one that is not, computes them on the
+// way: take(float (&)[V], const Fixed&, const Step&) in place of at.
+//
 // A *main loop* (simt.cuh, tensor_core.cuh) computes one BM x BN tile of the result in the registers
 // of a block and hands it out in pieces of `WIDTH` neighbours along n. Another main loop needs no
 // change here.
@@ -22,7 +25,7 @@
 // of k and writes its sums to planned scratch, and sum_splits adds them in order. Bytes moved by a
 // block: (BM + BN) K elements in, BM BN out.
 #pragma once
-#include "elementwise.cuh"
+#include "pooled.cuh"
 
 // Rows of a matrix in memory: element (index, k) at [index * pitch + k], or, MN-major,
 // [k * pitch + index]. A group is a part of the columns or rows, `group_step` elements on.
@@ -30,7 +33,7 @@ template <class T, int VECTOR, bool KMAJOR>
 struct Matrix {
     using Element = T;
     static constexpr int V = VECTOR;
-    static constexpr bool K_MAJOR = KMAJOR;
+    static constexpr bool K_MAJOR = KMAJOR, DIRECT = true;
     const T* data;
     int64 pitch, group_step;
     int size, depth;  // indices and ks that exist
@@ -46,13 +49,45 @@ struct Matrix {
     }
 };
 
+// V elements of a source as numbers.
+template <class Source>
+__device__ __forceinline__ void take_from(
+    const Source& source, float (&to)[Source::V], const typename Source::Fixed& fixed,
+    const typename Source::Step& step) {
+    if constexpr (!Source::DIRECT) {
+        source.take(to, fixed, step);
+    } else {
+        const typename Source::Element* from = source.at(fixed, step);
+        if (from)
+            load(to, from);
+        else
+#pragma unroll
+            for (int v = 0; v < Source::V; v++) to[v] = 0.f;
+    }
+}
+
 // What becomes of the result: bias, then the sink; where row m and column n of it lie.
 template <class Sink>
 struct Result {
     Sink sink;
     const float* bias;  // or null
     int row_step, column_step;  // of a group
+
+    // `columns` of the result exist from `column` on.
+    template <int V>
+    __device__ __forceinline__ void add_bias(Lane<V>& piece, int column, int columns) const {
+        if (!bias) return;
+#pragma unroll
+        for (int v = 0; v < V; v++)
+            if (v < columns) piece.at[v] += bias[column + v];
+    }
 };
+
+// Whether a sink takes windows of rows in place of rows.
+template <class Sink>
+constexpr bool TAKES_WINDOWS = false;
+template <int H, int W, int BITS, class T, class Sink>
+constexpr bool TAKES_WINDOWS<Pooled<H, W, BITS, T, Sink>> = true;
 
 template <class MainLoop, class A, class B, class Sink, class RowMap>
 struct Gemm {
@@ -78,20 +113,38 @@ struct Gemm {
         const int k0 = split * p.k_of_a_split, k1 = min(p.k, k0 + p.k_of_a_split);
         MainLoop tile;
         tile.multiply(a, b, m0, n0, k0, k1, shared);
-        tile.each_piece([&](int m, int n, Lane<MainLoop::WIDTH>& piece) {
-            if (m0 + m < p.m && n0 + n < p.n) give(p, group, split, m0 + m, n0 + n, piece);
-        });
+        if constexpr (TAKES_WINDOWS<Sink>) {
+            give_windows(p, tile, m0, n0, reinterpret_cast<float*>(&shared));
+        } else {
+            tile.each_piece([&](int m, int n, Lane<MainLoop::WIDTH>& piece) {
+                if (m0 + m < p.m && n0 + n < p.n) give(p, group, split, m0 + m, n0 + n, piece);
+            });
+        }
+    }
+
+    // The tile by way of shared memory, which the main loop needs no more: see pooled.cuh.
+    static __device__ __forceinline__ void give_windows(
+        const Params& p, MainLoop& tile, int m0, int n0, float* rows) {
+        constexpr int ROWS = 32, PITCH = MainLoop::BN + 4;
+        static_assert(sizeof(float) * ROWS * PITCH <= sizeof(Shared), "room for some rows");
+        for (int first = 0; first < MainLoop::BM; first += ROWS) {
+            __syncthreads();
+            tile.each_piece([&](int m, int n, Lane<MainLoop::WIDTH>& piece) {
+                if (m < first || m >= first + ROWS) return;
+                p.result.add_bias(piece, n0 + n, p.n - n0 - n);
+                store(rows + (m - first) * PITCH + n, piece.at);
+            });
+            __syncthreads();
+            p.result.sink.template give_windows<ROWS, MainLoop::BN, MainLoop::THREADS, MainLoop::WHOLE>(
+                rows, PITCH, m0 + first, n0, p.m, p.n);
+        }
     }
 
     template <int V>
     static __device__ __forceinline__ void give(
         const Params& p, int group, int split, int m, int n, Lane<V>& piece) {
         const int column = n + group * p.result.column_step;
-        if (p.result.bias) {
-#pragma unroll
-            for (int v = 0; v < V; v++)
-                if (n + v < p.n) piece.at[v] += p.result.bias[column + v];
-        }
+        p.result.add_bias(piece, column, p.n - n);
         const int64 row = p.rows(m) + int64(group) * p.result.row_step;
         store_piece(p.result.sink, row, column, piece, p.n - n);
     }
@@ -143,10 +196,7 @@ struct sum_splits {
 #pragma unroll
             for (int v = 0; v < V; v++) total.at[v] += part[v];
         }
-        if (p.result.bias) {
-#pragma unroll
-            for (int v = 0; v < V; v++) total.at[v] += p.result.bias[column + v];
-        }
+        p.result.add_bias(total, column, V);
         p.result.sink.give(total, row + int64(group) * p.result.row_step, column);
     }
 };

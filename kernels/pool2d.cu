@@ -5,9 +5,8 @@
 // added atomically and the order is fixed. Bytes moved: x and y (dy and dx) once, windows that
 // overlap read from the cache, and the argmax.
 //
-// Argmax is packed as minidl/bits.py has it: byte g of a pixel holds channels g, g + G, ... of
-// BITS bits each, so a thread that writes V bytes makes V channels at each of 8 / BITS places.
-#include "elementwise.cuh"
+// Argmax is packed, see pooled.cuh: a max-pool's thread makes the channels of whole bytes.
+#include "pooled.cuh"
 
 struct Geometry {
     int height, width;    // of the picture
@@ -28,9 +27,17 @@ struct Place {
     }
 };
 
+// Channels of one thread, PARTS vectors of V.
+template <int V, int BITS>
+struct OfThread {
+    static constexpr int PLACES = BITS ? 8 / BITS : 1;
+    static constexpr int CHANNELS = V > PLACES ? V : PLACES, PARTS = CHANNELS / V;
+};
+
 template <int V, int BITS, class T, class Mask, class Sink>
 struct maxpool2d_forward {
-    static constexpr int PLACES = BITS ? 8 / BITS : 1;
+    static constexpr int CHANNELS = OfThread<V, BITS>::CHANNELS, PARTS = OfThread<V, BITS>::PARTS;
+    using Argmax = Taps<CHANNELS, BITS, Mask>;
     struct Params {
         Sink y;
         Mask* argmax;
@@ -46,31 +53,24 @@ struct maxpool2d_forward {
         if (!p.place.find(image, row, column, vector)) return;
         const Geometry& g = p.g;
         const int64 pixel = (int64(image) * g.rows + row) * g.columns + column;
-        uint32 packed[V] = {};
+        Argmax argmax;
 #pragma unroll
-        for (int i = 0; i < PLACES; i++) {
-            const int channel = vector * V + i * p.groups;
+        for (int i = 0; i < PARTS; i++) {
+            const int channel = vector * CHANNELS + i * V;
             if (channel >= p.channels) break;
-            Lane<V> best = {};
-            uint32 tap_of[V] = {};
-            largest(p, image, row, column, channel, best, tap_of);
-            p.y.give(best, pixel, channel);
+            const Largest<V> largest = largest_of(p, image, row, column, channel);
+            p.y.give(largest.best, pixel, channel);
 #pragma unroll
-            for (int v = 0; v < V; v++) packed[v] |= tap_of[v] << (i * BITS);
+            for (int v = 0; v < V; v++) argmax.put(i * V + v, largest.tap_of[v]);
         }
-        Vector<Mask, V> masks;
-#pragma unroll
-        for (int v = 0; v < V; v++) masks.at[v] = Mask(packed[v]);
-        *reinterpret_cast<Vector<Mask, V>*>(p.argmax + pixel * p.groups + vector * V) = masks;
+        argmax.store(p.argmax + pixel * p.groups + vector * Argmax::SIZE);
     }
 
-    // NaN counts as more than every number; of equals the first tap, row by row, is taken.
-    static __device__ __forceinline__ void largest(
-        const Params& p, int image, int row, int column, int channel, Lane<V>& best,
-        uint32 (&tap_of)[V]) {
+    static __device__ __forceinline__ Largest<V> largest_of(
+        const Params& p, int image, int row, int column, int channel) {
         const Geometry& g = p.g;
         const int top = row * g.stride[0] - g.padding[0], left = column * g.stride[1] - g.padding[1];
-        bool first = true;
+        Largest<V> largest;
         for (int r = 0; r < g.kernel[0]; r++) {
             const int h = top + r * g.dilation[0];
             if (h < 0 || h >= g.height) continue;
@@ -79,24 +79,17 @@ struct maxpool2d_forward {
                 if (w < 0 || w >= g.width) continue;
                 float x[V];
                 load(x, p.x + ((int64(image) * g.height + h) * g.width + w) * p.pitch + channel);
-#pragma unroll
-                for (int v = 0; v < V; v++) {
-                    const bool more = x[v] > best.at[v] || (is_nan(x[v]) && !is_nan(best.at[v]));
-                    if (first || more) {
-                        best.at[v] = x[v];
-                        tap_of[v] = r * g.kernel[1] + s;
-                    }
-                }
-                first = false;
+                largest.take(x, r * g.kernel[1] + s);
             }
         }
+        return largest;
     }
 };
 
 template <int V, int BITS, class T, class Mask>
 struct maxpool2d_dgrad {
-    static constexpr int PLACES = BITS ? 8 / BITS : 1;
-    static constexpr uint32 LOW = BITS ? (1u << BITS) - 1 : ~0u;
+    static constexpr int CHANNELS = OfThread<V, BITS>::CHANNELS, PARTS = OfThread<V, BITS>::PARTS;
+    using Argmax = Taps<CHANNELS, BITS, Mask>;
     struct Params {
         T* dx;
         const T* dy;
@@ -111,7 +104,7 @@ struct maxpool2d_dgrad {
         int image, h, w, vector;
         if (!p.place.find(image, h, w, vector)) return;
         const Geometry& g = p.g;
-        float sum[PLACES][V] = {};
+        float sum[PARTS][V] = {};
         for (int r = 0; r < g.kernel[0]; r++) {
             const int above = h + g.padding[0] - r * g.dilation[0];
             const int row = above / g.stride[0];
@@ -126,25 +119,25 @@ struct maxpool2d_dgrad {
         }
         const int64 pixel = (int64(image) * g.height + h) * g.width + w;
 #pragma unroll
-        for (int i = 0; i < PLACES; i++) {
-            const int channel = vector * V + i * p.groups;
+        for (int i = 0; i < PARTS; i++) {
+            const int channel = vector * CHANNELS + i * V;
             if (channel < p.channels) store(p.dx + pixel * p.dx_pitch + channel, sum[i]);
         }
     }
 
     static __device__ __forceinline__ void take(
-        const Params& p, int64 pixel, int vector, uint32 tap, float (&sum)[PLACES][V]) {
-        const Vector<Mask, V> masks = *reinterpret_cast<const Vector<Mask, V>*>(
-            p.argmax + pixel * p.groups + vector * V);
+        const Params& p, int64 pixel, int vector, uint32 tap, float (&sum)[PARTS][V]) {
+        Argmax argmax;
+        argmax.load(p.argmax + pixel * p.groups + vector * Argmax::SIZE);
 #pragma unroll
-        for (int i = 0; i < PLACES; i++) {
-            const int channel = vector * V + i * p.groups;
+        for (int i = 0; i < PARTS; i++) {
+            const int channel = vector * CHANNELS + i * V;
             if (channel >= p.channels) break;
             float dy[V];
             load(dy, p.dy + pixel * p.dy_pitch + channel);
 #pragma unroll
             for (int v = 0; v < V; v++)
-                if ((masks.at[v] >> (i * BITS) & LOW) == tap) sum[i][v] += dy[v];
+                if (argmax.get(i * V + v) == tap) sum[i][v] += dy[v];
         }
     }
 };

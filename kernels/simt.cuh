@@ -31,17 +31,17 @@ struct Share {
         }
     }
 
-    // f(i, address or null) for each of the thread's vectors of the tile at k.
+    // f(i, fixed, step) for each of the thread's vectors of the tile at k.
     template <class F>
     __device__ __forceinline__ void each(const Source& source, int k, F f) const {
         if constexpr (Source::K_MAJOR) {
             const typename Source::Step step = source.step(k + inner);
 #pragma unroll
-            for (int i = 0; i < COUNT; i++) f(i, source.at(fixed[i], step));
+            for (int i = 0; i < COUNT; i++) f(i, fixed[i], step);
         } else {
 #pragma unroll
             for (int i = 0; i < COUNT; i++)
-                f(i, source.at(fixed[0], source.step(k + line + i * STRIDE)));
+                f(i, fixed[0], source.step(k + line + i * STRIDE));
         }
     }
 };
@@ -69,12 +69,8 @@ struct Simt {
 
         __device__ __forceinline__ Stage(const Source& source, int base) : share(source, base) {}
         __device__ __forceinline__ void fetch(const Source& source, int k) {
-            share.each(source, k, [&](int i, const typename Source::Element* from) {
-                if (from)
-                    load(held[i], from);
-                else
-#pragma unroll
-                    for (int v = 0; v < S::V; v++) held[i][v] = 0.f;
+            share.each(source, k, [&](int i, const auto& fixed, const auto& step) {
+                take_from(source, held[i], fixed, step);
             });
         }
         __device__ __forceinline__ void put(float (&to)[BK][BMN + PAD]) const {

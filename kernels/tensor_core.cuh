@@ -7,6 +7,9 @@
 //
 // STAGES - 1 tiles are under way while one is multiplied; one barrier a tile: it says both that the
 // tile has arrived and that the stage which the next copy overwrites is no longer read.
+// A source that computes its elements comes through registers: loaded before a tile is multiplied,
+// put in its stage behind.
+//
 // Sums are float32. Their order over k is that of the tensor cores, the same for every tile shape.
 #pragma once
 #include "simt.cuh"
@@ -22,6 +25,7 @@ struct SharedTile {
     __device__ __forceinline__ const T* at(int index, int k) const {
         return data + (K_MAJOR ? index * PITCH + k : k * PITCH + index);
     }
+    __device__ __forceinline__ T* place(int line, int inner) { return data + line * PITCH + inner; }
     __device__ __forceinline__ float number(int index, int k) const { return to_float(*at(index, k)); }
 };
 
@@ -118,9 +122,9 @@ struct TensorCore {
         SharedTile<Source, BMN, BK>& to) {
         using S = Share<Source, BMN, BK, THREADS>;
         using T = typename Source::Element;
-        share.each(source, k, [&](int i, const T* from) {
-            const int line = share.line + i * S::STRIDE;
-            T* there = to.data + line * SharedTile<Source, BMN, BK>::PITCH + share.inner;
+        share.each(source, k, [&](int i, const auto& fixed, const auto& step) {
+            const T* from = source.at(fixed, step);
+            T* there = to.place(share.line + i * S::STRIDE, share.inner);
             if constexpr (S::V * sizeof(T) >= 4)
                 copy_async<S::V * sizeof(T)>(there, from, source.data);
             else
@@ -128,26 +132,66 @@ struct TensorCore {
         });
     }
 
+    // A source on its way to a stage: begun before a tile is multiplied, ended after it.
+    template <class Source, int BMN, bool DIRECT = Source::DIRECT>
+    struct Arrival {
+        Share<Source, BMN, BK, THREADS> share;
+        __device__ __forceinline__ Arrival(const Source& source, int base) : share(source, base) {}
+        __device__ __forceinline__ void begin(
+            const Source& source, int k, SharedTile<Source, BMN, BK>& to) {
+            copy<Source, BMN>(source, share, k, to);
+        }
+        __device__ __forceinline__ void end(SharedTile<Source, BMN, BK>&) const {}
+    };
+    template <class Source, int BMN>
+    struct Arrival<Source, BMN, false> {
+        using S = Share<Source, BMN, BK, THREADS>;
+        S share;
+        float held[S::COUNT][S::V];
+        __device__ __forceinline__ Arrival(const Source& source, int base) : share(source, base) {}
+        __device__ __forceinline__ void begin(
+            const Source& source, int k, SharedTile<Source, BMN, BK>&) {
+            share.each(source, k, [&](int i, const auto& fixed, const auto& step) {
+                take_from(source, held[i], fixed, step);
+            });
+        }
+        __device__ __forceinline__ void end(SharedTile<Source, BMN, BK>& to) const {
+#pragma unroll
+            for (int i = 0; i < S::COUNT; i++)
+                store(to.place(share.line + i * S::STRIDE, share.inner), held[i]);
+        }
+    };
+
     template <class A, class B>
     __device__ __forceinline__ void multiply(
         const A& a, const B& b, int m0, int n0, int k0, int k1, Shared<A, B>& shared) {
-        const Share<A, BM, BK, THREADS> of_a(a, m0);
-        const Share<B, BN, BK, THREADS> of_b(b, n0);
+        Arrival<A, BM> of_a(a, m0);
+        Arrival<B, BN> of_b(b, n0);
         const int tiles = k1 > k0 ? (k1 - k0 + BK - 1) / BK : 0;
-        auto fetch = [&](int tile) {
+        auto begin = [&](int tile) {
             if (tile < tiles) {
-                copy<A, BM>(a, of_a, k0 + tile * BK, shared.a[tile % STAGES]);
-                copy<B, BN>(b, of_b, k0 + tile * BK, shared.b[tile % STAGES]);
+                of_a.begin(a, k0 + tile * BK, shared.a[tile % STAGES]);
+                of_b.begin(b, k0 + tile * BK, shared.b[tile % STAGES]);
             }
             commit_copies();  // empty groups keep the count
         };
+        auto end = [&](int tile) {
+            if (tile < tiles) {
+                of_a.end(shared.a[tile % STAGES]);
+                of_b.end(shared.b[tile % STAGES]);
+            }
+        };
 #pragma unroll
-        for (int tile = 0; tile < STAGES - 1; tile++) fetch(tile);
+        for (int tile = 0; tile < STAGES - 1; tile++) {
+            begin(tile);
+            end(tile);
+        }
         for (int tile = 0; tile < tiles; tile++) {
             wait_copies<STAGES - 2>();
             __syncthreads();
-            fetch(tile + STAGES - 1);
+            begin(tile + STAGES - 1);
             multiply_stage(shared.a[tile % STAGES], shared.b[tile % STAGES]);
+            end(tile + STAGES - 1);
         }
     }
 

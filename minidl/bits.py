@@ -1,7 +1,8 @@
 """Small integers packed into bytes: the argmax of a max-pool needs 2 or 4 bits an element.
 
-A pixel's C elements of b bits fill G = ceil(C b / 8) bytes: bits [i b, (i + 1) b) of byte g are
-channel i G + g. Channels that lie side by side stay so, which is what vector units want.
+A pixel's C elements of b bits fill G = ceil(C b / 8) bytes: with P = 8 / b, element c is bits
+[(c mod P) b, (c mod P + 1) b) of byte c // P. Neighbours share a byte, so that who makes or takes a
+few channels side by side touches no other byte.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ def packed_shape(shape: Shape, bits: int) -> Shape:
 
 def pack(packed: Array, elements: Array, bits: int) -> None:
     """Write (..., C) elements, each below 2^bits, into (..., G) bytes."""
-    groups, channels = packed.shape[-1], elements.shape[-1]
-    packed[...] = elements[..., :groups]
-    for i in range(1, -(-channels // groups)):
-        part = elements[..., i * groups : (i + 1) * groups]
+    places = 8 // bits
+    packed[...] = elements[..., ::places]
+    for i in range(1, places):
+        part = elements[..., i::places]
         packed[..., : part.shape[-1]] |= part << (i * bits)
 
 
 def unpack(packed: Array, channels: int, bits: int, out: Array) -> None:
     """Read (..., C) elements back from (..., G) bytes into `out`."""
-    groups, mask = packed.shape[-1], 2**bits - 1
-    for i in range(-(-channels // groups)):
-        part = out[..., i * groups : (i + 1) * groups]
+    places, mask = 8 // bits, 2**bits - 1
+    for i in range(min(places, channels)):
+        part = out[..., i::places]
         part[...] = packed[..., : part.shape[-1]] >> (i * bits)
         part &= mask

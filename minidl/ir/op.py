@@ -55,6 +55,16 @@ class Op:
     """The tensor that the epilogue takes tile by tile; an operand of it, of this op no more."""
     main: Op | None = None
     """With an epilogue: the op as it was without, which knows its own operands."""
+    blocks: tuple[int, int] | None = None
+    """(h, w): each pixel of its writes is made of a block of h rows and w columns of `reads[0]`."""
+    by_blocks: bool = False
+    """Whether the kernel can make `writes[0]` block by block, for an op with `blocks` to follow."""
+    inlined: bool = False
+    """Whether an element of the one write takes so little that its readers may make it anew."""
+    inlines: int | None = None
+    """j: an op that is `inlined` may make `reads[j]` inside of this op's kernel."""
+    prologue: Op | None = None
+    """The op made inside, whose write then has no bytes; `main` is the op as it was without."""
     packs: tuple[Tensor, int] | None = None
     """(mask, bits): no element of `mask` needs more bits, and with the attribute `bits` the
     function takes it packed along the last axis, as `minidl.bits` has it."""
@@ -73,9 +83,16 @@ class Op:
 
     @property
     def kernel(self) -> str:
-        """The name of the kernel: the function's, then the epilogue's."""
+        """The name of the kernel: the prologue's, the function's, the epilogue's."""
         own: str = self.function.__name__
+        if self.prologue is not None:
+            own = f"{self.prologue.kernel}+{own}"
         return own if self.epilogue is None else f"{own}+{self.epilogue.kernel}"
+
+    @property
+    def original(self) -> Op:
+        """The op as its layer stated it, before it was fused with others."""
+        return self if self.main is None else self.main.original
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
@@ -101,6 +118,7 @@ class Op:
             self,
             writes=tuple(map(new, self.writes)),
             reads=tuple(map(new, self.reads)),
+            prologue=self.prologue and self.prologue.substituted(new),
             epilogue=self.epilogue and self.epilogue.substituted(new),
             dropped=self.dropped and new(self.dropped),
             main=self.main and self.main.substituted(new),

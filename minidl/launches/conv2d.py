@@ -18,6 +18,7 @@ from minidl.launches.matrix import (
     matrix,
 )
 from minidl.launches.operands import ctype, matrix_pitch, pixel_pitch, width_of_vectors
+from minidl.launches.pooled import PooledSink, Unpooling
 from minidl.launches.product import Operand, Problem, Tuning, choose
 from minidl.launches.windows import Pair, WindowLike, ints
 
@@ -46,24 +47,32 @@ def conv2d_products(
 
 @rule("conv2d_forward")
 def conv2d_forward(op: Op) -> list[Launch]:
-    main = op.main or op
+    main = op.original
     x, w, *bias = main.reads
-    groups, y = op.attributes["groups"], op.writes[0]
+    groups, y, product = op.attributes["groups"], main.writes[0], op.attributes["products"].forward
     k, depth = y.shape[3] // groups, matrix_pitch(w)
-    target = Target(y, pixel_pitch, bias[0] if bias else None, column_step=k)
-    a = _patches(x, y, op.attributes["window"], groups, k_major=True)
+    pooled = PooledSink(op) if op.epilogue is not None and op.epilogue.original.blocks else None
+    if pooled:
+        product = product.on(pooled.pixels, depth)
+    to = op.writes[0] if op.epilogue is None else y
+    target = Target(to, pixel_pitch, bias[0] if bias else None, column_step=k, pooled=pooled)
+    block = pooled.block if pooled else (1, 1)
+    a = _patches(x, y, op.attributes["window"], groups, k_major=True, block=block)
     b = matrix(w, k, depth, depth, k_major=True, group_step=k * depth)
-    return launch_product(op, op.attributes["products"].forward, a, b, target)
+    return launch_product(op, product, a, b, target)
 
 
 @rule("conv2d_wgrad")
 def conv2d_wgrad(op: Op) -> list[Launch]:
-    main = op.main or op
+    main = op.original
     dy, x = main.reads
-    groups = main.attributes["groups"]
+    groups, pool = main.attributes["groups"], Unpooling.of(op)
     k, pixels = dy.shape[3] // groups, math.prod(dy.shape[:3])
     target = Target(main.writes[0], matrix_pitch, row_step=k)
-    a = matrix(dy, k, pixels, pixel_pitch(dy), k_major=False, group_step=k)
+    if pool is None:
+        a = matrix(dy, k, pixels, pixel_pitch(dy), k_major=False, group_step=k)
+    else:
+        a = _unpooled(pool, False, (1, 1), (0, 0), (1, 1), (pixels, k), dy.shape[1:3], k, 1)
     b = _patches(x, dy, main.attributes["window"], groups, k_major=False)
     return launch_product(op, main.attributes["products"].wgrad, a, b, target)
 
@@ -109,7 +118,7 @@ def conv2d_dgrad(op: Op) -> list[Launch]:
 
 
 def _dgrad_of_phase(op: Op, phase: tuple[Phase, Phase]) -> list[Launch]:
-    (dx, *_), (dy, w) = op.writes, (op.main or op).reads
+    (dx, *_), (dy, w), pool = op.writes, op.original.reads, Unpooling.of(op)
     groups, (down, across) = op.attributes["groups"], phase
     c, k = dx.shape[3] // groups, dy.shape[3] // groups
     depth = down.taps * across.taps * k
@@ -120,7 +129,13 @@ def _dgrad_of_phase(op: Op, phase: tuple[Phase, Phase]) -> list[Launch]:
     target = Target(dx, pixel_pitch, column_step=c, row_map=row_map)
     if strided:
         product = product.on(pixels, depth)
-    a = _patches_of_phase(dy, phase, pixels, depth, k)
+    if pool is None:
+        a = _patches_of_phase(dy, phase, pixels, depth, k)
+    else:
+        origin, dilation = (down.origin, across.origin), (down.dilation, across.dilation)
+        counts = (down.count, across.count)
+        sizes = (pixels, depth)
+        a = _unpooled(pool, True, (1, 1), origin, dilation, sizes, counts, k, max(1, across.taps))
     b = _filters_of_phase(w, phase, c, k, depth)
     return launch_product(op, product, a, b, target)
 
@@ -136,10 +151,19 @@ def _phase_rows(dx: Tensor, phase: tuple[Phase, Phase]) -> Argument:
     )
 
 
-def _patches(x: Tensor, y: Tensor, window: WindowLike, groups: int, k_major: bool) -> Source:
-    """Patches of x at the pixels of y."""
+def _patches(
+    x: Tensor,
+    y: Tensor,
+    window: WindowLike,
+    groups: int,
+    k_major: bool,
+    block: Pair = (1, 1),
+) -> Source:
+    """Patches of x at the pixels of y, in blocks that lie inside of it."""
     (_, h, w, _), c, pitch = x.shape, x.shape[3] // groups, pixel_pitch(x)
-    pixels, (u, v), (top, left) = math.prod(y.shape[:3]), window.stride, window.padding
+    (u, v), (top, left) = window.stride, window.padding
+    rows_of_y, columns_of_y = y.shape[1] // block[0], y.shape[2] // block[1]
+    pixels = y.shape[0] * rows_of_y * columns_of_y * math.prod(block)
     depth = math.prod(window.kernel) * c
     width = width_of_vectors([x], c, pitch)
     rows = width < 4 and groups == 1 and window.dilation[1] == 1 and pitch == c
@@ -157,7 +181,8 @@ def _patches(x: Tensor, y: Tensor, window: WindowLike, groups: int, k_major: boo
         (w * pitch, apart, h, size),
         ((u, stride), (-top, origin), window.dilation),
         (pixels, depth),
-        (math.prod(y.shape[1:3]), y.shape[2], channels, taps),
+        (rows_of_y * columns_of_y, columns_of_y, channels, taps),
+        block,
     )
 
 
@@ -189,6 +214,7 @@ def _source(
     steps: tuple[Pair, Pair, Pair],
     counts: Pair,
     divisors: tuple[int, int, int, int],
+    block: Pair = (1, 1),
 ) -> Source:
     """`Patches`, in the order of its fields."""
     fields = (
@@ -200,8 +226,40 @@ def _source(
         *(division(n) for n in divisors),
     )
     flags = f"{str(k_major).lower()}, {str(rows).lower()}"
-    kind = f"Patches<{ctype(t)}, {width}, {flags}>"
+    blocks = "" if block == (1, 1) else f", {block[0]}, {block[1]}"
+    kind = f"Patches<{ctype(t)}, {width}, {flags}{blocks}>"
     return Source(kind, fields, Operand(t.itemsize, k_major))
+
+
+def _unpooled(
+    pool: Unpooling,
+    k_major: bool,
+    stride: Pair,
+    origin: Pair,
+    dilation: Pair,
+    counts: Pair,
+    pixels: tuple[int, ...],
+    channels: int,
+    taps: int,
+) -> Source:
+    """`Unpooled`: patches of a gradient that is not there; `pixels` are the rows and columns of
+    what the patches belong to, `counts` pixels and taps in all."""
+    dy, (_, p, q, _), pitch = pool.dy, pool.dy.shape, pixel_pitch(pool.dy)
+    width = width_of_vectors([dy], channels, pitch)
+    inner = _source(
+        dy,
+        width,
+        k_major,
+        False,
+        (p * q * pitch, 0),
+        (q * pitch, pitch, *pool.covered),
+        (stride, origin, dilation),
+        counts,
+        (math.prod(pixels), pixels[1], channels, taps),
+    )
+    kind = f"Unpooled<{ctype(dy)}, {width}, {str(k_major).lower()}, {pool.sizes}>"
+    fields = (inner.fields, Address(pool.argmax), *pool.windows)
+    return Source(kind, fields, inner.operand)
 
 
 def _filters_of_phase(w: Tensor, phase: tuple[Phase, Phase], c: int, k: int, depth: int) -> Source:

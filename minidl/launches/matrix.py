@@ -24,6 +24,7 @@ from minidl.launches.operands import (
     sources_of_epilogue,
     width_of_vectors,
 )
+from minidl.launches.pooled import PooledSink
 from minidl.launches.product import Operand, Problem, Product
 
 
@@ -58,15 +59,18 @@ class Target:
     row_step: int = 0
     column_step: int = 0
     row_map: tuple[str, Argument] | None = None
+    pooled: PooledSink | None = None
 
     def fields(self, op: Op) -> tuple[str, Argument]:
         """The sink's C++ type and the fields of `Result`."""
-        kind, to = sink(op, self.to, self.pitch)
+        kind, to = self.pooled.fields() if self.pooled else sink(op, self.to, self.pitch)
         bias = np.uint64(0) if self.bias is None else Address(self.bias)
         return kind, (to, bias, np.int32(self.row_step), np.int32(self.column_step))
 
     def width(self, op: Op, columns: int) -> int:
         """Elements that one store may take."""
+        if self.pooled:
+            return self.pooled.width()
         tensors = sink_tensors(op, self.to)
         return width_of_vectors(tensors, columns, self.column_step, *map(self.pitch, tensors))
 
@@ -103,7 +107,7 @@ def _product(
     sizes = (np.int32(n) for n in (p.m, p.n, p.k, product.k_of_a_split))
     return Launch(
         f"Gemm<{loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}>",
-        source_of(op.main or op),
+        source_of(op.original),
         (-(-p.m // tile.m), -(-p.n // tile.n), p.groups * product.splits),
         tile.threads,
         (a.fields, b.fields, result, rows[1], *sizes, division(product.splits)),
@@ -127,7 +131,7 @@ def _sum_splits(op: Op, product: Product, partial: Tensor, target: Target) -> La
     blocks, *_ = grid_for(p.m * vectors)
     return Launch(
         f"sum_splits<{width}, {kind}>",
-        source_of(op.main or op),
+        source_of(op.original),
         (blocks, p.groups, 1),
         256,
         arguments,

@@ -103,4 +103,6 @@ def sink_tensors(op: Op, to: Tensor) -> list[Tensor]:
 
 
 def sources_of_epilogue(op: Op) -> tuple[str, ...]:
-    return () if op.epilogue is None else (source_of(op.epilogue),)
+    if op.epilogue is None:
+        return ()
+    return source_of(op.epilogue), *sources_of_epilogue(op.epilogue)

@@ -11,11 +11,13 @@ from minidl.launches.launch import (
     Address,
     Argument,
     Launch,
+    division,
     rule,
     scratch_of,
     source_of,
 )
 from minidl.launches.operands import ctype, pixel_pitch
+from minidl.launches.pooled import Unpooling
 
 LANES = 32
 PARTS = 256
@@ -37,12 +39,12 @@ def partial_floats(rows: int, columns: int, floats: int = SUM) -> int:
 
 
 def reduce_rows(
-    op: Op, of: Tensor, source: Argument, to: Argument, floats: int = SUM
+    op: Op, of: Tensor, source: Argument, to: Argument, floats: int = SUM, parts_kernel: str = ""
 ) -> list[Launch]:
     """Partial accumulators of the rows of `of` in scratch, then the accumulator of those.
 
     `source` and `to` are the fields of the source and of the sink; the kernels are called
-    `<op>_parts<T>` and `<op>`, both a `ReduceColumns`.
+    `<op>_parts<T>` (or as `parts_kernel` says) and `<op>`, both a `ReduceColumns`.
     """
     columns, name = of.shape[-1], op.function.__name__
     rows = of.size // columns
@@ -57,16 +59,22 @@ def reduce_rows(
         return Launch(kernel, source_of(op), grid, THREADS, (source, to, *sizes), shared)
 
     return [
-        launch(f"{name}_parts<{ctype(of)}>", rows, share, source, partials),
+        launch(parts_kernel or f"{name}_parts<{ctype(of)}>", rows, share, source, partials),
         launch(name, parts, parts, partials, to),
     ]
 
 
 @rule("bias_wgrad")
 def bias_wgrad(op: Op) -> list[Launch]:
-    (db, *_), (dy,) = op.writes, op.reads
-    source = (Address(dy), np.int64(pixel_pitch(dy)))
-    return reduce_rows(op, dy, source, (Address(db),))
+    (db, *_), (dy,) = op.writes, op.original.reads
+    pool = Unpooling.of(op)
+    if pool is None:
+        source: Argument = (Address(dy), np.int64(pixel_pitch(dy)))
+        return reduce_rows(op, dy, source, (Address(db),))
+    addresses = (Address(pool.dy), Address(pool.argmax), np.int64(pixel_pitch(pool.dy)))
+    source = (*addresses, *pool.windows, *(division(n) for n in dy.shape[1:3]))
+    kernel = f"bias_wgrad_unpooled<{ctype(dy)}, {pool.sizes}>"
+    return reduce_rows(op, dy, source, (Address(db),), parts_kernel=kernel)
 
 
 @rule("batchnorm2d_statistics")

@@ -60,6 +60,11 @@ def _mask(argmax: Tensor, channels: int, bits: int | None) -> tuple[int, int]:
     return (argmax.shape[-1], bits) if bits else (channels, 0)
 
 
+def _threads_of_a_pixel(channels: int, width: int, bits: int) -> int:
+    """A thread has whole vectors, and whole bytes of argmax."""
+    return -(-channels // max(width, 8 // bits if bits else 1))
+
+
 @rule("maxpool2d_forward")
 def maxpool2d_forward(op: Op) -> list[Launch]:
     (y, argmax, *_), (x,) = op.writes, op.reads
@@ -67,9 +72,9 @@ def maxpool2d_forward(op: Op) -> list[Launch]:
     groups, bits = _mask(argmax, channels, op.attributes.get("bits"))
     large = [x, *sink_tensors(op, y)]
     gaps = (pixel_pitch(t) for t in large)
-    width = width_of_vectors([*large, argmax], channels, groups, *gaps)
+    width = width_of_vectors([*large, argmax], channels, *gaps)
     kind, to = sink(op, y, pixel_pitch)
-    place, threads = _place(y, groups // width)
+    place, threads = _place(y, _threads_of_a_pixel(channels, width, bits))
     arguments = (
         to,
         Address(argmax),
@@ -89,8 +94,8 @@ def maxpool2d_dgrad(op: Op) -> list[Launch]:
     channels, window = dx.shape[-1], op.attributes["window"]
     groups, bits = _mask(argmax, channels, op.attributes.get("bits"))
     gaps = (pixel_pitch(dx), pixel_pitch(dy))
-    width = width_of_vectors([dx, dy, argmax], channels, groups, *gaps)
-    place, threads = _place(dx, groups // width)
+    width = width_of_vectors([dx, dy, argmax], channels, *gaps)
+    place, threads = _place(dx, _threads_of_a_pixel(channels, width, bits))
     arguments = (
         *(Address(t) for t in (dx, dy, argmax)),
         _geometry(window, dx, dy),

@@ -83,14 +83,35 @@ class Conv2d(Layer):
         dy, (attributes, scratch) = site.gradient(y), self._how(site, x, y)
         forward, dgrad, wgrad = scratch
         how: dict[str, Any] = {"attributes": attributes, "flops": flops, "pitched": True}
-        site.forward(conv2d_forward, writes=[y, *forward], reads=[x, w, *b], finishes=True, **how)
-        fuses = site.lowering.device == "cuda"  # NumPy adds taps to all of dx, CUDA gathers them
-        site.dgrad(
-            conv2d_dgrad, writes=[site.gradient(x), *dgrad], reads=[dy, w], finishes=fuses, **how
+        cuda = site.lowering.device == "cuda"  # NumPy adds taps to all of dx, CUDA gathers them
+        pools = cuda and self.groups == 1 and self.features % 4 == 0
+        inlines = 0 if pools else None
+        site.forward(
+            conv2d_forward,
+            writes=[y, *forward],
+            reads=[x, w, *b],
+            finishes=True,
+            by_blocks=pools and attributes["products"].forward.splits == 1,
+            **how,
         )
-        site.wgrad(conv2d_wgrad, writes=[site.gradient(w), *wgrad], reads=[dy, x], tiled=0, **how)
+        site.dgrad(
+            conv2d_dgrad,
+            writes=[site.gradient(x), *dgrad],
+            reads=[dy, w],
+            finishes=cuda,
+            inlines=inlines if self.window.stride == (1, 1) else None,
+            **how,
+        )
+        site.wgrad(
+            conv2d_wgrad,
+            writes=[site.gradient(w), *wgrad],
+            reads=[dy, x],
+            tiled=0,
+            inlines=inlines,
+            **how,
+        )
         for bias in b:
-            add_bias_wgrad(site, bias, y)
+            add_bias_wgrad(site, bias, y, inlines)
         return y
 
     def _how(self, site: Site, x: Tensor, y: Tensor) -> tuple[dict[str, Any], list[Scratch]]:

@@ -73,6 +73,7 @@ class MaxPool2d(_Pool2d):
         argmax = site.mask(y.shape, "argmax", "uint8" if taps <= 256 else "uint16")
         bits = next((bits for bits in (2, 4) if taps <= 2**bits), None)
         packs = (argmax, bits) if bits else None
+        blocks = self._blocks(x.shape, y.shape) if bits else None
         site.forward(
             maxpool2d_forward,
             writes=[y, argmax],
@@ -83,6 +84,7 @@ class MaxPool2d(_Pool2d):
             packs=packs,
             pitched=True,
             finishes=True,
+            blocks=blocks,
         )
         site.dgrad(
             maxpool2d_dgrad,
@@ -93,8 +95,17 @@ class MaxPool2d(_Pool2d):
             commutes="selection",
             packs=packs,
             pitched=True,
+            inlined=blocks is not None,
         )
         return y
+
+    def _blocks(self, x: Shape, y: Shape) -> Pair | None:
+        """The windows, where they lie side by side inside the picture; as large as a power of 2."""
+        window, size = self.window, math.prod(self.window.kernel)
+        apart = window.kernel == window.stride and window.padding == (0, 0)
+        inside = all(n * k <= m for n, k, m in zip(y[1:3], window.kernel, x[1:3], strict=True))
+        fits = apart and inside and window.dilation == (1, 1) and size in (2, 4, 8, 16)
+        return window.kernel if fits else None
 
 
 @dataclass(frozen=True, eq=False)

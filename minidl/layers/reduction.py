@@ -31,7 +31,7 @@ def bias_wgrad(db: Array, scratch: Array, dy: Array) -> None:
     column_sums(db, scratch, as_pixels(dy))
 
 
-def add_bias_wgrad(site: Site, bias: Tensor, y: Tensor) -> None:
+def add_bias_wgrad(site: Site, bias: Tensor, y: Tensor, inlines: int | None = None) -> None:
     """State at `site` the gradient of a bias added to every pixel or row of `y`."""
     parts = site.device_scratch(partial_floats(y.size // bias.size, bias.size))
     site.wgrad(
@@ -40,4 +40,5 @@ def add_bias_wgrad(site: Site, bias: Tensor, y: Tensor) -> None:
         reads=[site.gradient(y)],
         flops=y.size,
         pitched=True,
+        inlines=inlines,
     )

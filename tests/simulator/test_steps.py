@@ -11,6 +11,7 @@ import pytest
 import minidl as dl
 from minidl.compiler.modes import switches
 from minidl.ir import Array
+from minidl.layers.network import as_network
 from tests.simulator.device import COMPILER, ORDERS, SimulatedDevice
 from tests.simulator.networks import CLASSES, NETWORKS
 from tests.training import Batch, assert_same_bits_in_every_mode, train
@@ -115,9 +116,41 @@ def test_no_pass_changes_a_bit(name: str, precision: str) -> None:
         assert train(network, data, "arena", without=[switch], **how) == expected, switch
 
 
+POOLS = {
+    "2x2, rows and columns left over": (9, 7, dl.MaxPool2d(2), True),
+    "4x2, four bits": (8, 7, dl.MaxPool2d((4, 2)), True),
+    "1x2": (6, 6, dl.MaxPool2d((1, 2)), True),
+    "overlapping": (9, 9, dl.MaxPool2d(3, 2), False),
+    "padded": (8, 8, dl.MaxPool2d(2, padding=1), False),
+    "windows beyond the end": (7, 7, dl.MaxPool2d(2, ceil_mode=True), False),
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+@pytest.mark.parametrize("features", [12, 72])
+@pytest.mark.parametrize("pool", POOLS)
+def test_pools_inside_of_convolutions(pool: str, features: int, precision: str) -> None:
+    """Max-pool in the epilogue of forward; its gradient in dgrad, wgrad and the bias gradient."""
+    height, width, layer, fuses = POOLS[pool]
+    relu = [dl.ReLU()] if height > width else []
+    layers = [dl.Conv2d(8, 3, padding=1), dl.ReLU(), dl.Conv2d(features, 3, padding=1)]
+    net = dl.Sequential(*layers, layer, *relu, dl.Flatten(), dl.Linear(CLASSES))
+    network = as_network(net, (height, width, 3))
+    how = {"optimizer": dl.SGD(0.1, 0.9), "device": SimulatedDevice(), "precision": precision}
+    found = dl.compile(network, BATCH, **how).plan.graph.ops
+    assert fuses == any("maxpool2d_forward" in op.kernel and op.main for op in found[:3])
+    inside = {op.kernel for op in found if "maxpool2d_dgrad+" in op.kernel}
+    names = ("conv2d_dgrad+relu_dgrad", "conv2d_wgrad+sgd_momentum", "bias_wgrad")
+    assert inside == ({f"maxpool2d_dgrad+{name}" for name in names} if fuses else set())
+    data = batches(network)
+    for batch in data:
+        batch[0][0, :3, :2] = 0  # windows of equal elements
+    assert train(network, data, "arena", **how) == train(network, data, "naive", **how)
+
+
 def test_what_is_fused() -> None:
-    """ReLU behind convolution, batch normalization and max-pool; its gradient behind dgrad; the
-    update behind wgrad."""
+    """ReLU behind convolution, batch normalization and max-pool; max-pool behind convolution;
+    gradients of both beside dgrad; the update behind wgrad."""
     kernels = {
         op.kernel
         for build in NETWORKS.values()
@@ -125,6 +158,7 @@ def test_what_is_fused() -> None:
     }
     assert kernels >= {
         "conv2d_forward+relu_forward",
+        "conv2d_forward+maxpool2d_forward+relu_forward",
         "conv2d_dgrad+relu_dgrad",
         "conv2d_wgrad+sgd_momentum",
         "batchnorm2d_normalize+relu_forward",

@@ -9,28 +9,37 @@ from minidl.compiler.rewrites.uses import Uses
 from minidl.ir import Op, StepGraph
 
 
-def fuse_followers(graph: StepGraph, follows: Callable[[Op], bool]) -> StepGraph:
-    """Fuse each op that `follows` allows with the op that makes its first read, where it can be."""
+def _part_by_part(maker: Op, consumer: Op) -> bool:
+    """Whether the maker tells when parts of its write are complete, and the consumer's is alike."""
+    return maker.finishes and maker.writes[0].shape == consumer.writes[0].shape
+
+
+def fuse_followers(
+    graph: StepGraph,
+    follows: Callable[[Op], bool],
+    takes: Callable[[Op, Op], bool] = _part_by_part,
+) -> StepGraph:
+    """Fuse each op that `follows` allows with the op that makes its first read, if that `takes` it
+    and nobody else reads what is between them."""
     uses = Uses(graph.ops)
     outputs = {t.storage for t in graph.outputs}
     for position, consumer in enumerate(graph.ops):
         makers = uses.writing(consumer.reads[0]) if follows(consumer) else []
-        if len(makers) == 1 and _takes(makers[0], consumer, uses, position):
-            if consumer.reads[0] not in outputs:
+        if len(makers) == 1 and _alone(makers[0], consumer, uses, position):
+            if takes(uses.ops[makers[0]], consumer) and consumer.reads[0] not in outputs:
                 uses.take(position)
                 maker = uses.take(makers[0])
                 uses.put(makers[0], _fused(maker, consumer))
     return replace(graph, ops=tuple(uses.in_order()))
 
 
-def _takes(first: int, consumer: Op, uses: Uses, position: int) -> bool:
-    """Whether the maker tells when parts of its first write are complete, nobody else reads it, and
-    what the consumer reads beside it is there by then."""
+def _alone(first: int, consumer: Op, uses: Uses, position: int) -> bool:
+    """Whether nobody else reads the maker's first write, and what the consumer reads beside it is
+    there by then."""
     maker, (between, *kept) = uses.ops[first], consumer.reads
-    same = maker.writes[0] is between and between.shape == consumer.writes[0].shape
-    alone = uses.reading(between) == [position]
+    alone = maker.writes[0] is between and uses.reading(between) == [position]
     there = all(writer < first for t in kept for writer in uses.writing(t))
-    return same and alone and there and maker.finishes and maker.phase == consumer.phase
+    return alone and there and maker.phase == consumer.phase
 
 
 def _fused(maker: Op, consumer: Op) -> Op:
@@ -39,6 +48,7 @@ def _fused(maker: Op, consumer: Op) -> Op:
     over = tuple((0, reads.index(consumer.reads[j])) for _, j in consumer.in_place if j)
     return replace(
         maker,
+        by_blocks=False,
         writes=(*consumer.writes, *maker.writes[1:]),
         reads=reads,
         in_place=(*maker.in_place, *over),

@@ -1,0 +1,112 @@
+// What max-pooling shares with the products that it is part of: the largest of a window, and argmax.
+//
+// Argmax is packed as minidl/bits.py has it: with P = 8 / BITS, channel c is bits (c mod P) BITS and up
+// of byte c / P. BITS = 0: an element of its own for each channel.
+//
+// As the end of a product (gemm.cuh): the rows of the result come window by window, so that the H W
+// rows of one lie in one tile; the tile passes through shared memory 32 rows at a time, a thread takes
+// four columns of a window and hands their maxima on. The picture itself is never stored.
+// As its beginning: Unpooled in conv2d.cu, and bias_wgrad.
+#pragma once
+#include "elementwise.cuh"
+
+// The largest of V channels and its tap. NaN counts as more than every number; of equals the tap that
+// comes first is taken.
+template <int V>
+struct Largest {
+    Lane<V> best = {};
+    uint32 tap_of[V] = {};
+    bool first = true;
+
+    __device__ __forceinline__ void take(const float (&x)[V], uint32 tap) {
+#pragma unroll
+        for (int v = 0; v < V; v++) {
+            const bool more = x[v] > best.at[v] || (is_nan(x[v]) && !is_nan(best.at[v]));
+            if (first || more) {
+                best.at[v] = x[v];
+                tap_of[v] = tap;
+            }
+        }
+        first = false;
+    }
+};
+
+// The argmax of CHANNELS neighbours, the first of which begins an element.
+template <int CHANNELS, int BITS, class Mask>
+struct Taps {
+    static constexpr int PLACES = BITS ? 8 / BITS : 1, SIZE = CHANNELS / PLACES;
+    static constexpr uint32 LOW = BITS ? (1u << BITS) - 1 : ~0u;
+    static_assert(CHANNELS % PLACES == 0, "whole elements");
+    Vector<Mask, SIZE> masks = {};
+
+    __device__ __forceinline__ void put(int channel, uint32 tap) {
+        masks.at[channel / PLACES] |= Mask(tap << channel % PLACES * BITS);
+    }
+    __device__ __forceinline__ uint32 get(int channel) const {
+        return uint32(masks.at[channel / PLACES]) >> channel % PLACES * BITS & LOW;
+    }
+    __device__ __forceinline__ void store(Mask* to) const {
+        *reinterpret_cast<Vector<Mask, SIZE>*>(to) = masks;
+    }
+    __device__ __forceinline__ void load(const Mask* from) {
+        masks = *reinterpret_cast<const Vector<Mask, SIZE>*>(from);
+    }
+};
+
+// Whether the tap of each of V neighbours, c and up, is `tap`; V need not be whole bytes.
+template <int V, int BITS>
+__device__ __forceinline__ void keep_chosen(
+    float (&x)[V], const uint8* argmax_of_pixel, int c, uint32 tap) {
+    constexpr int PLACES = 8 / BITS;
+    const uint8* at = argmax_of_pixel + c / PLACES;
+    uint32 taps = 0;
+#pragma unroll
+    for (int i = 0; i < (V + PLACES - 1) / PLACES; i++) taps |= uint32(at[i]) << 8 * i;
+    taps >>= c % PLACES * BITS;
+#pragma unroll
+    for (int v = 0; v < V; v++)
+        if ((taps >> v * BITS & ((1u << BITS) - 1)) != tap) x[v] = 0.f;
+}
+
+// A sink of windows: rows of a product come H W at a time, their maxima go to `sink`, rounded to T as
+// if they had been stored.
+template <int H, int W, int BITS, class T, class Sink>
+struct Pooled {
+    Sink sink;
+    uint8* argmax;
+    int groups;  // bytes of argmax in a pixel
+
+    // A tile's rows in shared memory, `first` the number of the first in the product.
+    template <int ROWS, int COLUMNS, int THREADS, bool WHOLE>
+    __device__ __forceinline__ void give_windows(
+        const float* rows, int pitch, int first, int column, int m, int n) const {
+        constexpr int QUADS = COLUMNS / 4;
+        static_assert(ROWS % (H * W) == 0, "whole windows");
+        for (int i = threadIdx.x; i < ROWS / (H * W) * QUADS; i += THREADS) {
+            const int row = i / QUADS * (H * W), quad = i % QUADS * 4;
+            if (first + row >= m || column + quad >= n) continue;
+            Largest<4> largest;
+#pragma unroll
+            for (int tap = 0; tap < H * W; tap++) {
+                float x[4];
+                load(x, rows + (row + tap) * pitch + quad);
+#pragma unroll
+                for (int v = 0; v < 4; v++) x[v] = to_float(from_float<T>(x[v]));
+                largest.take(x, tap);
+            }
+            give<WHOLE>(largest, (first + row) / (H * W), column + quad);
+        }
+    }
+
+    template <bool WHOLE>
+    __device__ __forceinline__ void give(const Largest<4>& largest, int64 pixel, int column) const {
+        Taps<4, BITS, uint8> taps;
+#pragma unroll
+        for (int v = 0; v < 4; v++) {
+            taps.put(v, largest.tap_of[v]);
+            if constexpr (!WHOLE) sink.give(Lane<1>{{largest.best.at[v]}}, pixel, column + v);
+        }
+        if constexpr (WHOLE) sink.give(largest.best, pixel, column);
+        taps.store(argmax + pixel * groups + column / (8 / BITS));
+    }
+};

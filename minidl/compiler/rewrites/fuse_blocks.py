@@ -1,0 +1,24 @@
+"""Max-pools in the epilogue of the op that makes their pictures."""
+
+from __future__ import annotations
+
+from minidl.compiler.rewrites.follow import fuse_followers
+from minidl.ir import Op, StepGraph
+
+
+def fuse_blocks(graph: StepGraph) -> StepGraph:
+    """Run an op that reads pictures in blocks right behind the op that makes them block by block.
+
+    The picture between them, four times as large as what a 2x2 max-pool leaves of it, has no bytes
+    and is never written.
+    """
+    return fuse_followers(graph, _follows, _takes)
+
+
+def _follows(op: Op) -> bool:
+    """Whether `op` reads blocks of a picture, and writes its mask packed."""
+    return op.blocks is not None and op.packs is None and len(op.reads) == 1
+
+
+def _takes(maker: Op, _: Op) -> bool:
+    return maker.by_blocks

@@ -1,0 +1,47 @@
+"""A data gradient that its readers make themselves: what a max-pool spreads over a picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from minidl.compiler.rewrites.uses import Uses
+from minidl.ir import Op, StepGraph, Tensor
+
+
+def inline_gradients(graph: StepGraph) -> StepGraph:
+    """Drop the write of each op that is `inlined` where every reader can make it while it reads.
+
+    dgrad, wgrad and the bias gradient of a convolution in front of a max-pool then read the pooled
+    gradient and argmax; the gradient of the picture, mostly zeros, has no bytes.
+    """
+    uses = Uses(graph.ops)
+    outputs = {t.storage for t in graph.outputs}
+    for position, maker in enumerate(graph.ops):
+        if maker.inlined and maker.packs is None and maker.writes[0].storage not in outputs:
+            (made,), readers = maker.writes, uses.reading(maker.writes[0])
+            alone = uses.writing(made) == [position]
+            if alone and readers and all(_inlines(uses.ops[p], made) for p in readers):
+                uses.take(position)
+                for p in readers:
+                    uses.put(p, _with_prologue(uses.take(p), maker))
+    return replace(graph, ops=tuple(uses.in_order()))
+
+
+def _inlines(op: Op, made: Tensor) -> bool:
+    return op.inlines is not None and op.original.reads[op.inlines] is made
+
+
+def _with_prologue(op: Op, maker: Op) -> Op:
+    (made,) = maker.writes
+    rest = tuple(t for t in op.reads if t is not made)
+    reads = tuple(dict.fromkeys((*maker.reads, *rest)))
+    pairs = ((k, op.reads[j]) for k, j in op.in_place)
+    return replace(
+        op,
+        reads=reads,
+        in_place=tuple((k, reads.index(t)) for k, t in pairs if t is not made),
+        flops=op.flops + maker.flops,
+        inlines=None,
+        prologue=maker,
+        main=op.main or op,
+    )
