@@ -204,11 +204,11 @@ def tiny_ops(memory: str) -> str:
     plan = dl.plan(
         tiny_network(), 2, optimizer=OPTIMIZER, device="cuda", memory=memory, modes=False
     )
-    lines = [f"{'':2} {'phase':8}{'op':38}writes <- reads"]
+    lines = [f"{'':2} {'phase':8}{'op':58}writes <- reads"]
     for i, op in enumerate(plan.graph.ops):
         reads = ", ".join(t.name for t in op.reads)
         writes = ", ".join(t.name for t in op.writes)
-        lines.append(f"{i:2} {op.phase:8}{op.name:38}{writes} <- {reads}")
+        lines.append(f"{i:2} {op.phase:8}{op.name:58}{writes} <- {reads}")
     return "\n".join(["```", *lines, "```"])
 
 

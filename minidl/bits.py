@@ -7,6 +7,8 @@ few channels side by side touches no other byte.
 
 from __future__ import annotations
 
+import numpy as np
+
 from minidl.ir import Array, Shape
 
 
@@ -18,6 +20,13 @@ def packed_shape(shape: Shape, bits: int) -> Shape:
 def pack(packed: Array, elements: Array, bits: int) -> None:
     """Write (..., C) elements, each below 2^bits, into (..., G) bytes."""
     places = 8 // bits
+    if _whole_words(elements, places):
+        words = elements.view(f"<u{places}")
+        total = words.copy()
+        for i in range(1, places):
+            total |= words >> (i * (8 - bits))
+        packed[...] = total  # the low byte
+        return
     packed[...] = elements[..., ::places]
     for i in range(1, places):
         part = elements[..., i::places]
@@ -27,7 +36,21 @@ def pack(packed: Array, elements: Array, bits: int) -> None:
 def unpack(packed: Array, channels: int, bits: int, out: Array) -> None:
     """Read (..., C) elements back from (..., G) bytes into `out`."""
     places, mask = 8 // bits, 2**bits - 1
+    if _whole_words(out, places):
+        total = out.view(f"<u{places}")
+        total[...] = packed
+        words = total.copy()
+        for i in range(1, places):
+            total |= words << (i * (8 - bits))
+        total &= int.from_bytes(bytes([mask] * places), "little")
+        return
     for i in range(min(places, channels)):
         part = out[..., i::places]
         part[...] = packed[..., : part.shape[-1]] >> (i * bits)
         part &= mask
+
+
+def _whole_words(elements: Array, places: int) -> bool:
+    """Whether the elements of one byte are one word of `places` bytes, which is shifted at once."""
+    bytes_each = elements.dtype == np.uint8 and elements.flags.c_contiguous
+    return bytes_each and elements.shape[-1] % places == 0

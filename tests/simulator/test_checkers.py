@@ -53,7 +53,7 @@ def test_nothing_is_found(variant: str) -> None:
 class Mutant:
     """`old` in `file` becomes `new`; `case` in `precision` must then fail under `variant`.
 
-    The case `step` is training steps of the GoogLeNet-shaped network, `arena` against `naive`.
+    A case that is a network is training steps of it, `arena` against `naive`.
     """
 
     id: str
@@ -112,8 +112,8 @@ MUTANTS = [
     Mutant(
         "copy-before-barrier",
         "tensor_core.cuh",
-        "            __syncthreads();\n            fetch(tile + STAGES - 1);\n",
-        "            fetch(tile + STAGES - 1);\n            __syncthreads();\n",
+        "            __syncthreads();\n            begin(tile + STAGES - 1);\n",
+        "            begin(tile + STAGES - 1);\n            __syncthreads();\n",
         "conv2d-many-channels",
         "bf16",
         "race",
@@ -141,8 +141,8 @@ MUTANTS = [
     Mutant(
         "group",
         "gemm.cuh",
-        "n + group * p.result.column_step;\n        if",
-        "n;\n        if",
+        "n + group * p.result.column_step;\n        p.result",
+        "n;\n        p.result",
         "conv2d-groups",
     ),
     Mutant(
@@ -159,7 +159,7 @@ MUTANTS = [
         "g.height + 1) continue;\n" + BEFORE_LEFT,
         "pool2d-max-3-by-1",
     ),
-    Mutant("pool-first", "pool2d.cu", "if (first || more)", "if (true)", "pool2d-max-2"),
+    Mutant("pool-first", "pooled.cuh", "if (first || more)", "if (true)", "pool2d-max-2"),
     Mutant(
         "lrn-in-place",
         "lrn.cu",
@@ -192,7 +192,33 @@ MUTANTS = [
         "        //",
         "loss-entropy",
     ),
-    Mutant("signs", "signs.cu", "(7 - j - v)", "(6 - j - v)", "step"),
+    Mutant("signs", "signs.cu", "(7 - j - v)", "(6 - j - v)", "googlenet_shaped"),
+    Mutant(
+        "windows-barrier",
+        "gemm.cuh",
+        "            });\n            __syncthreads();\n            p.result.sink",
+        "            });\n            p.result.sink",
+        "vgg_shaped",
+    ),
+    Mutant(
+        "windows-order",
+        "conv2d.cu",
+        "(p * BH + inside / BW)",
+        "(p * BH + inside % BW)",
+        "vgg_shaped",
+    ),
+    Mutant(
+        "unpooled-tap", "conv2d.cu", "h % BH * BW + w % BW", "w % BW * BH + h % BH", "vgg_shaped"
+    ),
+    Mutant("packed-place", "pooled.cuh", "    taps >>= c % PLACES * BITS;\n", NONE, "vgg_shaped"),
+    Mutant(
+        "late-stage",
+        "tensor_core.cuh",
+        "            end(tile + STAGES - 1);",
+        "            end(tile + STAGES);",
+        "vgg_shaped",
+        "bf16",
+    ),
     Mutant("dropout-word", "dropout.cu", "words.at[j + v]", "words.at[j]", "dropout-half"),
 ]
 
@@ -225,9 +251,9 @@ def _devices(sources: Path) -> list[SimulatedDevice]:
 
 def _fails(mutant: Mutant, device: SimulatedDevice) -> bool:
     try:
-        if mutant.case == "step":
-            network = NETWORKS["googlenet_shaped"]()
-            how = options("googlenet_shaped", device=device)
+        if mutant.case in NETWORKS:
+            network = NETWORKS[mutant.case]()
+            how = options(mutant.case, device=device, precision=mutant.precision)
             data = batches(network)
             assert train(network, data, "arena", **how) == train(network, data, "naive", **how)
             return False

@@ -105,6 +105,12 @@ def _op_lines(plan: Plan, i: int, takes: Takeovers) -> Iterator[str]:
             f"op {i} {name}: the weight gradient has no buffer; the update takes each tile of it "
             f"in wgrad's epilogue and saves {format_size(op.dropped.nbytes)}"
         )
+    if op.epilogue is not None and op.epilogue.original.blocks:
+        picture = op.epilogue.original.reads[0]
+        yield f"op {i} {name}: {_tensor(picture)} has no buffer; the max-pool follows in the kernel"
+    if op.prologue is not None:
+        (made,) = op.prologue.writes
+        yield f"op {i} {name}: {_tensor(made)} has no buffer; each part is made where it is read"
     for t in op.writes:
         if t.kind in ("scratch", "parameter", "state") or plan.placements[t.storage].first != i:
             continue
