@@ -199,6 +199,7 @@ MUTANTS = [
         "            });\n            __syncthreads();\n            p.result.sink",
         "            });\n            p.result.sink",
         "vgg_shaped",
+        "bf16",
     ),
     Mutant(
         "windows-order",
