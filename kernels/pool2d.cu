@@ -142,61 +142,92 @@ struct maxpool2d_dgrad {
     }
 };
 
-// Elements of a window that its divisor counts along one axis: see minidl's AvgPool2d.
-__device__ __forceinline__ int counted(const Geometry& g, int axis, int output, int size, bool padded) {
-    const int first = output * g.stride[axis] - g.padding[axis];
-    const int last = min(first + g.kernel[axis], size + g.padding[axis]);
-    return padded ? last - first : min(last, size) - max(first, 0);
-}
+// Positions of a picture along one axis, [first, last).
+struct Span {
+    int first, last;
+};
+
+// Windows of AvgPool2d: what they cover of the picture, and how many elements their divisor counts.
+struct Sliding {
+    static __device__ __forceinline__ Span span(const Geometry& g, int axis, int output, int size) {
+        const int first = output * g.stride[axis] - g.padding[axis];
+        return {max(first, 0), min(first + g.kernel[axis], size)};
+    }
+    static __device__ __forceinline__ int counted(
+        const Geometry& g, int axis, int output, int size, bool padded) {
+        const int first = output * g.stride[axis] - g.padding[axis];
+        const int last = min(first + g.kernel[axis], size + g.padding[axis]);
+        return padded ? last - first : min(last, size) - max(first, 0);
+    }
+    // No window before this one covers `position`.
+    static __device__ __forceinline__ int first_over(
+        const Geometry& g, int axis, int position, int, int) {
+        return max(0, position + g.padding[axis] - g.kernel[axis] + g.stride[axis]) / g.stride[axis];
+    }
+};
+
+// Bins of AdaptiveAvgPool2d: bin i of n over `size` is [floor(i size / n), ceil((i + 1) size / n)).
+struct Bins {
+    static __device__ __forceinline__ Span span(const Geometry& g, int axis, int i, int size) {
+        const int bins = axis ? g.columns : g.rows;
+        return {i * size / bins, ((i + 1) * size + bins - 1) / bins};
+    }
+    static __device__ __forceinline__ int counted(
+        const Geometry& g, int axis, int i, int size, bool) {
+        const Span covered = span(g, axis, i, size);
+        return covered.last - covered.first;
+    }
+    static __device__ __forceinline__ int first_over(
+        const Geometry&, int, int position, int size, int bins) {
+        return max(0, int(int64(position) * bins / size) - 1);
+    }
+};
+
+template <class Kind>
 __device__ __forceinline__ float divisor(const Geometry& g, int row, int column, bool padded) {
-    return float(counted(g, 0, row, g.height, padded) * counted(g, 1, column, g.width, padded));
+    return float(Kind::counted(g, 0, row, g.height, padded) *
+                 Kind::counted(g, 1, column, g.width, padded));
 }
 
-template <int V, class T>
-struct avgpool2d_forward {
-    struct Params {
-        T* y;
-        const T* x;
-        Geometry g;
-        Place place;
-        int y_pitch, x_pitch, count_include_pad;
-    };
+template <class T>
+struct Averages {
+    T* to;
+    const T* from;
+    Geometry g;
+    Place place;
+    int to_pitch, from_pitch, count_include_pad;
+};
+
+template <int V, class T, class Kind>
+struct AverageForward {
+    using Params = Averages<T>;
     using Shared = Nothing;
 
     static __device__ void run(const Params& p, Shared&) {
         int image, row, column, vector;
         if (!p.place.find(image, row, column, vector)) return;
         const Geometry& g = p.g;
+        const Span down = Kind::span(g, 0, row, g.height), across = Kind::span(g, 1, column, g.width);
         float sum[V] = {};
-        for (int r = 0; r < g.kernel[0]; r++) {
-            const int h = row * g.stride[0] - g.padding[0] + r;
-            if (h < 0 || h >= g.height) continue;
-            for (int s = 0; s < g.kernel[1]; s++) {
-                const int w = column * g.stride[1] - g.padding[1] + s;
-                if (w < 0 || w >= g.width) continue;
+        for (int h = down.first; h < down.last; h++)
+            for (int w = across.first; w < across.last; w++) {
                 float x[V];
-                load(x, p.x + ((int64(image) * g.height + h) * g.width + w) * p.x_pitch + vector * V);
+                const int64 pixel = (int64(image) * g.height + h) * g.width + w;
+                load(x, p.from + pixel * p.from_pitch + vector * V);
 #pragma unroll
                 for (int v = 0; v < V; v++) sum[v] += x[v];
             }
-        }
-        const float by = divisor(g, row, column, p.count_include_pad);
+        const float by = divisor<Kind>(g, row, column, p.count_include_pad);
 #pragma unroll
         for (int v = 0; v < V; v++) sum[v] /= by;
         const int64 pixel = (int64(image) * g.rows + row) * g.columns + column;
-        store(p.y + pixel * p.y_pitch + vector * V, sum);
+        store(p.to + pixel * p.to_pitch + vector * V, sum);
     }
 };
 
-template <int V, class T>
-struct avgpool2d_dgrad {
-    struct Params {
-        T* dx;
-        const T* dy;
-        Geometry g;
-        Place place;
-        int dx_pitch, dy_pitch, count_include_pad;
-    };
+template <int V, class T, class Kind>
+struct AverageBackward {
+    using Params = Averages<T>;
     using Shared = Nothing;
 
     static __device__ void run(const Params& p, Shared&) {
@@ -204,107 +235,32 @@ struct avgpool2d_dgrad {
         if (!p.place.find(image, h, w, vector)) return;
         const Geometry& g = p.g;
         float sum[V] = {};
-        for (int r = 0; r < g.kernel[0]; r++) {
-            const int row = (h + g.padding[0] - r) / g.stride[0];
-            if (h + g.padding[0] < r || row * g.stride[0] != h + g.padding[0] - r || row >= g.rows)
-                continue;
-            for (int s = 0; s < g.kernel[1]; s++) {
-                const int column = (w + g.padding[1] - s) / g.stride[1];
-                if (w + g.padding[1] < s || column * g.stride[1] != w + g.padding[1] - s ||
-                    column >= g.columns)
-                    continue;
+        for (int row = Kind::first_over(g, 0, h, g.height, g.rows); row < g.rows; row++) {
+            const Span down = Kind::span(g, 0, row, g.height);
+            if (down.first > h) break;
+            if (down.last <= h) continue;
+            for (int column = Kind::first_over(g, 1, w, g.width, g.columns); column < g.columns; column++) {
+                const Span across = Kind::span(g, 1, column, g.width);
+                if (across.first > w) break;
+                if (across.last <= w) continue;
                 const int64 pixel = (int64(image) * g.rows + row) * g.columns + column;
-                const float by = divisor(g, row, column, p.count_include_pad);
+                const float by = divisor<Kind>(g, row, column, p.count_include_pad);
                 float dy[V];
-                load(dy, p.dy + pixel * p.dy_pitch + vector * V);
+                load(dy, p.from + pixel * p.from_pitch + vector * V);
 #pragma unroll
                 for (int v = 0; v < V; v++) sum[v] += dy[v] / by;
             }
         }
         const int64 pixel = (int64(image) * g.height + h) * g.width + w;
-        store(p.dx + pixel * p.dx_pitch + vector * V, sum);
-    }
-};
-
-// Bin i of `bins` over `size` elements is [floor(i size / bins), ceil((i + 1) size / bins)).
-__device__ __forceinline__ int bin_start(int i, int size, int bins) { return i * size / bins; }
-__device__ __forceinline__ int bin_end(int i, int size, int bins) {
-    return ((i + 1) * size + bins - 1) / bins;
-}
-
-template <int V, class T>
-struct adaptive_avgpool2d_forward {
-    struct Params {
-        T* y;
-        const T* x;
-        Geometry g;
-        Place place;
-        int channels;
-    };
-    using Shared = Nothing;
-
-    static __device__ void run(const Params& p, Shared&) {
-        int image, row, column, vector;
-        if (!p.place.find(image, row, column, vector)) return;
-        const Geometry& g = p.g;
-        const int top = bin_start(row, g.height, g.rows), bottom = bin_end(row, g.height, g.rows);
-        const int left = bin_start(column, g.width, g.columns);
-        const int right = bin_end(column, g.width, g.columns);
-        float sum[V] = {};
-        for (int h = top; h < bottom; h++)
-            for (int w = left; w < right; w++) {
-                float x[V];
-                load(x, p.x + ((int64(image) * g.height + h) * g.width + w) * p.channels + vector * V);
-#pragma unroll
-                for (int v = 0; v < V; v++) sum[v] += x[v];
-            }
-        const float area = float((bottom - top) * (right - left));
-#pragma unroll
-        for (int v = 0; v < V; v++) sum[v] /= area;
-        const int64 pixel = (int64(image) * g.rows + row) * g.columns + column;
-        store(p.y + pixel * p.channels + vector * V, sum);
+        store(p.to + pixel * p.to_pitch + vector * V, sum);
     }
 };
 
 template <int V, class T>
-struct adaptive_avgpool2d_dgrad {
-    struct Params {
-        T* dx;
-        const T* dy;
-        Geometry g;
-        Place place;
-        int channels;
-    };
-    using Shared = Nothing;
-
-    static __device__ void run(const Params& p, Shared&) {
-        int image, h, w, vector;
-        if (!p.place.find(image, h, w, vector)) return;
-        const Geometry& g = p.g;
-        float sum[V] = {};
-        for (int row = first_bin(h, g.height, g.rows); row < g.rows; row++) {
-            const int top = bin_start(row, g.height, g.rows), bottom = bin_end(row, g.height, g.rows);
-            if (top > h) break;
-            if (bottom <= h) continue;
-            for (int column = first_bin(w, g.width, g.columns); column < g.columns; column++) {
-                const int left = bin_start(column, g.width, g.columns);
-                const int right = bin_end(column, g.width, g.columns);
-                if (left > w) break;
-                if (right <= w) continue;
-                const int64 pixel = (int64(image) * g.rows + row) * g.columns + column;
-                const float area = float((bottom - top) * (right - left));
-                float dy[V];
-                load(dy, p.dy + pixel * p.channels + vector * V);
-#pragma unroll
-                for (int v = 0; v < V; v++) sum[v] += dy[v] / area;
-            }
-        }
-        const int64 pixel = (int64(image) * g.height + h) * g.width + w;
-        store(p.dx + pixel * p.channels + vector * V, sum);
-    }
-
-    // No bin before this one covers `position`.
-    static __device__ __forceinline__ int first_bin(int position, int size, int bins) {
-        return max(0, int(int64(position) * bins / size) - 1);
-    }
-};
+using avgpool2d_forward = AverageForward<V, T, Sliding>;
+template <int V, class T>
+using avgpool2d_dgrad = AverageBackward<V, T, Sliding>;
+template <int V, class T>
+using adaptive_avgpool2d_forward = AverageForward<V, T, Bins>;
+template <int V, class T>
+using adaptive_avgpool2d_dgrad = AverageBackward<V, T, Bins>;

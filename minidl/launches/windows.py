@@ -106,29 +106,21 @@ def maxpool2d_dgrad(op: Op) -> list[Launch]:
     return [by_thread(kernel, "pool2d", threads, arguments)]
 
 
-@rule("avgpool2d_forward", "avgpool2d_dgrad")
-def avgpool2d(op: Op) -> list[Launch]:
+@rule(
+    "avgpool2d_forward",
+    "avgpool2d_dgrad",
+    "adaptive_avgpool2d_forward",
+    "adaptive_avgpool2d_dgrad",
+)
+def average(op: Op) -> list[Launch]:
     (to,), (source,) = op.writes, op.reads
     x, y = (source, to) if op.phase == "forward" else (to, source)
     gaps = (pixel_pitch(to), pixel_pitch(source))
     width = width_of_vectors([x, y], x.shape[-1], *gaps)
     place, threads = _place(to, to.shape[-1] // width)
-    padded = int(op.attributes["count_include_pad"])
-    geometry = _geometry(op.attributes["window"], x, y)
+    padded = int(op.attributes.get("count_include_pad", False))
+    geometry = _geometry(op.attributes.get("window"), x, y)
     arguments = (Address(to), Address(source), geometry, place, *ints(*gaps, padded))
-    kernel = f"{op.function.__name__}<{width}, {ctype(x)}>"
-    return [by_thread(kernel, "pool2d", threads, arguments)]
-
-
-@rule("adaptive_avgpool2d_forward", "adaptive_avgpool2d_dgrad")
-def adaptive_avgpool2d(op: Op) -> list[Launch]:
-    (to,), (source,) = op.writes, op.reads
-    x, y = (source, to) if op.phase == "forward" else (to, source)
-    channels = x.shape[-1]
-    width = width_of_vectors([x, y], channels)
-    place, threads = _place(to, channels // width)
-    geometry = _geometry(None, x, y)
-    arguments = (Address(to), Address(source), geometry, place, *ints(channels))
     kernel = f"{op.function.__name__}<{width}, {ctype(x)}>"
     return [by_thread(kernel, "pool2d", threads, arguments)]
 
