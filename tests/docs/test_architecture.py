@@ -15,4 +15,4 @@ def test_the_network_shown_is_the_one_planned() -> None:
         for i, op in enumerate(names["plan"].graph.ops)  # type: ignore[attr-defined]
     ]
     shown = make.section(page("docs/architecture.md"), "arena ops").splitlines()[2:-1]
-    assert [line[:49].rstrip() for line in shown] == rows
+    assert [line[:69].rstrip() for line in shown] == rows
