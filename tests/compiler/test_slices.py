@@ -78,8 +78,8 @@ def kernel_of(op: Op) -> str:
 
 @pytest.mark.parametrize(("device", "recompute"), [("cpu", 0.01), ("cuda", 0.1)])
 def test_transients_shrink(device: str, recompute: float) -> None:
-    """VGG-16: with some recomputation the sliced first layers no longer make the peak. On CUDA their
-    largest transients have no bytes in any case, so that it takes more of it to see a difference."""
+    """VGG-16: with some recomputation the sliced first layers no longer make the peak. On CUDA
+    their largest transients have no bytes in any case: it takes more to see a difference."""
     how = {"device": device, "modes": False, "recompute": recompute}
     whole = dl.plan(dl.models.vgg16(), 64, **how)  # type: ignore[arg-type]
     sliced = dl.plan(dl.models.vgg16(), 64, slices=4, **how)  # type: ignore[arg-type]
