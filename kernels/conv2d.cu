@@ -89,38 +89,25 @@ struct Patches {
     }
 };
 
-// Patches of a max-pool's data gradient, which is not in memory: dy of the pool where argmax says so,
-// else 0. The windows are BH x BW, none over another; `height` and `width` are what they cover of the
-// picture, the pitches those of the pool's dy.
-template <class T, int VECTOR, bool KMAJOR, int BH, int BW, int BITS>
+// Patches of a gradient that is not in memory: `patches` says which pixel, Unpool (pooled.cuh) what is
+// there.
+template <class Where, class Pool>
 struct Unpooled {
-    using Pictures = Patches<T, VECTOR, KMAJOR, false>;
-    using Element = T;
-    using Fixed = typename Pictures::Fixed;
-    using Step = typename Pictures::Step;
-    using Pixel = typename Pictures::Pixel;
-    using Tap = typename Pictures::Tap;
-    static constexpr int V = VECTOR;
-    static constexpr bool K_MAJOR = KMAJOR, DIRECT = false;
-    Pictures at;
-    const uint8* argmax;
-    int groups, rows, columns;  // bytes of argmax in a pixel; windows down and across
+    using Element = typename Where::Element;
+    using Fixed = typename Where::Fixed;
+    using Step = typename Where::Step;
+    using Pixel = typename Where::Pixel;
+    using Tap = typename Where::Tap;
+    static constexpr int V = Where::V;
+    static constexpr bool K_MAJOR = Where::K_MAJOR, DIRECT = false;
+    Where patches;
+    Pool pool;
 
     __device__ __forceinline__ void enter(int) {}
-    __device__ __forceinline__ Fixed fixed(int i) const { return at.fixed(i); }
-    __device__ __forceinline__ Step step(int i) const { return at.step(i); }
+    __device__ __forceinline__ Fixed fixed(int i) const { return patches.fixed(i); }
+    __device__ __forceinline__ Step step(int i) const { return patches.step(i); }
     __device__ __forceinline__ void take(float (&to)[V], const Pixel& pixel, const Tap& tap) const {
-        const int h = pixel.h + tap.h, w = pixel.w + tap.w;
-        if (uint32(h) >= uint32(at.height) || uint32(w) >= uint32(at.width)) {
-#pragma unroll
-            for (int v = 0; v < V; v++) to[v] = 0.f;
-            return;
-        }
-        const int row = h / BH, column = w / BW;
-        load(to, at.data + (pixel.n * at.image_pitch + int64(row) * at.row_pitch +
-                            int64(column) * at.pitch + tap.c));
-        const int64 window = (int64(pixel.n) * rows + row) * columns + column;
-        keep_chosen<V, BITS>(to, argmax + window * groups, tap.c, h % BH * BW + w % BW);
+        pool.take(to, pixel.n, pixel.h + tap.h, pixel.w + tap.w, tap.c);
     }
     __device__ __forceinline__ void take(float (&to)[V], const Tap& tap, const Pixel& pixel) const {
         take(to, pixel, tap);

@@ -6,7 +6,7 @@
 // As the end of a product (gemm.cuh): the rows of the result come window by window, so that the H W
 // rows of one lie in one tile; the tile passes through shared memory 32 rows at a time, a thread takes
 // four columns of a window and hands their maxima on. The picture itself is never stored.
-// As its beginning: Unpooled in conv2d.cu, and bias_wgrad.
+// As its beginning: Unpool, which conv2d.cu and reduction.cu read through.
 #pragma once
 #include "elementwise.cuh"
 
@@ -53,20 +53,42 @@ struct Taps {
     }
 };
 
-// Whether the tap of each of V neighbours, c and up, is `tap`; V need not be whole bytes.
-template <int V, int BITS>
-__device__ __forceinline__ void keep_chosen(
-    float (&x)[V], const uint8* argmax_of_pixel, int c, uint32 tap) {
-    constexpr int PLACES = 8 / BITS;
-    const uint8* at = argmax_of_pixel + c / PLACES;
-    uint32 taps = 0;
+// A max-pool's data gradient that is not in memory: dy of the pool where argmax says so, else 0. The
+// windows are H x W, side by side.
+template <class T, int H, int W, int BITS>
+struct Unpool {
+    const T* dy;
+    const uint8* argmax;
+    int64 pitch;                // of dy
+    int groups, rows, columns;  // bytes of argmax in a pixel; windows down and across
+
+    // Channels c and up of pixel (n, h, w) of the picture; V need not be whole bytes of argmax.
+    template <int V>
+    __device__ __forceinline__ void take(float (&to)[V], int n, int h, int w, int c) const {
+        if (uint32(h) >= uint32(rows * H) || uint32(w) >= uint32(columns * W)) {
 #pragma unroll
-    for (int i = 0; i < (V + PLACES - 1) / PLACES; i++) taps |= uint32(at[i]) << 8 * i;
-    taps >>= c % PLACES * BITS;
+            for (int v = 0; v < V; v++) to[v] = 0.f;
+            return;
+        }
+        const int64 window = (int64(n) * rows + h / H) * columns + w / W;
+        load(to, dy + window * pitch + c);
+        const uint32 taps = taps_of<V>(window, c), tap = h % H * W + w % W;
 #pragma unroll
-    for (int v = 0; v < V; v++)
-        if ((taps >> v * BITS & ((1u << BITS) - 1)) != tap) x[v] = 0.f;
-}
+        for (int v = 0; v < V; v++)
+            if ((taps >> v * BITS & ((1u << BITS) - 1)) != tap) to[v] = 0.f;
+    }
+
+    // Those of V neighbours, the first in the lowest bits.
+    template <int V>
+    __device__ __forceinline__ uint32 taps_of(int64 window, int c) const {
+        constexpr int PLACES = 8 / BITS;
+        const uint8* at = argmax + window * groups + c / PLACES;
+        uint32 taps = 0;
+#pragma unroll
+        for (int i = 0; i < (V + PLACES - 1) / PLACES; i++) taps |= uint32(at[i]) << 8 * i;
+        return taps >> c % PLACES * BITS;
+    }
+};
 
 // A sink of windows: rows of a product come H W at a time, their maxima go to `sink`, rounded to T as
 // if they had been stored.

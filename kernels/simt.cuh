@@ -46,6 +46,21 @@ struct Share {
     }
 };
 
+// A share on its way through registers.
+template <class Source, int BMN, int BK, int THREADS>
+struct Held {
+    using S = Share<Source, BMN, BK, THREADS>;
+    S share;
+    float at[S::COUNT][S::V];
+
+    __device__ __forceinline__ Held(const Source& source, int base) : share(source, base) {}
+    __device__ __forceinline__ void fetch(const Source& source, int k) {
+        share.each(source, k, [&](int i, const auto& fixed, const auto& step) {
+            take_from(source, at[i], fixed, step);
+        });
+    }
+};
+
 template <int BM_, int BN_, int BK, int TM, int TN, bool WHOLE_>
 struct Simt {
     static constexpr int BM = BM_, BN = BN_, WIDTH = 4;
@@ -62,30 +77,23 @@ struct Simt {
     float sum[TM][TN] = {};
 
     template <class Source, int BMN>
-    struct Stage {
-        using S = Share<Source, BMN, BK, THREADS>;
-        S share;
-        float held[S::COUNT][S::V];
+    using Stage = Held<Source, BMN, BK, THREADS>;
 
-        __device__ __forceinline__ Stage(const Source& source, int base) : share(source, base) {}
-        __device__ __forceinline__ void fetch(const Source& source, int k) {
-            share.each(source, k, [&](int i, const auto& fixed, const auto& step) {
-                take_from(source, held[i], fixed, step);
-            });
-        }
-        __device__ __forceinline__ void put(float (&to)[BK][BMN + PAD]) const {
+    template <class Source, int BMN>
+    static __device__ __forceinline__ void put(
+        const Stage<Source, BMN>& held, float (&to)[BK][BMN + PAD]) {
+        using S = typename Stage<Source, BMN>::S;
 #pragma unroll
-            for (int i = 0; i < S::COUNT; i++) {
-                const int line = share.line + i * S::STRIDE;
-                if constexpr (Source::K_MAJOR) {
+        for (int i = 0; i < S::COUNT; i++) {
+            const int line = held.share.line + i * S::STRIDE, inner = held.share.inner;
+            if constexpr (Source::K_MAJOR) {
 #pragma unroll
-                    for (int v = 0; v < S::V; v++) to[share.inner + v][line] = held[i][v];
-                } else {
-                    store(&to[line][share.inner], held[i]);
-                }
+                for (int v = 0; v < S::V; v++) to[inner + v][line] = held.at[i][v];
+            } else {
+                store(&to[line][inner], held.at[i]);
             }
         }
-    };
+    }
 
     template <class A, class B>
     __device__ __forceinline__ void multiply(
@@ -95,8 +103,8 @@ struct Simt {
         Stage<B, BN> from_b(b, n0);
         from_a.fetch(a, k0);
         from_b.fetch(b, k0);
-        from_a.put(shared.a[0]);
-        from_b.put(shared.b[0]);
+        put<A, BM>(from_a, shared.a[0]);
+        put<B, BN>(from_b, shared.b[0]);
         __syncthreads();
         int now = 0;
         for (int k = k0; k < k1; k += BK) {
@@ -108,8 +116,8 @@ struct Simt {
             multiply_stage(shared.a[now], shared.b[now]);
             now ^= 1;
             if (more) {
-                from_a.put(shared.a[now]);
-                from_b.put(shared.b[now]);
+                put<A, BM>(from_a, shared.a[now]);
+                put<B, BN>(from_b, shared.b[now]);
             }
             __syncthreads();
         }

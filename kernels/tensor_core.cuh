@@ -146,19 +146,16 @@ struct TensorCore {
     template <class Source, int BMN>
     struct Arrival<Source, BMN, false> {
         using S = Share<Source, BMN, BK, THREADS>;
-        S share;
-        float held[S::COUNT][S::V];
-        __device__ __forceinline__ Arrival(const Source& source, int base) : share(source, base) {}
+        Held<Source, BMN, BK, THREADS> held;
+        __device__ __forceinline__ Arrival(const Source& source, int base) : held(source, base) {}
         __device__ __forceinline__ void begin(
             const Source& source, int k, SharedTile<Source, BMN, BK>&) {
-            share.each(source, k, [&](int i, const auto& fixed, const auto& step) {
-                take_from(source, held[i], fixed, step);
-            });
+            held.fetch(source, k);
         }
         __device__ __forceinline__ void end(SharedTile<Source, BMN, BK>& to) const {
 #pragma unroll
             for (int i = 0; i < S::COUNT; i++)
-                store(to.place(share.line + i * S::STRIDE, share.inner), held[i]);
+                store(to.place(held.share.line + i * S::STRIDE, held.share.inner), held.at[i]);
         }
     };
 

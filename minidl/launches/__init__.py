@@ -27,7 +27,7 @@ __all__ = [
 
 def launches_of(op: Op) -> list[Launch]:
     """The kernels that the op is, in order; PlanError where it has none."""
-    main = op.main or op
+    main = op.original
     name = main.function.__name__
     if name in RULES:
         return RULES[name](op)

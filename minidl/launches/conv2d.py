@@ -51,11 +51,10 @@ def conv2d_forward(op: Op) -> list[Launch]:
     x, w, *bias = main.reads
     groups, y, product = op.attributes["groups"], main.writes[0], op.attributes["products"].forward
     k, depth = y.shape[3] // groups, matrix_pitch(w)
-    pooled = PooledSink(op) if op.epilogue is not None and op.epilogue.original.blocks else None
+    pooled = PooledSink.of(op)
     if pooled:
         product = product.on(pooled.pixels, depth)
-    to = op.writes[0] if op.epilogue is None else y
-    target = Target(to, pixel_pitch, bias[0] if bias else None, column_step=k, pooled=pooled)
+    target = Target(y, pixel_pitch, bias[0] if bias else None, column_step=k, pooled=pooled)
     block = pooled.block if pooled else (1, 1)
     a = _patches(x, y, op.attributes["window"], groups, k_major=True, block=block)
     b = matrix(w, k, depth, depth, k_major=True, group_step=k * depth)
@@ -72,7 +71,8 @@ def conv2d_wgrad(op: Op) -> list[Launch]:
     if pool is None:
         a = matrix(dy, k, pixels, pixel_pitch(dy), k_major=False, group_step=k)
     else:
-        a = _unpooled(pool, False, (1, 1), (0, 0), (1, 1), (pixels, k), dy.shape[1:3], k, 1)
+        pixel = _each_pixel(dy.shape[1]), _each_pixel(dy.shape[2])
+        a = _unpooled(pool, _patches_of_phase(pool.dy, pixel, pixels, k, k, k_major=False))
     b = _patches(x, dy, main.attributes["window"], groups, k_major=False)
     return launch_product(op, main.attributes["products"].wgrad, a, b, target)
 
@@ -110,6 +110,11 @@ def phases(axis: int, window: WindowLike, size: int) -> list[Phase]:
     return found
 
 
+def _each_pixel(size: int) -> Phase:
+    """Every row of dy (or column) by itself."""
+    return Phase(0, size, 1, 0, 1, 1, 0, 1)
+
+
 @rule("conv2d_dgrad")
 def conv2d_dgrad(op: Op) -> list[Launch]:
     window, x = op.attributes["window"], op.writes[0]
@@ -129,13 +134,9 @@ def _dgrad_of_phase(op: Op, phase: tuple[Phase, Phase]) -> list[Launch]:
     target = Target(dx, pixel_pitch, column_step=c, row_map=row_map)
     if strided:
         product = product.on(pixels, depth)
-    if pool is None:
-        a = _patches_of_phase(dy, phase, pixels, depth, k)
-    else:
-        origin, dilation = (down.origin, across.origin), (down.dilation, across.dilation)
-        counts = (down.count, across.count)
-        sizes = (pixels, depth)
-        a = _unpooled(pool, True, (1, 1), origin, dilation, sizes, counts, k, max(1, across.taps))
+    a = _patches_of_phase(pool.dy if pool else dy, phase, pixels, depth, k)
+    if pool:
+        a = _unpooled(pool, a)
     b = _filters_of_phase(w, phase, c, k, depth)
     return launch_product(op, product, a, b, target)
 
@@ -187,14 +188,14 @@ def _patches(
 
 
 def _patches_of_phase(
-    dy: Tensor, phase: tuple[Phase, Phase], pixels: int, depth: int, k: int
+    dy: Tensor, phase: tuple[Phase, Phase], pixels: int, depth: int, k: int, k_major: bool = True
 ) -> Source:
     """Patches of dy at the pixels of dx of one phase."""
     (_, p, q, _), pitch, (down, across) = dy.shape, pixel_pitch(dy), phase
     return _source(
         dy,
         width_of_vectors([dy], k, pitch),
-        True,
+        k_major,
         False,
         (p * q * pitch, k),
         (q * pitch, pitch, p, q),
@@ -231,35 +232,10 @@ def _source(
     return Source(kind, fields, Operand(t.itemsize, k_major))
 
 
-def _unpooled(
-    pool: Unpooling,
-    k_major: bool,
-    stride: Pair,
-    origin: Pair,
-    dilation: Pair,
-    counts: Pair,
-    pixels: tuple[int, ...],
-    channels: int,
-    taps: int,
-) -> Source:
-    """`Unpooled`: patches of a gradient that is not there; `pixels` are the rows and columns of
-    what the patches belong to, `counts` pixels and taps in all."""
-    dy, (_, p, q, _), pitch = pool.dy, pool.dy.shape, pixel_pitch(pool.dy)
-    width = width_of_vectors([dy], channels, pitch)
-    inner = _source(
-        dy,
-        width,
-        k_major,
-        False,
-        (p * q * pitch, 0),
-        (q * pitch, pitch, *pool.covered),
-        (stride, origin, dilation),
-        counts,
-        (math.prod(pixels), pixels[1], channels, taps),
-    )
-    kind = f"Unpooled<{ctype(dy)}, {width}, {str(k_major).lower()}, {pool.sizes}>"
-    fields = (inner.fields, Address(pool.argmax), *pool.windows)
-    return Source(kind, fields, inner.operand)
+def _unpooled(pool: Unpooling, patches: Source) -> Source:
+    """`Unpooled`: of the patches of the pool's dy only pixels and taps count."""
+    kind = f"Unpooled<{patches.kind}, {pool.kind}>"
+    return Source(kind, (patches.fields, pool.fields), patches.operand)
 
 
 def _filters_of_phase(w: Tensor, phase: tuple[Phase, Phase], c: int, k: int, depth: int) -> Source:

@@ -72,7 +72,7 @@ def by_channel(
     constants: tuple[np.generic, ...] = (),
 ) -> Launch:
     """A functor of (result, pictures..., vectors of one element a channel...), pixel by pixel."""
-    main, result = op.main or op, op.writes[0]
+    main, result = op.original, op.writes[0]
     pairs: Pairs = [sink(op, result, pixel_pitch)]
     pairs += [(f"In<{ctype(t)}>", (Address(t), np.int32(pixel_pitch(t)))) for t in pictures]
     pairs += [per_channel(t) for t in channels]

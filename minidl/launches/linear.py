@@ -25,7 +25,7 @@ def _products(op: Op) -> Products:
 
 @rule("linear_forward")
 def linear_forward(op: Op) -> list[Launch]:
-    x, w, *bias = (op.main or op).reads
+    x, w, *bias = op.original.reads
     (n, i), f = x.shape, w.shape[0]
     target = Target(op.writes[0], matrix_pitch, _first(bias))
     a, b = matrix(x, n, i, i, k_major=True), matrix(w, f, i, i, k_major=True)
@@ -34,7 +34,7 @@ def linear_forward(op: Op) -> list[Launch]:
 
 @rule("linear_dgrad")
 def linear_dgrad(op: Op) -> list[Launch]:
-    dy, w = (op.main or op).reads
+    dy, w = op.original.reads
     (n, f), i = dy.shape, w.shape[1]
     target = Target(op.writes[0], matrix_pitch)
     a, b = matrix(dy, n, f, f, k_major=True), matrix(w, i, f, i, k_major=False)
@@ -43,7 +43,7 @@ def linear_dgrad(op: Op) -> list[Launch]:
 
 @rule("linear_wgrad")
 def linear_wgrad(op: Op) -> list[Launch]:
-    main = op.main or op
+    main = op.original
     dy, x = main.reads
     (n, f), i = dy.shape, x.shape[1]
     target = Target(main.writes[0], matrix_pitch)

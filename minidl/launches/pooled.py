@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.ir import Op, Shape, Tensor
+from minidl.ir import Op, Tensor
 from minidl.launches.launch import Address, Argument
 from minidl.launches.operands import ctype, pixel_pitch, sink, sink_tensors, width_of_vectors
 
@@ -15,17 +15,17 @@ from minidl.launches.operands import ctype, pixel_pitch, sink, sink_tensors, wid
 class PooledSink:
     """Where the result of a product goes, window by window: the op's epilogue is a max-pool."""
 
-    op: Op
+    pool: Op
+    picture: Tensor
+    """What is never written."""
+    block: tuple[int, int]
 
-    @property
-    def pool(self) -> Op:
-        assert self.op.epilogue is not None
-        return self.op.epilogue
-
-    @property
-    def block(self) -> tuple[int, int]:
-        height, width = self.pool.original.attributes["window"].kernel
-        return height, width
+    @staticmethod
+    def of(op: Op) -> PooledSink | None:
+        pool = op.epilogue
+        if pool is None or pool.original.blocks is None:
+            return None
+        return PooledSink(pool, op.original.writes[0], pool.original.blocks)
 
     @property
     def pixels(self) -> int:
@@ -38,8 +38,7 @@ class PooledSink:
         y, argmax, *_ = self.pool.writes
         kind, to = sink(self.pool, y, pixel_pitch)
         bits, (height, width) = self.pool.attributes["bits"], self.block
-        picture = ctype(self.op.original.writes[0])
-        name = f"Pooled<{height}, {width}, {bits}, {picture}, {kind}>"
+        name = f"Pooled<{height}, {width}, {bits}, {ctype(self.picture)}, {kind}>"
         return name, (to, Address(argmax), np.int32(argmax.shape[-1]))
 
     def width(self) -> int:
@@ -54,8 +53,6 @@ class Unpooling:
 
     dy: Tensor
     argmax: Tensor
-    picture: Shape
-    """Of the gradient that is not there."""
     block: tuple[int, int]
     bits: int
 
@@ -63,21 +60,15 @@ class Unpooling:
     def of(op: Op) -> Unpooling | None:
         if op.prologue is None:
             return None
-        (dx,), (dy, argmax) = op.prologue.writes, op.prologue.reads
-        attributes = op.prologue.attributes
-        return Unpooling(dy, argmax, dx.shape, attributes["window"].kernel, attributes["bits"])
+        (dy, argmax), attributes = op.prologue.reads, op.prologue.attributes
+        return Unpooling(dy, argmax, attributes["window"].kernel, attributes["bits"])
 
     @property
-    def covered(self) -> tuple[int, int]:
-        """Rows and columns of the picture that are in a window."""
-        return self.dy.shape[1] * self.block[0], self.dy.shape[2] * self.block[1]
+    def kind(self) -> str:
+        """The C++ type."""
+        return f"Unpool<{ctype(self.dy)}, {self.block[0]}, {self.block[1]}, {self.bits}>"
 
     @property
-    def sizes(self) -> str:
-        """Template arguments."""
-        return f"{self.block[0]}, {self.block[1]}, {self.bits}"
-
-    @property
-    def windows(self) -> tuple[np.generic, ...]:
-        """Bytes of argmax in a pixel; windows down and across."""
-        return tuple(np.int32(n) for n in (self.argmax.shape[-1], *self.dy.shape[1:3]))
+    def fields(self) -> Argument:
+        sizes = (np.int32(n) for n in (self.argmax.shape[-1], *self.dy.shape[1:3]))
+        return Address(self.dy), Address(self.argmax), np.int64(pixel_pitch(self.dy)), *sizes

@@ -71,9 +71,8 @@ def bias_wgrad(op: Op) -> list[Launch]:
     if pool is None:
         source: Argument = (Address(dy), np.int64(pixel_pitch(dy)))
         return reduce_rows(op, dy, source, (Address(db),))
-    addresses = (Address(pool.dy), Address(pool.argmax), np.int64(pixel_pitch(pool.dy)))
-    source = (*addresses, *pool.windows, *(division(n) for n in dy.shape[1:3]))
-    kernel = f"bias_wgrad_unpooled<{ctype(dy)}, {pool.sizes}>"
+    source = (pool.fields, *(division(n) for n in dy.shape[1:3]))
+    kernel = f"bias_wgrad_unpooled<{pool.kind}>"
     return reduce_rows(op, dy, source, (Address(db),), parts_kernel=kernel)
 
 
@@ -104,7 +103,7 @@ def batchnorm2d_wgrad(op: Op) -> list[Launch]:
 
 @rule("batchnorm2d_normalize", "batchnorm2d_inference")
 def batchnorm2d_normalize(op: Op) -> list[Launch]:
-    main = op.main or op
+    main = op.original
     x, *channels = (t for t in main.operands if t is not main.writes[0])
     values = (np.float32(main.attributes["eps"]),) if "eps" in main.attributes else ()
     return [by_channel(op, [x], channels, values)]

@@ -88,8 +88,8 @@ MUTANTS = [
     Mutant(
         "simt-first-barrier",
         "simt.cuh",
-        "from_b.put(shared.b[0]);\n" + BARRIER,
-        "from_b.put(shared.b[0]);\n",
+        "put<B, BN>(from_b, shared.b[0]);\n" + BARRIER,
+        "put<B, BN>(from_b, shared.b[0]);\n",
         CONV,
     ),
     Mutant(
@@ -208,10 +208,14 @@ MUTANTS = [
         "(p * BH + inside % BW)",
         "vgg_shaped",
     ),
+    Mutant("unpooled-tap", "pooled.cuh", "h % H * W + w % W", "w % W * H + h % H", "vgg_shaped"),
     Mutant(
-        "unpooled-tap", "conv2d.cu", "h % BH * BW + w % BW", "w % BW * BH + h % BH", "vgg_shaped"
+        "packed-place",
+        "pooled.cuh",
+        "return taps >> c % PLACES * BITS;",
+        "return taps;",
+        "vgg_shaped",
     ),
-    Mutant("packed-place", "pooled.cuh", "    taps >>= c % PLACES * BITS;\n", NONE, "vgg_shaped"),
     Mutant(
         "late-stage",
         "tensor_core.cuh",

@@ -1,4 +1,4 @@
-"""An elementwise op in the epilogue of the op that makes what it reads."""
+"""An op in the epilogue of the op that makes what it reads."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def fuse_followers(
     outputs = {t.storage for t in graph.outputs}
     for position, consumer in enumerate(graph.ops):
         makers = uses.writing(consumer.reads[0]) if follows(consumer) else []
-        if len(makers) == 1 and _alone(makers[0], consumer, uses, position):
-            if takes(uses.ops[makers[0]], consumer) and consumer.reads[0] not in outputs:
+        if len(makers) == 1 and consumer.reads[0] not in outputs:
+            first = makers[0]
+            if takes(uses.ops[first], consumer) and _alone(first, consumer, uses, position):
                 uses.take(position)
-                maker = uses.take(makers[0])
-                uses.put(makers[0], _fused(maker, consumer))
+                maker = uses.take(first)
+                uses.put(first, _fused(maker, consumer))
     return replace(graph, ops=tuple(uses.in_order()))
 
 
