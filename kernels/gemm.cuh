@@ -17,6 +17,9 @@
 // A DIRECT source's elements are in memory as they are needed; one that is not, computes them on the
 // way: take(float (&)[V], const Fixed&, const Step&) in place of at.
 //
+// A STAGED source has the block copy to shared memory first what some of its pixels need (Staged in
+// conv2d.cu): those of the tile, or, where pixels are summed over, `STAGED` of them after another.
+//
 // A *main loop* (simt.cuh, tensor_core.cuh) computes one BM x BN tile of the result in the registers
 // of a block and hands it out in pieces of `WIDTH` neighbours along n. Another main loop needs no
 // change here.
@@ -89,6 +92,10 @@ constexpr bool TAKES_WINDOWS = false;
 template <int H, int W, int BITS, class T, class Sink>
 constexpr bool TAKES_WINDOWS<Pooled<H, W, BITS, T, Sink>> = true;
 
+// Whether a source is staged.
+template <class Source>
+constexpr bool STAGED = false;
+
 template <class MainLoop, class A, class B, class Sink, class RowMap>
 struct Gemm {
     struct Params {
@@ -112,7 +119,16 @@ struct Gemm {
         const int m0 = blockIdx.x * MainLoop::BM, n0 = blockIdx.y * MainLoop::BN;
         const int k0 = split * p.k_of_a_split, k1 = min(p.k, k0 + p.k_of_a_split);
         MainLoop tile;
-        tile.multiply(a, b, m0, n0, k0, k1, shared);
+        if constexpr (STAGED<A>) stage(a, m0, m0 + MainLoop::BM, shared);
+        if constexpr (STAGED<B>) {
+            for (int k = k0, end; k < k1; k = end) {
+                end = min(k1, b.after(k));
+                stage(b, k, end, shared);
+                tile.multiply(a, b, m0, n0, k, end, shared);
+            }
+        } else {
+            tile.multiply(a, b, m0, n0, k0, k1, shared);
+        }
         if constexpr (TAKES_WINDOWS<Sink>) {
             give_windows(p, tile, m0, n0, reinterpret_cast<float*>(&shared));
         } else {
@@ -120,6 +136,17 @@ struct Gemm {
                 if (m0 + m < p.m && n0 + n < p.n) give(p, group, split, m0 + m, n0 + n, piece);
             });
         }
+    }
+
+    // What pixels [first, last) of a source need, behind the main loop's own shared memory.
+    template <class Source>
+    static __device__ __forceinline__ void stage(
+        Source& source, int first, int last, Shared& shared) {
+        static_assert(sizeof(Shared) % 16 == 0, "copies of 16 bytes");
+        __syncthreads();
+        source.template stage<MainLoop::THREADS>(first, last, &shared + 1);
+        wait_copies<0>();
+        __syncthreads();
     }
 
     // The tile by way of shared memory, which the main loop needs no more: see pooled.cuh.
@@ -136,7 +163,7 @@ struct Gemm {
             });
             __syncthreads();
             p.result.sink.template give_windows<ROWS, MainLoop::BN, MainLoop::THREADS, MainLoop::WHOLE>(
-                rows, PITCH, m0 + first, n0, p.m, p.n);
+                rows, PITCH, m0 + first, n0, p.m, p.n, p.rows);
         }
     }
 
@@ -145,8 +172,10 @@ struct Gemm {
         const Params& p, int group, int split, int m, int n, Lane<V>& piece) {
         const int column = n + group * p.result.column_step;
         p.result.add_bias(piece, column, p.n - n);
-        const int64 row = p.rows(m) + int64(group) * p.result.row_step;
-        store_piece(p.result.sink, row, column, piece, p.n - n);
+        const int64 row = p.rows(m);
+        if constexpr (RowMap::PARTIAL)
+            if (row < 0) return;
+        store_piece(p.result.sink, row + int64(group) * p.result.row_step, column, piece, p.n - n);
     }
 
     // Whole pieces where N and the addresses allow; one by one elsewhere.
@@ -163,12 +192,21 @@ struct Gemm {
     }
 };
 
-// Row m of the result is row m of the output.
+// A row map says which row of the output row m of the result is; a PARTIAL one may say -1: none.
+
 struct SameRow {
+    static constexpr bool PARTIAL = false;
     int64 split_rows;  // rows between the sums of one (group, split) and the next
     __device__ __forceinline__ int64 operator()(int m) const {
         return m + blockIdx.z * split_rows;
     }
+};
+
+// TAPS rows are one window (pooled.cuh).
+template <int TAPS>
+struct EachWindow {
+    static constexpr bool PARTIAL = false;
+    __device__ __forceinline__ int64 operator()(int m) const { return m / TAPS; }
 };
 
 // result[m, n] = bias[n] + the sums of all splits, in order.

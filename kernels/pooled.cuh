@@ -98,15 +98,19 @@ struct Pooled {
     uint8* argmax;
     int groups;  // bytes of argmax in a pixel
 
-    // A tile's rows in shared memory, `first` the number of the first in the product.
-    template <int ROWS, int COLUMNS, int THREADS, bool WHOLE>
+    // A tile's rows in shared memory, `first` the number of the first in the product; `pixels` says
+    // which pixel of the pool the window of a row is, or a negative number: none.
+    template <int ROWS, int COLUMNS, int THREADS, bool WHOLE, class Pixels>
     __device__ __forceinline__ void give_windows(
-        const float* rows, int pitch, int first, int column, int m, int n) const {
+        const float* rows, int pitch, int first, int column, int m, int n,
+        const Pixels& pixels) const {
         constexpr int QUADS = COLUMNS / 4;
         static_assert(ROWS % (H * W) == 0, "whole windows");
         for (int i = threadIdx.x; i < ROWS / (H * W) * QUADS; i += THREADS) {
             const int row = i / QUADS * (H * W), quad = i % QUADS * 4;
             if (first + row >= m || column + quad >= n) continue;
+            const int64 pixel = pixels(first + row);
+            if (pixel < 0) continue;
             Largest<4> largest;
 #pragma unroll
             for (int tap = 0; tap < H * W; tap++) {
@@ -116,7 +120,7 @@ struct Pooled {
                 for (int v = 0; v < 4; v++) x[v] = to_float(from_float<T>(x[v]));
                 largest.take(x, tap);
             }
-            give<WHOLE>(largest, (first + row) / (H * W), column + quad);
+            give<WHOLE>(largest, pixel, column + quad);
         }
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,11 @@ from minidl.launches.matrix import (
 from minidl.launches.operands import ctype, matrix_pitch, pixel_pitch, width_of_vectors
 from minidl.launches.pooled import PooledSink, Unpooling
 from minidl.launches.product import Operand, Problem, Tuning, choose
+from minidl.launches.staged import SIDE, Staging
 from minidl.launches.windows import Pair, WindowLike, ints
+
+Order = tuple[int, int, Pair]
+"""In which order pixels come: blocks of an image, blocks of a row, rows and columns of a block."""
 
 
 def conv2d_products(
@@ -31,18 +35,22 @@ def conv2d_products(
     y: Shape,
     limit: int,
     tuning: Tuning | None,
+    staging: Staging | None,
 ) -> Products:
     """How each of the three products is cut; a strided dgrad by its largest phase."""
     unit = UNITS[precision]
     (r, s), (u, v), c, k = window.kernel, window.stride, x[3] // groups, y[3] // groups
-    pixels = math.prod(y[:3])
+    pixels = staging.pixels if staging else math.prod(y[:3])
     phase = x[0] * -(-x[1] // u) * -(-x[2] // v), c, -(-r // u) * -(-s // v) * k
-    problems = (
-        (Problem(unit, pixels, k, r * s * c, groups), True),
-        (Problem(unit, *phase, groups), window.stride == (1, 1)),
-        (Problem(unit, k, r * s * c, pixels, groups), True),
+    forward = Problem(unit, pixels, k, r * s * c, groups)
+    dgrad = Problem(unit, *phase, groups)
+    wgrad = Problem(unit, k, r * s * c, pixels, groups)
+    whole = staging is None  # rows of split sums are in the result's order, blocks are not
+    return Products(
+        choose(forward, limit, whole, tuning, staging.fits_forward if staging else None),
+        choose(dgrad, limit, window.stride == (1, 1), tuning),
+        choose(wgrad, limit, True, tuning, staging.fits_wgrad if staging else None),
     )
-    return Products(*(choose(problem, limit, splits, tuning) for problem, splits in problems))
 
 
 @rule("conv2d_forward")
@@ -51,14 +59,22 @@ def conv2d_forward(op: Op) -> list[Launch]:
     x, w, *bias = main.reads
     groups, y, product = op.attributes["groups"], main.writes[0], op.attributes["products"].forward
     k, depth = y.shape[3] // groups, matrix_pitch(w)
-    pooled = PooledSink.of(op)
-    if pooled:
-        product = product.on(pooled.pixels, depth)
+    pooled, staging = PooledSink.of(op), op.attributes["staging"]
     target = Target(y, pixel_pitch, bias[0] if bias else None, column_step=k, pooled=pooled)
     block = pooled.block if pooled else (1, 1)
-    a = _patches(x, y, op.attributes["window"], groups, k_major=True, block=block)
     b = matrix(w, k, depth, depth, k_major=True, group_step=k * depth)
-    return launch_product(op, product, a, b, target)
+    if staging and staging.takes(x, block):
+        size = pooled.size if pooled else y.shape[1:3]
+        target = replace(target, row_map=staging.rows(size, block))
+        fields, kind = staging.fields(x), staging.kind(x, True, block)
+        room = staging.forward_room(product.tile)
+        a = Source(kind, fields, Operand(x.itemsize, True), room)
+        return launch_product(op, product, a, b, target)
+    pixels = pooled.pixels if pooled else math.prod(y.shape[:3])
+    rows, columns = y.shape[1] // block[0], y.shape[2] // block[1]
+    order = rows * columns, columns, block
+    a = _patches(x, op.attributes["window"], groups, pixels, order, k_major=True)
+    return launch_product(op, product.on(pixels, depth), a, b, target)
 
 
 @rule("conv2d_wgrad")
@@ -67,14 +83,42 @@ def conv2d_wgrad(op: Op) -> list[Launch]:
     dy, x = main.reads
     groups, pool = main.attributes["groups"], Unpooling.of(op)
     k, pixels = dy.shape[3] // groups, math.prod(dy.shape[:3])
+    product, staging = main.attributes["products"].wgrad, main.attributes["staging"]
     target = Target(main.writes[0], matrix_pitch, row_step=k)
-    if pool is None:
+    order: Order = math.prod(dy.shape[1:3]), dy.shape[2], (1, 1)
+    if staging:
+        pixels, (down, across) = staging.pixels, staging.blocks
+        order = down * across, across, (SIDE, SIDE)
+    if pool is None and not staging:
         a = matrix(dy, k, pixels, pixel_pitch(dy), k_major=False, group_step=k)
     else:
-        pixel = _each_pixel(dy.shape[1]), _each_pixel(dy.shape[2])
-        a = _unpooled(pool, _patches_of_phase(pool.dy, pixel, pixels, k, k, k_major=False))
-    b = _patches(x, dy, main.attributes["window"], groups, k_major=False)
-    return launch_product(op, main.attributes["products"].wgrad, a, b, target)
+        a = _pixels(pool.dy if pool else dy, dy.shape, k, pixels, order)
+        a = _unpooled(pool, a) if pool else a
+    if staging and staging.takes(x):
+        boxes = staging.wgrad_boxes(product.tile)
+        fields, room = staging.fields(x, boxes), staging.room(boxes)
+        b = Source(staging.kind(x, False), fields, Operand(x.itemsize, False), room)
+    else:
+        b = _patches(x, main.attributes["window"], groups, pixels, order, k_major=False)
+    return launch_product(op, product, a, b, target)
+
+
+def _pixels(dy: Tensor, shape: Shape, k: int, pixels: int, order: Order) -> Source:
+    """The filters of each pixel of a picture of that shape, in some order: patches of one tap."""
+    (_, p, q, _), pitch = shape, pixel_pitch(dy)
+    image, columns, block = order
+    return _source(
+        dy,
+        width_of_vectors([dy], k, pitch),
+        False,
+        False,
+        (p * q * pitch, k),
+        (q * pitch, pitch, p, q),
+        ((1, 1), (0, 0), (1, 1)),
+        (pixels, k),
+        (image, columns, k, 1),
+        block,
+    )
 
 
 @dataclass(frozen=True)
@@ -108,11 +152,6 @@ def phases(axis: int, window: WindowLike, size: int) -> list[Phase]:
         )
         found.append(phase)
     return found
-
-
-def _each_pixel(size: int) -> Phase:
-    """Every row of dy (or column) by itself."""
-    return Phase(0, size, 1, 0, 1, 1, 0, 1)
 
 
 @rule("conv2d_dgrad")
@@ -153,18 +192,11 @@ def _phase_rows(dx: Tensor, phase: tuple[Phase, Phase]) -> Argument:
 
 
 def _patches(
-    x: Tensor,
-    y: Tensor,
-    window: WindowLike,
-    groups: int,
-    k_major: bool,
-    block: Pair = (1, 1),
+    x: Tensor, window: WindowLike, groups: int, pixels: int, order: Order, k_major: bool
 ) -> Source:
-    """Patches of x at the pixels of y, in blocks that lie inside of it."""
+    """Patches of x at the pixels of y."""
     (_, h, w, _), c, pitch = x.shape, x.shape[3] // groups, pixel_pitch(x)
-    (u, v), (top, left) = window.stride, window.padding
-    rows_of_y, columns_of_y = y.shape[1] // block[0], y.shape[2] // block[1]
-    pixels = y.shape[0] * rows_of_y * columns_of_y * math.prod(block)
+    (u, v), (top, left), (image, columns, block) = window.stride, window.padding, order
     depth = math.prod(window.kernel) * c
     width = width_of_vectors([x], c, pitch)
     rows = width < 4 and groups == 1 and window.dilation[1] == 1 and pitch == c
@@ -182,20 +214,20 @@ def _patches(
         (w * pitch, apart, h, size),
         ((u, stride), (-top, origin), window.dilation),
         (pixels, depth),
-        (rows_of_y * columns_of_y, columns_of_y, channels, taps),
+        (image, columns, channels, taps),
         block,
     )
 
 
 def _patches_of_phase(
-    dy: Tensor, phase: tuple[Phase, Phase], pixels: int, depth: int, k: int, k_major: bool = True
+    dy: Tensor, phase: tuple[Phase, Phase], pixels: int, depth: int, k: int
 ) -> Source:
     """Patches of dy at the pixels of dx of one phase."""
     (_, p, q, _), pitch, (down, across) = dy.shape, pixel_pitch(dy), phase
     return _source(
         dy,
         width_of_vectors([dy], k, pitch),
-        k_major,
+        True,
         False,
         (p * q * pitch, k),
         (q * pitch, pitch, p, q),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,8 @@ class Source:
     """The C++ type."""
     fields: Argument
     operand: Operand
+    room: int = 0
+    """Bytes of shared memory beside the main loop's: see `minidl.launches.staged`."""
 
 
 def matrix(
@@ -61,6 +64,15 @@ class Target:
     row_map: tuple[str, Argument] | None = None
     pooled: PooledSink | None = None
 
+    @property
+    def rows(self) -> tuple[str, Argument]:
+        """The row map's C++ type and fields."""
+        if self.row_map is not None:
+            return self.row_map
+        if self.pooled:
+            return f"EachWindow<{math.prod(self.pooled.block)}>", ()
+        return "SameRow", (np.int64(0),)
+
     def fields(self, op: Op) -> tuple[str, Argument]:
         """The sink's C++ type and the fields of `Result`."""
         kind, to = self.pooled.fields() if self.pooled else sink(op, self.to, self.pitch)
@@ -79,10 +91,9 @@ def launch_product(op: Op, product: Product, a: Source, b: Source, target: Targe
     """The launches of a product, its bias and its epilogue."""
     if product.splits == 1:
         kind, result = target.fields(op)
-        rows = target.row_map or ("SameRow", (np.int64(0),))
         width = target.width(op, product.problem.n)
         more = sources_of_epilogue(op)
-        return [_product(op, product, a, b, kind, result, rows, width, more)]
+        return [_product(op, product, a, b, kind, result, target.rows, width, more)]
     p, partial = product.problem, scratch_of(op)
     sums = ((Address(partial), np.int32(p.n)), np.uint64(0), np.int32(0), np.int32(0))
     rows = ("SameRow", (np.int64(p.m),))
@@ -111,7 +122,7 @@ def _product(
         (-(-p.m // tile.m), -(-p.n // tile.n), p.groups * product.splits),
         tile.threads,
         (a.fields, b.fields, result, rows[1], *sizes, division(product.splits)),
-        tile.shared_bytes(a.operand, b.operand),
+        tile.shared_bytes(a.operand, b.operand) + a.room + b.room,
         more_sources,
     )
 

@@ -34,6 +34,12 @@ class PooledSink:
         height, width = self.block
         return y.size // y.shape[-1] * height * width
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the pool's output."""
+        height, width = self.pool.writes[0].shape[1:3]
+        return height, width
+
     def fields(self) -> tuple[str, Argument]:
         y, argmax, *_ = self.pool.writes
         kind, to = sink(self.pool, y, pixel_pitch)

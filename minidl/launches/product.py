@@ -8,7 +8,7 @@ replace it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,16 +86,19 @@ TILES = (
     Tile("simt", 128, 64, 16, (8, 4), 2, 0.65),
     Tile("simt", 64, 128, 16, (4, 8), 2, 0.65),
     Tile("simt", 64, 64, 16, (4, 4), 2, 0.5),
+    Tile("simt", 64, 32, 16, (4, 4), 2, 0.4),
     Tile("simt", 32, 32, 16, (4, 4), 2, 0.25),
     Tile("tf32", 128, 128, 16, (64, 32), 4, 0.4),
     Tile("tf32", 128, 64, 16, (32, 32), 4, 0.33),
     Tile("tf32", 64, 128, 16, (32, 32), 4, 0.33),
     Tile("tf32", 64, 64, 16, (32, 32), 4, 0.25),
+    Tile("tf32", 64, 32, 16, (32, 16), 4, 0.17),
     Tile("tf32", 32, 32, 16, (16, 16), 4, 0.1),
     Tile("bf16", 128, 128, 32, (64, 32), 3, 0.4),
     Tile("bf16", 128, 64, 32, (32, 32), 4, 0.33),
     Tile("bf16", 64, 128, 32, (32, 32), 4, 0.33),
     Tile("bf16", 64, 64, 32, (32, 32), 4, 0.25),
+    Tile("bf16", 64, 32, 32, (32, 16), 4, 0.17),
     Tile("bf16", 32, 32, 32, (16, 16), 4, 0.1),
 )
 
@@ -150,6 +153,8 @@ class Product:
         return Product(Problem(p.unit, m, p.n, k, p.groups), self.tile, 1)
 
 
+Fits = Callable[[Tile], bool]
+
 Tuning = Mapping[str, tuple[str, int]]
 """By a problem's key: a tile's name and the splits, as measured on some device."""
 
@@ -167,23 +172,34 @@ def read_tuning(path: str | Path) -> Tuning:
     return {key: (name, splits) for key, (name, splits) in rows.items()}
 
 
-def choose(problem: Problem, scratch_limit: int, splits: bool, tuning: Tuning | None) -> Product:
-    """The product with the least modelled time; a measured choice wins where it fits."""
+def choose(
+    problem: Problem,
+    scratch_limit: int,
+    splits: bool,
+    tuning: Tuning | None,
+    fits: Fits | None = None,
+) -> Product:
+    """The product with the least modelled time; a measured choice wins where it fits.
+
+    splits: whether the sum may be split; fits: whether a tile may be used, if not all.
+    """
     if tuning and problem.key in tuning:
         name, count = tuning[problem.key]
         tile = next(tile for tile in TILES if tile.name == name)
-        found = Product(problem, tile, count)
-        if (count == 1 or splits) and found.scratch * 4 <= scratch_limit:
+        found = Product(problem, tile, count if splits else 1)
+        if (fits is None or fits(tile)) and found.scratch * 4 <= scratch_limit:
             return found
-    return _fastest(problem, min(scratch_limit, SCRATCH), splits)
+    tiles = tuple(t for t in TILES if t.unit == problem.unit and (fits is None or fits(t)))
+    return _fastest(problem, tiles, min(scratch_limit, SCRATCH), splits)
 
 
 @cache
-def _fastest(problem: Problem, scratch_limit: int, splits: bool) -> Product:
+def _fastest(
+    problem: Problem, tiles: tuple[Tile, ...], scratch_limit: int, splits: bool
+) -> Product:
     candidates = [
         Product(problem, tile, count)
-        for tile in TILES
-        if tile.unit == problem.unit
+        for tile in tiles
         for count in (SPLITS if splits else (1,))
         if count == 1 or _may_split(problem, tile, count, scratch_limit)
     ]

@@ -14,6 +14,7 @@ from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.ir.op import Finish
 from minidl.ir.site import HOST_LANES
 from minidl.launches.conv2d import conv2d_products
+from minidl.launches.staged import Staging
 from minidl.layers.base import Layer, pair, require_rank
 from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.layers.reduction import add_bias_wgrad
@@ -118,10 +119,13 @@ class Conv2d(Layer):
         """What the device has to know, and the scratch of forward, dgrad and wgrad."""
         low = site.lowering
         if low.device == "cuda":
+            staging = Staging.of(self.window, self.groups, x, y.shape)
             where = self.window, self.groups, x.shape, y.shape
-            products = conv2d_products(low.precision, *where, low.scratch_limit, low.tuning)
+            how = low.scratch_limit, low.tuning, staging
+            products = conv2d_products(low.precision, *where, *how)
             attributes = {"window": self.window, "groups": self.groups, "products": products}
-            return attributes, [site.device_scratch(n) for n in products.scratch]
+            scratch = [site.device_scratch(n) for n in products.scratch]
+            return {**attributes, "staging": staging}, scratch
         tiling = Tiling.of(self.window, self.groups, x, y, low.scratch_limit)
         return {"tiling": tiling}, [site.host_scratch(n) for n in tiling.scratch]
 

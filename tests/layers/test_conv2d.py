@@ -79,6 +79,8 @@ CASES = [
     conv("11x11-stride-4", (2, 35, 39, 3), 8, 11, stride=4, padding=2),
     conv("7x7-stride-2", (2, 15, 17, 3), 5, 7, stride=2, padding=3),
     conv("one-channel", (3, 8, 8, 1), 1, 3),
+    conv("few-channels-many-pixels", (2, 19, 26, 3), 8, 3, padding=1),
+    conv("few-channels-dilated-rows", (2, 18, 9, 2), 5, 3, padding=2, dilation=(2, 1)),
     conv("tiles-of-rows", (3, 13, 11, 3), 5, 3, padding=1, limit=20_000),
     conv("tile-of-one-row", (2, 9, 11, 3), 5, 3, padding=1, limit=1),
     conv("tiles-of-rows-stride", (3, 13, 11, 4), 6, 3, limit=1, stride=2, padding=1, groups=2),

@@ -67,6 +67,7 @@ class Mutant:
 
 BARRIER, NONE = "        __syncthreads();\n", ""
 CONV = "conv2d-3x3"
+FEW = "conv2d-few-channels-many-pixels"
 BEFORE_LEFT = """            for (int s = 0; s < g.kernel[1]; s++) {
                 const int w = left"""
 
@@ -208,6 +209,10 @@ MUTANTS = [
         "(p * BH + inside % BW)",
         "vgg_shaped",
     ),
+    Mutant("staged-barrier", "gemm.cuh", "wait_copies<0>();\n        __syncthreads();", NONE, CONV),
+    Mutant("staged-edge", "conv2d.cu", "q < width ? (int64(n)", "q <= width ? (int64(n)", CONV),
+    Mutant("staged-lead", "conv2d.cu", "+ lead + p", "+ p", FEW),
+    Mutant("staged-box", "conv2d.cu", "(block - first) * box_size", "block * box_size", FEW),
     Mutant("unpooled-tap", "pooled.cuh", "h % H * W + w % W", "w % W * H + h % H", "vgg_shaped"),
     Mutant(
         "packed-place",

@@ -11,6 +11,8 @@ import pytest
 import minidl as dl
 from minidl.compiler.modes import switches
 from minidl.ir import Array
+from minidl.launches import launches_of
+from minidl.launches.staged import Staging
 from minidl.layers.network import as_network
 from tests.simulator.device import COMPILER, ORDERS, SimulatedDevice
 from tests.simulator.networks import CLASSES, NETWORKS
@@ -146,6 +148,32 @@ def test_pools_inside_of_convolutions(pool: str, features: int, precision: str) 
     for batch in data:
         batch[0][0, :3, :2] = 0  # windows of equal elements
     assert train(network, data, "arena", **how) == train(network, data, "naive", **how)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+@pytest.mark.parametrize("pool", [None, (1, 2), (2, 2), (16, 1)], ids=str)
+def test_first_layers_by_way_of_shared_memory(
+    pool: tuple[int, int] | None, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three channels; blocks that hang over the edge; a pool behind, whose windows may not fit
+    into a block. The losses of the first step are those of the implicit GEMM, to the bit."""
+    layers = [dl.Conv2d(12, 3, padding=1), *([dl.MaxPool2d(pool)] if pool else []), dl.ReLU()]
+    net = dl.Sequential(*layers, dl.Flatten(), dl.Linear(CLASSES))
+    network = as_network(net, (19, 13, 3))
+    how = {"optimizer": dl.SGD(0.1, 0.9), "device": SimulatedDevice(), "precision": precision}
+    launches = {
+        (op.phase, launch.kernel.count("Staged<"), launch.kernel.count("BlockRows<"))
+        for op in dl.compile(network, BATCH, **how).plan.graph.ops
+        if op.layer == "0" and "conv2d" in op.kernel
+        for launch in launches_of(op)
+        if launch.kernel.startswith("Gemm<")
+    }
+    assert launches == {("forward", *((0, 0) if pool == (16, 1) else (1, 1))), ("wgrad", 1, 0)}
+    data = batches(network)
+    found = train(network, data, "arena", **how)
+    assert found == train(network, data, "naive", **how)
+    monkeypatch.setattr(Staging, "of", staticmethod(lambda *_: None))
+    assert train(network, data[:1], "naive", **how).losses == found.losses[:1]
 
 
 def test_what_is_fused() -> None:
