@@ -56,6 +56,7 @@ def plan(
     recompute: float | None = None,
     budget: int | str | None = None,
     slices: int = 1,
+    prefetch: bool = False,
     without: Iterable[str] = (),
     image: Shape | None = None,
     alignment: int = ALIGNMENT,
@@ -70,12 +71,14 @@ def plan(
     take, 0.01 for 1 %; None: only ops as cheap as an elementwise pass run again, 0: none does.
     budget: bytes ("8GiB") to fit into at the least extra work; BudgetError if that fails.
     slices: run the first layers on this many parts of the batch, one after the other.
+    prefetch: give the next batch bytes of its own, so that with `Step.feed` it is copied to the GPU
+    while a step runs; only on cuda.
     without: names of passes to leave out. tuning: a file of measured tiles for CUDA's matrix
     products (`minidl.launches.product.read_tuning`).
     modes: also size the step in every memory mode.
     ShapeError names a layer that does not fit.
     """
-    target = _target(batch, device, precision, scratch_limit, slices, tuning)
+    target = _target(batch, device, precision, scratch_limit, slices, prefetch, tuning)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
@@ -133,6 +136,7 @@ def compile(  # noqa: A001 - the field's word for it
     recompute: float | None = None,
     budget: int | str | None = None,
     slices: int = 1,
+    prefetch: bool = False,
     without: Iterable[str] = (),
     seed: int = 0,
     image: Shape | None = None,
@@ -145,13 +149,13 @@ def compile(  # noqa: A001 - the field's word for it
     """Plan a training step, take its arena in one allocation and bind every op to it.
 
     device: "cpu", "cuda", or a device, say `CudaDevice(index=1)`.
-    recompute, budget, slices, without, tuning: as in `plan`. ArenaTooLargeError where the device
-    has fewer bytes free, saying which batch or budget fits.
+    recompute, budget, slices, prefetch, without, tuning: as in `plan`. ArenaTooLargeError where
+    the device has fewer bytes free, saying which batch or budget fits.
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.
     """
     place = device_of(device)
-    target = _target(batch, place.name, precision, scratch_limit, slices, tuning)
+    target = _target(batch, place.name, precision, scratch_limit, slices, prefetch, tuning)
     target = replace(target, seed=seed)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
@@ -206,6 +210,7 @@ def _target(
     precision: str,
     scratch_limit: int,
     slices: int,
+    prefetch: bool,
     tuning: str | Path | Tuning | None,
 ) -> Target:
     if device not in ("cpu", "cuda"):
@@ -218,10 +223,13 @@ def _target(
         )
     if device == "cuda" and precision == "float64":
         raise ArgumentError("precision 'float64' is for the CPU device: use float32 on cuda")
+    if prefetch and device != "cuda":
+        raise ArgumentError("prefetch overlaps copies to a GPU with its work: leave it out on cpu")
     dtype = PRECISIONS[precision]
     if isinstance(tuning, (str, Path)):
         tuning = read_tuning(tuning)
-    how: dict[str, Any] = {"slices": slices, "precision": precision, "tuning": tuning}
+    how: dict[str, Any] = {"precision": precision, "tuning": tuning}
+    how |= {"slices": slices, "prefetch": prefetch}
     return Target(batch, dtype, device, scratch_limit, **how)
 
 
@@ -255,4 +263,5 @@ def _setting(
         recompute=recompute,
         budget=None if budget is None else parse_size(budget),
         slices=target.slices,
+        prefetch=target.prefetch,
     )

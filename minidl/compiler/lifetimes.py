@@ -37,7 +37,7 @@ def lifetimes(graph: StepGraph) -> dict[Tensor, Lifetime]:
 
 def _given(graph: StepGraph) -> list[Tensor]:
     """What holds bytes before op 0: variables first, so that they lie at the arena's start."""
-    return [*(v.tensor for v in graph.variables), *graph.inputs]
+    return [*(v.tensor for v in graph.variables), *graph.waiting, *graph.inputs]
 
 
 def overwrites(op: Op, index: int, alive: dict[Tensor, Lifetime]) -> list[tuple[Tensor, Tensor]]:

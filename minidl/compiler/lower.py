@@ -45,6 +45,7 @@ class Target:
     scratch_limit: int = SCRATCH_LIMIT
     seed: int = 0
     slices: int = 1
+    prefetch: bool = False
     precision: str = "float32"
     tuning: Mapping[str, tuple[str, int]] | None = field(default=None, hash=False)
 
@@ -93,10 +94,15 @@ def lower_training(
             ops=(*_ops(sites), *backward, *updates, _count_step(lowering)),
             inputs=tuple(lowering.inputs),
             outputs=(value,),
+            waiting=_twins(lowering.inputs) if target.prefetch else (),
             variables=_network_first(lowering),
             gradient_of=gradients.forward_of,
         )
     )
+
+
+def _twins(inputs: list[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(f"next:{t.name}", t.shape, t.dtype, "state") for t in inputs)
 
 
 def lower_inference(network: NetworkLike, target: Target, training: StepGraph) -> StepGraph:

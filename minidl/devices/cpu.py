@@ -37,6 +37,12 @@ class HostMemory:
         raw = bytes_of(data)
         memory[offset : offset + raw.size] = raw
 
+    def write_ahead(self, memory: Array, offset: int, data: Array) -> None:
+        self.write(memory, offset, data)
+
+    def move(self, memory: Array, to: int, offset: int, nbytes: int) -> None:
+        memory[to : to + nbytes] = memory[offset : offset + nbytes]
+
     def fill(self, memory: Array, offset: int, nbytes: int, value: int) -> None:
         memory[offset : offset + nbytes] = value
 

@@ -46,7 +46,10 @@ class CudaDevice:
         _require_capability(self.capability)
         with self._device:
             self.stream = self.cupy.cuda.Stream(non_blocking=True)
+            self.copies = self.cupy.cuda.Stream(non_blocking=True)
             self.staging = Staging(self.cupy, self.stream)
+            self.staging_ahead = Staging(self.cupy, self.copies)
+        self._moved: Any = None
         self.functions: dict[str, Any] = {}
         self._modules: list[Any] = []
 
@@ -101,6 +104,25 @@ class CudaDevice:
     def write(self, memory: Any, offset: int, data: Array) -> None:
         with self._device:
             self.staging.copy(memory.ptr + offset, bytes_of(data))
+
+    def write_ahead(self, memory: Any, offset: int, data: Array) -> None:
+        with self._device:
+            if self._moved is not None:
+                self.copies.wait_event(self._moved)
+            self.staging_ahead.copy(memory.ptr + offset, bytes_of(data))
+
+    def move(self, memory: Any, to: int, offset: int, nbytes: int) -> None:
+        runtime = self.runtime
+        with self._device:
+            self.stream.wait_event(self.copies.record())
+            runtime.memcpyAsync(
+                memory.ptr + to,
+                memory.ptr + offset,
+                nbytes,
+                runtime.memcpyDeviceToDevice,
+                self.stream.ptr,
+            )
+            self._moved = self.stream.record()
 
     def fill(self, memory: Any, offset: int, nbytes: int, value: int) -> None:
         with self._device:

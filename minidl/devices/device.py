@@ -39,6 +39,13 @@ class Device(Protocol):
     def write(self, memory: Any, offset: int, data: Array) -> None:
         """Put `data`, contiguous, at byte `offset`."""
 
+    def write_ahead(self, memory: Any, offset: int, data: Array) -> None:
+        """Put `data` at byte `offset` while calls made before still run; they do not touch it."""
+
+    def move(self, memory: Any, to: int, offset: int, nbytes: int) -> None:
+        """Copy bytes inside of `memory`, behind all calls and `write_ahead`s made so far; what is
+        written ahead later waits for it."""
+
     def fill(self, memory: Any, offset: int, nbytes: int, value: int) -> None:
         """Set each of `nbytes` bytes to `value`."""
 

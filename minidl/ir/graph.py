@@ -40,6 +40,9 @@ class StepGraph:
     outputs: tuple[Tensor, ...]
     """Tensors that must hold at the end of the step: the loss, or the logits."""
     variables: tuple[Variable, ...] = ()
+    waiting: tuple[Tensor, ...] = ()
+    """Where the next step's inputs arrive while this step runs, in the order of `inputs`; no op
+    touches them. None unless the step is compiled with `prefetch`."""
     gradient_of: dict[Tensor, Tensor] = field(default_factory=dict)
     """Each gradient tensor's forward tensor."""
 

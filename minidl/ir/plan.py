@@ -53,6 +53,8 @@ class Setting:
     """Bytes that the arena must fit in, at the least extra work."""
     slices: int = 1
     """Parts of the batch that the network's first layers run on one after the other."""
+    prefetch: bool = False
+    """Whether the next batch has bytes of its own, to arrive while a step runs."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "recompute": setting.recompute,
         "budget": setting.budget,
         "slices": setting.slices,
+        "prefetch": setting.prefetch,
         "recompute_flops": plan.recompute_flops,
         "step_flops": plan.graph.flops,
         "tensors": [_tensor(plan, t, ids) for t in ids],

@@ -40,21 +40,39 @@ class Arena:
     def write(self, plan: Plan, tensor: Tensor, values: Array) -> None:
         """Set the tensor to `values`, converted to its dtype; where they are fewer samples than it
         has, the rest becomes zeros."""
-        if tensor.dtype == "bfloat16":
-            values = to_bfloat16(values)
         if self.device.on_host:
             view = self.view(plan, tensor)
             part = view[: len(values)] if values.ndim else view
-            part[...] = values
+            part[...] = to_bfloat16(values) if tensor.dtype == "bfloat16" else values
             if values.ndim:
                 view[len(values) :] = 0
             return
-        converted = np.ascontiguousarray(values, host_dtype(tensor.dtype))
+        converted = _converted(values, tensor)
         offset = plan.offset(tensor)
         self.device.write(self.bytes, offset, bytes_of(converted))
         rest = tensor.nbytes - converted.nbytes
         if rest:
             self.device.fill(self.bytes, offset + converted.nbytes, rest, 0)
+
+    def send(self, plan: Plan, arrays: list[Array]) -> None:
+        """Set the step's inputs; where the plan has bytes for the next batch, they arrive while the
+        device still works on the last."""
+        graph = plan.graph
+        if not graph.waiting:
+            for tensor, array in zip(graph.inputs, arrays, strict=True):
+                self.write(plan, tensor, array)
+            return
+        for tensor, array in zip(graph.waiting, arrays, strict=True):
+            self.device.write_ahead(self.bytes, plan.offset(tensor), _converted(array, tensor))
+        for tensor, source in zip(graph.inputs, graph.waiting, strict=True):
+            self.device.move(self.bytes, plan.offset(tensor), plan.offset(source), tensor.nbytes)
+
+
+def _converted(values: Array, tensor: Tensor) -> Array:
+    """The values as the tensor's elements, side by side."""
+    if tensor.dtype == "bfloat16":
+        values = to_bfloat16(values)
+    return np.ascontiguousarray(values, host_dtype(tensor.dtype))
 
 
 def require_memory(nbytes: int, device: Device) -> None:

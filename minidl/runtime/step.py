@@ -71,11 +71,12 @@ class Step:
         """Train on one batch after the other, and give the loss of each.
 
         The next batch is checked, converted and copied to pinned memory while a GPU still works on
-        this one; a loss comes one batch later than it was asked for, the last at the end.
+        this one; with `prefetch` also to the GPU. A loss comes one batch later than it was asked
+        for, the last at the end.
         """
         waiting: Callable[[], float] | None = None
         for arrays in batches:
-            self._fill(tuple(arrays))
+            self.arena.send(self.plan, self._checked(tuple(arrays)))
             self._run()
             now = self._loss_later()
             if waiting is not None:

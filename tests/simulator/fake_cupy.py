@@ -94,6 +94,10 @@ class Stream(Context):
     def record(self) -> Any:
         return self
 
+    def wait_event(self, event: Any) -> None:
+        assert event is not self, "a stream need not wait for itself"
+        assert self.captured is None, "waited while a graph is captured"
+
     def synchronize(self) -> None:
         assert self.captured is None, "waited while a graph is captured"
 

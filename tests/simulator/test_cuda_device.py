@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.compiler.verify_file import check_file
 from minidl.devices import cubins
 from minidl.devices.cuda import CudaDevice, DeviceError
 from minidl.devices.kernels import Unit
@@ -66,6 +67,54 @@ def test_feeding_gives_the_losses_of_single_steps() -> None:
         )
         assert list(one.feed(data)) == [other(*batch) for batch in data]
         assert list(one.feed([])) == []
+
+
+@pytest.mark.usefixtures("cupy")
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_the_next_batch_arrives_in_bytes_of_its_own(precision: str) -> None:
+    network = NETWORKS["vgg_shaped"]()
+    data = batches(network, 4)
+    how = options("vgg_shaped", precision=precision)
+    plain = dl.compile(network, BATCH, device="cuda", **how)
+    step = dl.compile(network, BATCH, device="cuda", prefetch=True, **how)
+    pictures, labels = step.plan.graph.waiting
+    more = sum(-(-t.nbytes // 256) * 256 for t in (pictures, labels))
+    assert step.plan.arena_bytes == plain.plan.arena_bytes + more
+    losses = list(step.feed(data[:3]))
+    assert losses == [plain(*batch) for batch in data[:3]]
+    np.testing.assert_array_equal(step.predict(data[0][0]), plain.predict(data[0][0]))
+    assert step(*data[3]) == plain(*data[3])
+    check_file(step.plan.to_dict())
+    with pytest.raises(dl.ArgumentError, match="leave it out on cpu"):
+        dl.compile(network, BATCH, prefetch=True)
+
+
+@pytest.mark.usefixtures("cupy")
+def test_what_is_written_ahead_waits_for_what_was_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of copies on two streams: ahead, move, step, ahead (waits for move), ..."""
+    events: list[str] = []
+    device = CudaDevice()
+    kinds = {1: "host to device", 3: "device to device"}
+    names = {device.stream.ptr: "compute", device.copies.ptr: "copies"}
+
+    def copy(to: int, source: int, nbytes: int, kind: int, stream: int) -> None:
+        events.append(f"{names[stream]}: {kinds[kind]}")
+
+    def wait(stream: fake_cupy.Stream, event: fake_cupy.Stream) -> None:
+        events.append(f"{names[stream.ptr]} waits for {names[event.ptr]}")
+
+    monkeypatch.setattr(fake_cupy.cuda.runtime, "memcpyAsync", copy)
+    monkeypatch.setattr(fake_cupy.Stream, "wait_event", wait)
+    memory = device.allocate(512, 256)
+    for _ in range(2):
+        device.write_ahead(memory, 256, np.ones(4, np.uint8))
+        device.move(memory, 0, 256, 4)
+    step = [
+        "copies: host to device",
+        "compute waits for copies",
+        "compute: device to device",
+    ]
+    assert events == [*step, "copies waits for compute", *step]
 
 
 @pytest.mark.usefixtures("cupy")

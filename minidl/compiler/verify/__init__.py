@@ -89,7 +89,7 @@ def _first_use(ops: Iterable[Op], t: Tensor) -> str:
 
 def _tensor_rows(plan: Plan, tensors: list[Tensor], row: dict[Tensor, int]) -> list[TensorRow]:
     variables = {v.tensor for v in plan.graph.variables}
-    given = variables.union(plan.graph.inputs)
+    given = variables.union(plan.graph.inputs, plan.graph.waiting)
     owners = roots(
         [t.name for t in tensors],
         [None if t.view_of is None else row[t.view_of] for t in tensors],
