@@ -189,7 +189,7 @@ class Step:
     def load_variables(self, arrays: Mapping[str, Array]) -> None:
         """Take what `variables_dict` gave, to the bit. All or nothing: every name, shape and dtype
         is checked before the first is written; ShapeError or ArgumentError name what differs."""
-        for name in self._variables.keys() & arrays.keys():
+        for name in filter(arrays.__contains__, self._variables):
             _require_same(name, self.array(name), arrays[name])
         _require_names(self._variables.keys(), arrays.keys(), "variables differ from the step's")
         for name, variable in self._variables.items():
