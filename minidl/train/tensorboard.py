@@ -45,7 +45,8 @@ class TensorBoard(Callback):
             ) from None
         folder = self.folder or folder_of(trainer, self) / "tensorboard"
         purge = trainer.steps + 1 if trainer.steps else None
-        self._writer = SummaryWriter(str(folder), purge_step=purge)
+        suffix = f".{trainer.steps}"  # the name has seconds only, and a file is overwritten
+        self._writer = SummaryWriter(str(folder), purge_step=purge, filename_suffix=suffix)
 
     def on_step_end(self, trainer: Trainer) -> None:
         if self.every is not None and trainer.steps % self.every == 0:
