@@ -21,10 +21,10 @@ COLOURS = {
 NAMES = {
     "loss": "training loss",
     "val_loss": "validation loss",
-    "ema_loss": "validation loss, averaged weights",
+    "ema_loss": "loss, averaged weights",
     "top1": "top-1 accuracy",
     "top5": "top-5 accuracy",
-    "ema_top1": "top-1 accuracy, averaged weights",
+    "ema_top1": "top-1, averaged weights",
     "learning_rate": "learning rate",
 }
 CHARTS = (
