@@ -118,6 +118,8 @@ BY_EXTRAS = {
     "minidl.ir.report.png": {"matplotlib"},
     "minidl.devices.cuda": {"cupy"},
     "minidl.devices.nvrtc": {"cuda"},
+    "minidl.train.png": {"matplotlib"},
+    "minidl.train.tensorboard": {"tensorboardX"},
 }
 """What one module imports where an extra is installed."""
 

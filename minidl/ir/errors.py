@@ -32,5 +32,9 @@ class BudgetError(MinidlError, ValueError):
         )
 
 
+class CheckpointError(MinidlError):
+    """A checkpoint that cannot be written, is damaged, or belongs to another network."""
+
+
 class NotFiniteError(MinidlError, FloatingPointError):
     """A NaN or infinity, named at the op and step where it first appeared."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import numpy as np
@@ -176,15 +177,24 @@ class Step:
         """Take weights by PyTorch's names and layouts. All or nothing: every name and shape is
         checked before the first is written; ShapeError or ArgumentError name what differs."""
         wanted = {v.name: v for v in self._variables.values() if v.saved}
-        missing, extra = wanted.keys() - arrays.keys(), arrays.keys() - wanted.keys()
-        if missing or extra:
-            raise ArgumentError(
-                f"state dict differs from the network: missing {sorted(missing) or 'none'}, "
-                f"unknown {sorted(extra) or 'none'}"
-            )
+        _require_names(wanted.keys(), arrays.keys(), "state dict differs from the network")
         converted = {name: self._converted(v, arrays[name]) for name, v in wanted.items()}
         for name, array in converted.items():
             self._set(wanted[name], array)
+
+    def variables_dict(self) -> dict[str, Array]:
+        """Everything that steps keep, optimizer state and counters included: copies by name, in
+        minidl's layouts. The same names, shapes and dtypes in every memory mode."""
+        return {name: np.array(self.array(name), order="C") for name in self._variables}
+
+    def load_variables(self, arrays: Mapping[str, Array]) -> None:
+        """Take what `variables_dict` gave, to the bit. All or nothing: every name, shape and dtype
+        is checked before the first is written; ShapeError or ArgumentError name what differs."""
+        for name in filter(arrays.__contains__, self._variables):
+            _require_same(name, self.array(name), arrays[name])
+        _require_names(self._variables.keys(), arrays.keys(), "variables differ from the step's")
+        for name, variable in self._variables.items():
+            self._set(variable, arrays[name])
 
     def _converted(self, variable: Variable, array: ArrayLike) -> Array:
         given, here = np.asarray(array), self.array(variable.name)
@@ -230,6 +240,21 @@ def _require_shapes(arrays: list[Array], tensors: tuple[Tensor, ...], batch: int
                 "pictures are NHWC; compile again for another batch or image"
             )
         _require_numbers(array, tensor.name)
+
+
+def _require_names(here: AbstractSet[str], given: AbstractSet[str], what: str) -> None:
+    missing, extra = here - given, given - here
+    if missing or extra:
+        raise ArgumentError(
+            f"{what}: missing {sorted(missing) or 'none'}, unknown {sorted(extra) or 'none'}"
+        )
+
+
+def _require_same(name: str, here: Array, given: Array) -> None:
+    if given.shape != here.shape:
+        raise ShapeError(f"{name}: expected shape {here.shape}, got {given.shape}")
+    if given.dtype != here.dtype:
+        raise ArgumentError(f"{name}: expected dtype {here.dtype}, got {given.dtype}")
 
 
 def _require_numbers(array: Array, name: str) -> None:

@@ -150,6 +150,40 @@ def test_state_dict_goes_out_and_in_all_or_nothing() -> None:
         assert state_bits(target) == before
 
 
+@pytest.mark.parametrize("memory", MODES)
+def test_variables_go_out_and_into_any_mode(memory: str, optimizer: dl.Optimizer) -> None:
+    source = dl.compile(network(), BATCH, optimizer=optimizer, seed=1)
+    target = dl.compile(network(), BATCH, optimizer=optimizer, seed=2, memory=memory)
+    source(*batches(1)[0])
+    kept = source.variables_dict()
+    assert kept.keys() == set(target.variables)
+    assert not any(np.shares_memory(a, source.arena.bytes) for a in kept.values())
+    target.load_variables(kept)
+    assert state_bits(target) == state_bits(source)
+    for images, labels in batches(3):
+        assert source(images, labels) == target(images, labels)
+    assert state_bits(target) == state_bits(source)
+
+
+def test_variables_are_taken_all_or_nothing() -> None:
+    step = dl.compile(network(), BATCH, optimizer=dl.AdamW())
+    kept, before = step.variables_dict(), state_bits(step)
+    for array in kept.values():
+        array[...] = 1
+    name = list(kept)[-1]
+    shape, dtype = kept[name].shape, kept[name].dtype
+    wrong: list[tuple[dict[str, Array], str]] = [
+        (kept | {name: np.ones((2, 7), dtype)}, rf"{name}: expected shape .*got \(2, 7\)"),
+        (kept | {name: np.ones(shape)}, rf"{name}: expected dtype float32, got float64"),
+        ({n: kept[n] for n in kept if n != name}, rf"missing \['{name}'\], unknown none"),
+        (kept | {"more": np.ones(1)}, r"missing none, unknown \['more'\]"),
+    ]
+    for arrays, message in wrong:
+        with pytest.raises((dl.ShapeError, dl.ArgumentError), match=message):
+            step.load_variables(arrays)
+        assert state_bits(step) == before
+
+
 # -- the arena -------------------------------------------------------------------------------------
 
 

@@ -24,10 +24,12 @@ LISTED = 12
 """Causes of the peak that are listed by name."""
 
 
-def plan_page(plan: Plan) -> str:
-    """HTML: the arena over time to zoom into, the load and its peak, modes, explanation."""
+def plan_page(plan: Plan, more: str = "") -> str:
+    """HTML: the arena over time to zoom into, the load and its peak, modes, explanation; `more` is
+    HTML that stands above them."""
     data = json.dumps(page_data(plan), separators=(",", ":"))
-    return _template().replace("/*PLAN*/", data.replace("<", "\\u003c"))
+    page = _template().replace("<!--MORE-->", more)
+    return page.replace("/*PLAN*/", data.replace("<", "\\u003c"))
 
 
 @cache

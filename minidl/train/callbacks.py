@@ -1,0 +1,132 @@
+"""Callbacks: what happens between steps and epochs, one class a concern."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from minidl.ir import ArgumentError, Array
+
+if TYPE_CHECKING:
+    from minidl.train.trainer import Trainer
+
+
+class Callback:
+    """Override what you need; each call gets the trainer.
+
+    `state` and `arrays` travel in checkpoints under the class's name, and `load` takes them back.
+    """
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Before the first step; a resumed run stands where it stopped."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Before the first step of `trainer.epoch`, or of what is left of it."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """After each step: `trainer.loss`, `trainer.steps`."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """After the validation: `trainer.history.last`; `trainer.epoch` epochs are done. Setting
+        `trainer.stop` to a reason ends the run."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """After the last epoch, not where an error or Ctrl-C ended the run."""
+
+    def state(self) -> dict[str, Any]:
+        """What to keep, as JSON has it."""
+        return {}
+
+    def arrays(self) -> dict[str, Array]:
+        """Arrays to keep."""
+        return {}
+
+    def load(self, state: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        """Take back what `state` and `arrays` gave."""
+
+
+HIGHER_IS_BETTER = ("top1", "top5", "ema_top1", "ema_top5")
+
+
+class EarlyStopping(Callback):
+    """Stop once `metric` has not improved by more than `min_delta` for `patience` epochs.
+
+    metric: a field of `Epoch`; a larger accuracy and a smaller loss are better. restore_best: at
+    the end the step gets the weights of the best epoch; a copy of them is held on the host.
+    """
+
+    def __init__(
+        self,
+        metric: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        restore_best: bool = False,
+    ) -> None:
+        if patience < 1 or min_delta < 0:
+            raise ArgumentError(
+                f"EarlyStopping: patience={patience} must be at least 1, min_delta={min_delta} >= 0"
+            )
+        self.metric, self.patience, self.min_delta = metric, patience, min_delta
+        self.restore_best = restore_best
+        self.best: float | None = None
+        self.best_epoch = self.bad = 0
+        self._weights: dict[str, Array] = {}
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        self._judge(trainer)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        value = trainer.history[self.metric][-1]
+        if value is None:
+            raise ArgumentError(
+                f"EarlyStopping watches {self.metric}, which this run does not measure"
+            )
+        if self._better(value):
+            self.best, self.best_epoch, self.bad = value, trainer.epoch, 0
+            if self.restore_best:
+                self._weights = trainer.step.state_dict()
+        else:
+            self.bad += 1
+        self._judge(trainer)
+
+    def _better(self, value: float) -> bool:
+        if self.best is None:
+            return not math.isnan(value)
+        gain = value - self.best if self.metric in HIGHER_IS_BETTER else self.best - value
+        return gain > self.min_delta
+
+    def _judge(self, trainer: Trainer) -> None:
+        if self.bad >= self.patience:
+            best = "" if self.best is None else f": {self.best:.4f} in epoch {self.best_epoch}"
+            trainer.stop = f"no better {self.metric} for {self.bad} epochs{best}"
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if self._weights:
+            trainer.step.load_state_dict(self._weights)
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "bad": self.bad}
+
+    def arrays(self) -> dict[str, Array]:
+        return self._weights
+
+    def load(self, state: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        self.best, self.best_epoch, self.bad = state["best"], state["best_epoch"], state["bad"]
+        self._weights = dict(arrays)
+
+
+class Checkpoints(Callback):
+    """Save at the end of every epoch, and every `every` steps where that is given."""
+
+    def __init__(self, every: int | None = None) -> None:
+        if every is not None and every < 1:
+            raise ArgumentError(f"checkpoint_every must be at least 1 step, got {every}")
+        self.every = every
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        if self.every is not None and trainer.steps % self.every == 0:
+            trainer.save()
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        trainer.save()

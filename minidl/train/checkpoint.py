@@ -1,0 +1,173 @@
+"""Checkpoints: all that a run needs to go on as if it had never stopped, one file each.
+
+A folder holds `checkpoint-00000123.safetensors` for step 123: every variable of the step, averaged
+weights where there are some, and the run's state as JSON in the same file, so that no moment leaves
+half of a checkpoint. One run writes to a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
+from minidl.runtime.step import Step
+from minidl.train import tensor_file
+
+FORMAT = 1
+NAME = re.compile(r"checkpoint-(\d{8,})\.safetensors")
+VARIABLES = "variables"
+
+Arrays = dict[str, Array]
+
+
+@dataclass
+class State:
+    """Where a run stands, beside the variables of its step. Numbers and words only, but `arrays`.
+
+    The next batch is number `batch` of epoch number `epoch`, both from 0.
+    """
+
+    steps: int = 0
+    """Steps done since the run began."""
+    epoch: int = 0
+    batch: int = 0
+    steps_per_epoch: int = 0
+    learning_rate: float = 0.0
+    """The base rate, which the schedule multiplies."""
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    """Of this epoch's steps so far."""
+    schedule: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, Arrays] = field(default_factory=dict)
+    """Arrays beside the variables, by group and name: `ema` has the averaged weights."""
+
+
+def save(folder: str | Path, step: Step, state: State, keep: int = 3) -> Path:
+    """Write a checkpoint of `step` and `state`, and remove all but the last `keep` up to it.
+
+    The file has its name only once it is complete, on the disk and read back; only then are older
+    ones removed. CheckpointError where it cannot be written: those before it are untouched.
+    """
+    if keep < 1:
+        raise ArgumentError(f"keep must be at least 1, got {keep}")
+    folder = Path(folder)
+    path = folder / f"checkpoint-{state.steps:08d}.safetensors"
+    groups = {VARIABLES: step.variables_dict(), **state.arrays}
+    tensors = {
+        f"{group}/{name}": a for group, arrays in groups.items() for name, a in arrays.items()
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        tensor_file.write(path, tensors, _to_json(step, state))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: not saved: {error.strerror or error}; the checkpoints before it are untouched"
+        ) from error
+    for old in [p for p in found(folder) if steps_of(p) <= state.steps][:-keep]:
+        with suppress(OSError):
+            old.unlink()
+    return path
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a process left that was killed while it saved."""
+    for left in folder.glob(".checkpoint-*.part"):
+        with suppress(FileNotFoundError):
+            left.unlink()
+
+
+def found(folder: str | Path) -> list[Path]:
+    """The checkpoints in a folder, good or not, by step."""
+    names = [p for p in Path(folder).glob("checkpoint-*.safetensors") if NAME.fullmatch(p.name)]
+    return sorted(names, key=steps_of)
+
+
+def steps_of(path: Path) -> int:
+    """The step that a checkpoint's name gives."""
+    match = NAME.fullmatch(path.name)
+    return int(match[1]) if match else 0
+
+
+def latest(folder: str | Path) -> Path | None:
+    """The last good checkpoint in a folder, every byte read; None where there is none. What is
+    passed over is named on standard error."""
+    for path in reversed(found(folder)):
+        try:
+            read(path)
+        except CheckpointError as error:
+            print(f"minidl: {error}; taking the one before it", file=sys.stderr)
+        else:
+            return path
+    return None
+
+
+def read(path: str | Path) -> tuple[Arrays, State]:
+    """The variables and the state of a checkpoint; CheckpointError where it is damaged, cannot be
+    read or has another format."""
+    path = Path(path)
+    try:
+        tensors, words = tensor_file.read(path)
+        state = _from_json(words)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its state is not one of a run: {error}") from None
+    for full, array in tensors.items():
+        group, _, name = full.partition("/")
+        state.arrays.setdefault(group, {})[name] = array
+    return state.arrays.pop(VARIABLES, {}), state
+
+
+def load(path: str | Path, step: Step) -> State:
+    """Put a checkpoint's variables into `step`, whatever memory mode either has, and return its
+    state. CheckpointError where it is damaged or of another network, which names the tensor and
+    both shapes: the step is then unchanged."""
+    variables, state = read(path)
+    try:
+        step.load_variables(variables)
+    except (ShapeError, ArgumentError) as error:
+        raise CheckpointError(f"{path} is of another network or optimizer: {error}") from None
+    return state
+
+
+def fingerprint(variables: Mapping[str, Array]) -> str:
+    """SHA-256 of the names, shapes and dtypes of variables, ordered by name."""
+    rows = [[name, a.shape, a.dtype.name] for name, a in sorted(variables.items())]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _to_json(step: Step, state: State) -> str:
+    plain = {k: v for k, v in asdict(_without_arrays(state)).items() if k != "arrays"}
+    variables = {name: step.array(name) for name in step.variables}
+    head = {"format": FORMAT, "fingerprint": fingerprint(variables), "ema": "ema" in state.arrays}
+    return json.dumps({**head, **plain}, default=str)
+
+
+def _without_arrays(state: State) -> State:
+    return State(**{**vars(state), "arrays": {}})
+
+
+def _from_json(words: str) -> State:
+    data = json.loads(words)
+    if data.pop("format") != FORMAT:
+        raise ValueError(f"its format is not {FORMAT}: another version of minidl wrote it")
+    del data["fingerprint"], data["ema"]
+    state = State(**data)
+    for name, value in vars(State()).items():
+        given = getattr(state, name)
+        wanted = (int, float) if isinstance(value, float) else type(value)
+        if not isinstance(given, wanted) or isinstance(given, bool):
+            raise TypeError(f"{name} is {given!r}")
+    return state

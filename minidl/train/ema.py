@@ -1,0 +1,57 @@
+"""Ema: an exponential moving average of the weights, kept on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+
+from minidl.ir import ArgumentError, Array
+from minidl.runtime.step import Step
+
+
+class Ema:
+    """a = decay a + (1 - decay) w after every `every` steps, a = w at first (Polyak and Juditsky
+    1992; torchvision's --model-ema).
+
+    Over weights and running statistics by PyTorch's names and layouts, in their own dtype;
+    integers are copied. The device holds no byte of it.
+    """
+
+    def __init__(self, decay: float = 0.9999, every: int = 1) -> None:
+        if not 0 <= decay < 1:
+            raise ArgumentError(f"Ema: decay must be in [0, 1), got {decay}")
+        if every < 1:
+            raise ArgumentError(f"Ema: every must be at least 1, got {every}")
+        self.decay, self.every = decay, every
+        self.arrays: dict[str, Array] = {}
+        """Empty before the first update."""
+
+    def update(self, step: Step) -> None:
+        """Take in the step's weights."""
+        now = step.state_dict()
+        if not self.arrays:
+            self.arrays = now
+            return
+        for name, mean in self.arrays.items():
+            if np.issubdtype(mean.dtype, np.floating):
+                mean *= self.decay
+                mean += (1 - self.decay) * now[name]
+            else:
+                mean[...] = now[name]
+
+    def load(self, arrays: Mapping[str, Array]) -> None:
+        """Go on from arrays that another Ema had."""
+        self.arrays = {name: np.array(array) for name, array in arrays.items()}
+
+    @contextmanager
+    def swapped(self, step: Step) -> Iterator[Step]:
+        """The step with averaged weights; its own come back to the bit, whatever happens."""
+        own = step.state_dict()
+        if self.arrays:
+            step.load_state_dict(self.arrays)
+        try:
+            yield step
+        finally:
+            step.load_state_dict(own)

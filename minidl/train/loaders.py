@@ -1,0 +1,79 @@
+"""What a trainer reads: batches of an epoch, from any batch on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+
+from minidl.data import batches
+from minidl.ir import ArgumentError, Array
+
+Batch = tuple[Array, ...]
+"""The network's inputs, then the target."""
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """A source of batches that can begin in the middle of an epoch."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of epoch number `epoch`, those before `start` left out: the same ones in
+        the same order whenever it is asked."""
+
+
+class Shuffled:
+    """Full batches of arrays in an order of seed and epoch (`minidl.data.batches`)."""
+
+    def __init__(self, images: Array, labels: Array, batch: int, seed: int = 0) -> None:
+        self.images, self.labels, self.batch, self.seed = images, labels, batch, seed
+
+    def __len__(self) -> int:
+        return len(self.images) // self.batch
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        whole = batches(self.images, self.labels, self.batch, self.seed, epoch)
+        return islice(whole, start, None)
+
+
+class InOrder:
+    """Arrays as they lie, the last incomplete batch included: for validation."""
+
+    def __init__(self, images: Array, labels: Array, batch: int) -> None:
+        self.images, self.labels, self.batch = images, labels, batch
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for i in range(start * self.batch, len(self.images), self.batch):
+            yield self.images[i : i + self.batch], self.labels[i : i + self.batch]
+
+
+class Repeated:
+    """Any iterable of batches that can be walked again: once an epoch, batches counted from its
+    start. Where its order is random, a run that is resumed in an epoch sees other batches."""
+
+    def __init__(self, source: Iterable[Any], length: int | None = None) -> None:
+        if iter(source) is source:
+            raise ArgumentError("an iterator ends after one epoch: give a list or a loader")
+        if length is None and not hasattr(source, "__len__"):
+            raise ArgumentError("how many batches? Repeated(source, length=...) says it")
+        self.source, self.length = source, length
+
+    def __len__(self) -> int:
+        return len(cast(list[Any], self.source)) if self.length is None else self.length
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for arrays in islice(self.source, start, len(self)):
+            yield tuple(np.asarray(array) for array in arrays)
+
+
+def as_loader(source: Loader | Iterable[Any]) -> Loader:
+    """A loader is itself; any other iterable is walked once an epoch."""
+    return source if isinstance(source, Loader) else Repeated(source)

@@ -1,0 +1,116 @@
+"""Metrics that stream over batches: the same result however the pictures are cut."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.ir import ArgumentError, Array, ShapeError
+from minidl.runtime.step import Step
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network is worth on some pictures."""
+
+    count: int
+    loss: float
+    """Mean over the pictures: cross-entropy without label smoothing, or squared error."""
+    top1: float | None = None
+    top5: float | None = None
+    """Share of pictures in [0, 1] whose label is the largest output, one of the five largest;
+    None where targets are not labels."""
+    confusion: Array | None = None
+    """(K, K) int64: [i, j] pictures of class i for which j is the largest output."""
+
+
+class Metrics:
+    """Counts and exact sums of losses over batches of outputs (N, K) and labels (N,)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._losses: list[Array] = []
+        self._top1 = self._top5 = 0
+        self._confusion: Array | None = None
+
+    def add(self, outputs: Array, targets: Array) -> None:
+        """Take in a batch. Integer targets are labels, others what the outputs should be;
+        ShapeError or ArgumentError where they do not fit."""
+        if np.issubdtype(targets.dtype, np.integer):
+            self._add_labels(outputs, targets)
+        else:
+            _require_shape(targets, outputs.shape)
+            difference = outputs.astype(np.float64) - targets
+            self._losses.append(np.square(difference).reshape(len(outputs), -1).mean(axis=1))
+        self.count += len(outputs)
+
+    def _add_labels(self, outputs: Array, labels: Array) -> None:
+        _require_shape(labels, outputs.shape[:1])
+        classes = outputs.shape[1]
+        if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+            raise ArgumentError(f"labels must be in [0, {classes}), the network's classes")
+        place = ranks(outputs, labels)
+        self._losses.append(cross_entropy(outputs, labels))
+        self._top1 += int((place < 1).sum())
+        self._top5 += int((place < 5).sum())
+        found = confusion_matrix(outputs.argmax(axis=1), labels, classes)
+        self._confusion = found if self._confusion is None else self._confusion + found
+
+    def result(self) -> Evaluation:
+        """ArgumentError where there was no picture."""
+        if not self.count:
+            raise ArgumentError("no pictures to evaluate on")
+        loss = _mean(np.concatenate(self._losses))
+        if self._confusion is None:
+            return Evaluation(self.count, loss)
+        tops = self._top1 / self.count, self._top5 / self.count
+        return Evaluation(self.count, loss, *tops, self._confusion)
+
+
+def _mean(losses: Array) -> float:
+    """The sum rounded once, so that neither order nor cuts matter."""
+    if not np.isfinite(losses).all():
+        return float(losses.mean())
+    return math.fsum(losses) / losses.size
+
+
+def _require_shape(targets: Array, expected: tuple[int, ...]) -> None:
+    if targets.shape != expected:
+        raise ShapeError(f"targets must have shape {expected}, got {targets.shape}")
+
+
+def ranks(outputs: Array, labels: Array) -> Array:
+    """How many classes come before the label's, (N,): larger outputs, and equal ones of smaller
+    index, as argmax has it. A NaN is larger than any number, and never right."""
+    own = np.take_along_axis(outputs, labels[:, None], axis=1)
+    before = ~(outputs <= own)
+    before |= (outputs == own) & (np.arange(outputs.shape[1]) < labels[:, None])
+    count: Array = before.sum(axis=1)
+    return np.where(np.isnan(own[:, 0]), outputs.shape[1] + 5, count)
+
+
+def cross_entropy(outputs: Array, labels: Array) -> Array:
+    """log sum_k exp(outputs[n, k]) - outputs[n, labels[n]] in float64: (N,)."""
+    x = outputs.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        x -= x.max(axis=1, keepdims=True)
+        own = np.take_along_axis(x, labels[:, None], axis=1)[:, 0]
+        losses: Array = np.log(np.exp(x).sum(axis=1)) - own
+    return losses
+
+
+def confusion_matrix(predicted: Array, labels: Array, classes: int) -> Array:
+    """(K, K) int64, true labels in rows, predictions in columns."""
+    pairs = labels.astype(np.int64) * classes + predicted
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def measure(step: Step, batches: Iterable[tuple[Array, ...]]) -> Evaluation:
+    """Predict every batch (inputs..., targets) of `batches`, of any size, and compare."""
+    metrics = Metrics()
+    for *inputs, targets in batches:
+        metrics.add(step.predict(*inputs), np.asarray(targets))
+    return metrics.result()

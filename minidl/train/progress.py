@@ -1,0 +1,84 @@
+"""Progress on a screen: a bar where someone looks, plain lines everywhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from tqdm.auto import tqdm
+
+from minidl.ir import ArgumentError
+from minidl.train.callbacks import Callback
+from minidl.train.history import Epoch
+
+if TYPE_CHECKING:
+    from minidl.train.trainer import Trainer
+
+
+def someone_looks() -> bool:
+    """Whether standard error is a terminal, or the program a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+class Progress(Callback):
+    """A line an epoch; within an epoch a bar on a terminal and in a notebook, and elsewhere a line
+    every `print_freq` steps where that is given."""
+
+    def __init__(self, print_freq: int | None = None) -> None:
+        if print_freq is not None and print_freq < 1:
+            raise ArgumentError(f"print_freq must be at least 1 step, got {print_freq}")
+        self.print_freq = print_freq
+        self._bar: tqdm[NoReturn] | None = None
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        if trainer.steps:
+            print(f"resumed at epoch {trainer.epoch + 1}, step {trainer.steps:,}", flush=True)
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        self._close()
+        batch = trainer.step.plan.setting.batch
+        self._bar = tqdm(
+            total=trainer.steps_per_epoch * batch,
+            initial=trainer.batch * batch,
+            desc=f"epoch {trainer.epoch + 1}/{trainer.epochs}",
+            unit=" pictures",
+            leave=False,
+            disable=not someone_looks(),
+        )
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        if self._bar is not None and not self._bar.disable:
+            self._bar.set_postfix(loss=f"{trainer.loss:.4f}", refresh=False)
+            self._bar.update(trainer.step.plan.setting.batch)
+        elif self.print_freq is not None and trainer.batch % self.print_freq == 0:
+            place = f"step {trainer.batch}/{trainer.steps_per_epoch}"
+            rate = f"learning rate {trainer.step.learning_rate:.3g}"
+            print(f"  {place}  loss {trainer.loss:.4f}  {rate}", flush=True)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        self._close()
+        print(epoch_line(trainer.history.last, trainer.epochs), flush=True)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        self._close()
+        if trainer.stop:
+            print(f"stopped: {trainer.stop}", flush=True)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def epoch_line(e: Epoch, epochs: int) -> str:
+    """An epoch in one line: what was measured of it."""
+    parts = [
+        f"epoch {e.epoch}/{epochs}",
+        f"loss {e.loss:.4f}",
+        f"test accuracy {100 * e.top1:.2f} %" if e.top1 is not None else "",
+        f"test loss {e.val_loss:.4f}" if e.val_loss is not None and e.top1 is None else "",
+        f"averaged weights {100 * e.ema_top1:.2f} %" if e.ema_top1 is not None else "",
+        f"{e.speed:,.0f} pictures/s",
+        f"{e.seconds:.0f} s",
+    ]
+    return "  ".join(filter(None, parts))

@@ -1,0 +1,288 @@
+"""Trainer: epochs of steps, validated, logged and saved, that can stop and go on at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
+from minidl.runtime.step import Step
+from minidl.train import checkpoint
+from minidl.train.callbacks import Callback, Checkpoints
+from minidl.train.ema import Ema
+from minidl.train.history import Epoch, History
+from minidl.train.interrupt import Interrupt
+from minidl.train.loaders import Batch, Loader, as_loader
+from minidl.train.log import Log
+from minidl.train.metrics import Evaluation, measure
+from minidl.train.progress import Progress
+from minidl.train.report import Report
+from minidl.train.schedules import Constant, Memory, Position, Schedule
+
+Data = Loader | Iterable[Any]
+
+
+class Trainer:
+    """Train `step` on a loader, and remember all of it.
+
+    schedule: factor of the learning rate that the step has now. callbacks: run in order, before
+    those for the folder. output_dir: gets `args.json`, `log.csv`, `steps.csv` (a row every
+    `print_freq` steps), `report.html`, `confusion.csv` and the last `keep` checkpoints, one an
+    epoch, and one every `checkpoint_every` steps. ema: averaged weights, validated beside the
+    step's. resume: a checkpoint, or a folder, of which the last good one is taken. arguments: how
+    the run was asked for, to be kept. quiet: print nothing.
+
+    A run that is resumed ends in the same bits as one that never stopped, where the loader gives
+    the same batches for the same epoch; schedule, ema and callbacks must be the same ones.
+    ArgumentError or CheckpointError where it cannot begin: the step is then unchanged.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        *,
+        schedule: Schedule | None = None,
+        callbacks: Sequence[Callback] = (),
+        output_dir: str | Path | None = None,
+        keep: int = 3,
+        print_freq: int | None = None,
+        ema: Ema | None = None,
+        resume: str | Path | None = None,
+        checkpoint_every: int | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.step, self.schedule, self.ema = step, schedule or Constant(), ema
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.keep, self.arguments = keep, dict(arguments or {})
+        self.base_rate = step.learning_rate
+        self.epochs = self.epoch = self.batch = self.steps = self.steps_per_epoch = 0
+        self.loss = math.nan
+        self.history = History()
+        self.evaluation: Evaluation | None = None
+        self.stop = ""
+        self.memory: Memory = {}
+        self._loss_sum, self._loss_count = 0.0, 0
+        self._within = False
+        """Whether a step or the end of an epoch is half done, and nothing can be saved."""
+        self.callbacks = [*([] if quiet else [Progress(print_freq)]), *callbacks]
+        if self.output_dir is not None:
+            self.callbacks += [Log(print_freq), Report(), Checkpoints(checkpoint_every)]
+        elif checkpoint_every is not None:
+            raise ArgumentError("checkpoint_every needs an output_dir")
+        path = None if resume is None else _checkpoint_at(Path(resume))
+        if self.output_dir is not None:
+            _require_own(self.output_dir, path)
+        if path is not None:
+            self._resume(path)
+
+    def fit(self, train: Data, val: Data | None = None, epochs: int = 1) -> History:
+        """Train until `epochs` epochs are done, those before a resume included, and validate on
+        `val` after each.
+
+        NotFiniteError where a loss is not finite, naming the step, and the first op too where the
+        step was compiled with check_finite. Ctrl-C lets the step under way end, saves a checkpoint
+        where there is a folder, and raises KeyboardInterrupt. Afterwards the learning rate is what
+        it was.
+        """
+        train, val = as_loader(train), None if val is None else as_loader(val)
+        self._begin(train, epochs)
+        with Interrupt() as interrupt:
+            try:
+                self._call("on_fit_begin")
+                while self.epoch < epochs and not self.stop:
+                    self._train_epoch(train, interrupt)
+                    self._end_epoch(val, interrupt)
+                self._call("on_fit_end")
+            except KeyboardInterrupt:
+                if self.output_dir is not None and not self._within:
+                    self.save()
+                raise
+            finally:
+                self.step.learning_rate = self.base_rate
+        self.history.stopped = self.stop
+        return self.history
+
+    def save(self) -> Path:
+        """Write a checkpoint of this moment; ArgumentError without an output_dir."""
+        if self.output_dir is None:
+            raise ArgumentError("a checkpoint needs an output_dir")
+        return checkpoint.save(self.output_dir, self.step, self._state(), self.keep)
+
+    # -- epochs and steps ------------------------------------------------------------------
+
+    def _begin(self, train: Loader, epochs: int) -> None:
+        length = len(train)
+        if not length:
+            raise ArgumentError("the training loader has no batch: use a smaller batch")
+        if self.batch and length != self.steps_per_epoch:
+            raise ArgumentError(
+                f"the run stopped at batch {self.batch} of {self.steps_per_epoch} of an epoch, and "
+                f"this loader has {length} batches: resume with the same data and batch"
+            )
+        self.epochs, self.steps_per_epoch, self.stop = epochs, length, ""
+        self._within, self._started = False, time.perf_counter()
+
+    def _train_epoch(self, train: Loader, interrupt: Interrupt) -> None:
+        self._call("on_epoch_begin")
+        start, pictures = time.perf_counter(), 0
+        for arrays in train.epoch(self.epoch, start=self.batch):
+            self._train_step(arrays)
+            self._call("on_step_end")
+            pictures += len(arrays[-1])
+            interrupt.check()
+        if not self._loss_count:
+            raise ArgumentError(f"the training loader gave no batch in epoch {self.epoch + 1}")
+        self._speed = pictures / max(1e-9, time.perf_counter() - start)
+
+    def _train_step(self, arrays: Batch) -> None:
+        self.step.learning_rate = self._rate()
+        self._within = True
+        loss = self.step(*arrays)
+        self.batch, self.steps, self.loss = self.batch + 1, self.steps + 1, loss
+        if not math.isfinite(loss):
+            raise NotFiniteError(
+                f"step {self.steps}: the loss is {loss}: lower the learning rate, or run with "
+                "check_finite (--check-finite), which names the first op that is not finite"
+            )
+        self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
+        if self.ema is not None and self.steps % self.ema.every == 0:
+            self.ema.update(self.step)
+        self._within = False
+
+    def _rate(self) -> float:
+        done = self.epoch * self.steps_per_epoch + self.batch
+        at = Position(done, self.steps_per_epoch, self.epochs)
+        return self.base_rate * self.schedule.factor(at, self.memory)
+
+    def _end_epoch(self, val: Loader | None, interrupt: Interrupt) -> None:
+        measured = {} if val is None else self._validate(val, interrupt)
+        done = Epoch(
+            epoch=self.epoch + 1,
+            steps=self.steps,
+            loss=self._loss_sum / self._loss_count,
+            learning_rate=self.step.learning_rate,
+            **measured,
+            speed=self._speed,
+            seconds=time.perf_counter() - self._started,
+        )
+        self._within = True
+        self.history.epochs.append(done)
+        watched = done.loss if done.val_loss is None else done.val_loss
+        self.memory = self.schedule.observe(self.memory, watched)
+        self.epoch, self.batch = self.epoch + 1, 0
+        self._loss_sum, self._loss_count = 0.0, 0
+        self._call("on_epoch_end")
+        self._within = False
+        interrupt.check()
+
+    def _validate(self, val: Loader, interrupt: Interrupt) -> dict[str, float | None]:
+        """Fields of `Epoch`, of the step's weights and of averaged ones."""
+
+        def batches() -> Iterable[tuple[Array, ...]]:
+            for arrays in val.epoch(0):
+                interrupt.check()
+                yield arrays
+
+        found = self.evaluation = measure(self.step, batches())
+        fields = {"val_loss": found.loss, "top1": found.top1, "top5": found.top5}
+        if self.ema is not None and self.ema.arrays:
+            with self.ema.swapped(self.step):
+                mean = measure(self.step, batches())
+            fields |= {"ema_loss": mean.loss, "ema_top1": mean.top1, "ema_top5": mean.top5}
+        return fields
+
+    def _call(self, event: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self)
+
+    # -- state -----------------------------------------------------------------------------
+
+    def _state(self) -> checkpoint.State:
+        kept = self._by_name()
+        arrays = {f"callback {name}": found for name, c in kept.items() if (found := c.arrays())}
+        if self.ema is not None and self.ema.arrays:
+            arrays["ema"] = self.ema.arrays
+        return checkpoint.State(
+            steps=self.steps,
+            epoch=self.epoch,
+            batch=self.batch,
+            steps_per_epoch=self.steps_per_epoch,
+            learning_rate=self.base_rate,
+            loss_sum=self._loss_sum,
+            loss_count=self._loss_count,
+            schedule=dict(self.memory),
+            history=self.history.rows(),
+            callbacks={name: found for name, c in kept.items() if (found := c.state())},
+            arguments=self.arguments,
+            arrays=arrays,
+        )
+
+    def _by_name(self) -> dict[str, Callback]:
+        """The callbacks by class; a second one of a class gets a number."""
+        named: dict[str, Callback] = {}
+        for callback in self.callbacks:
+            name, number = type(callback).__name__, 1
+            while (full := f"{name} {number}" if number > 1 else name) in named:
+                number += 1
+            named[full] = callback
+        return named
+
+    def _resume(self, path: Path) -> None:
+        state = checkpoint.load(path, self.step)
+        try:
+            self.history = History.of(state.history)
+            for name, callback in self._by_name().items():
+                if name in state.callbacks:
+                    arrays = state.arrays.get(f"callback {name}", {})
+                    callback.load(state.callbacks[name], arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: its state is not one of a run: {error}") from None
+        self.steps, self.epoch, self.batch = state.steps, state.epoch, state.batch
+        self.steps_per_epoch, self.base_rate = state.steps_per_epoch, state.learning_rate
+        self._loss_sum, self._loss_count = state.loss_sum, state.loss_count
+        self.memory = state.schedule
+        if self.ema is not None:
+            self.ema.load(state.arrays.get("ema", {}))
+
+
+def _checkpoint_at(where: Path) -> Path:
+    """The checkpoint that `resume` names."""
+    if not where.is_dir():
+        return where
+    path = checkpoint.latest(where)
+    if path is None:
+        raise CheckpointError(f"{where}: no good checkpoint in this folder")
+    return path
+
+
+def _require_own(folder: Path, resumed: Path | None) -> None:
+    """ArgumentError where the folder's checkpoints are another run's, or later than the one that
+    is resumed: the new ones would be mixed up with them."""
+    known = checkpoint.found(folder)
+    if not known:
+        return
+    if resumed is None:
+        raise ArgumentError(
+            f"{folder} has checkpoints of another run: resume it, or choose another folder"
+        )
+    if resumed.resolve().parent != folder.resolve():
+        raise ArgumentError(f"{folder} has checkpoints, and {resumed} is not one of them")
+    later = [p for p in known if checkpoint.steps_of(p) > checkpoint.steps_of(resumed)]
+    good = [p.name for p in later if _is_good(p)]
+    if good:
+        raise ArgumentError(
+            f"{folder} has later checkpoints than {resumed.name}: remove {', '.join(good)}, or "
+            "choose another folder"
+        )
+
+
+def _is_good(path: Path) -> bool:
+    try:
+        checkpoint.read(path)
+    except CheckpointError:
+        return False
+    return True

@@ -1,0 +1,69 @@
+"""Ema: the average by hand, and weights that come back to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minidl.ir import ArgumentError
+from minidl.train import Ema, Trainer, measure
+from tests.train.small import compiled, pictures, training, validation
+from tests.training import state_bits
+
+
+def test_the_average_is_that_of_its_formula() -> None:
+    step, ema = compiled(), Ema(0.75)
+    means: dict[str, np.ndarray] = {}
+    for batch in training().epoch(0):
+        step(*batch)
+        ema.update(step)
+        for name, now in step.state_dict().items():
+            wide = now.astype(np.float64)
+            means[name] = 0.75 * means[name] + 0.25 * wide if name in means else wide
+    assert ema.arrays.keys() == step.state_dict().keys()
+    for name, array in ema.arrays.items():
+        assert array.dtype == step.state_dict()[name].dtype
+        if array.dtype.kind == "f":
+            np.testing.assert_allclose(array, means[name], rtol=1e-5, atol=1e-7)
+    assert ema.arrays["norm.num_batches_tracked"] == 6
+
+
+def test_swapped_weights_come_back_to_the_bit() -> None:
+    step, ema = compiled(), Ema(0.5)
+    for batch in training().epoch(0):
+        step(*batch)
+        ema.update(step)
+    before, images = state_bits(step), pictures(5)[0]
+    own = step.predict(images)
+    with ema.swapped(step):
+        assert step.predict(images).tobytes() != own.tobytes()
+        np.testing.assert_array_equal(step.state_dict()["out.weight"], ema.arrays["out.weight"])
+    assert state_bits(step) == before
+    with pytest.raises(ZeroDivisionError), ema.swapped(step):
+        raise ZeroDivisionError
+    assert state_bits(step) == before
+
+
+def test_before_the_first_update_nothing_is_swapped() -> None:
+    step = compiled()
+    before = state_bits(step)
+    with Ema().swapped(step):
+        assert state_bits(step) == before
+
+
+def test_a_trainer_averages_every_n_steps_and_validates() -> None:
+    step, ema = compiled(), Ema(0.5, every=4)
+    history = Trainer(step, quiet=True, ema=ema).fit(training(), validation(), 2)
+    with ema.swapped(step):
+        found = measure(step, validation().epoch(0))
+    assert (history.last.ema_loss, history.last.ema_top1) == (found.loss, found.top1)
+    assert ema.arrays["norm.num_batches_tracked"] == 12
+    other = compiled()
+    Trainer(other, quiet=True).fit(training(), validation(), 2)
+    assert state_bits(step) == state_bits(other)
+
+
+@pytest.mark.parametrize("how", [{"decay": 1.0}, {"decay": -0.1}, {"every": 0}])
+def test_values_out_of_range(how: dict[str, float]) -> None:
+    with pytest.raises(ArgumentError, match="Ema: "):
+        Ema(**how)  # type: ignore[arg-type]
