@@ -87,7 +87,7 @@ def resident_step(
     step(*data)
     if device.on_host:
         return lambda: void(step(*data))
-    step._fill(data)
+    step.put(*data)
     kept = []
     for t in step.plan.graph.inputs:
         there = device.allocate(t.nbytes, 256)

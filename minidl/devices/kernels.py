@@ -47,7 +47,8 @@ def unit_of(launch: Launch) -> Unit:
     files = dict.fromkeys((launch.source, *launch.more_sources))
     includes = "".join(f'#include "{_file(stem)}"\n' for stem in files)
     size, _ = layout(launch.arguments)
-    instance = f"KERNEL(ENTRY, {launch.threads}, {size}, {launch.shared}, {launch.kernel})\n"
+    shared = launch.shared - launch.room
+    instance = f"KERNEL(ENTRY, {launch.threads}, {size}, {shared}, {launch.kernel})\n"
     text = includes + instance
     name = "".join(c for c in launch.kernel.partition("<")[0] if c.isalnum() or c == "_")
     entry = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"

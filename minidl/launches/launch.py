@@ -38,6 +38,8 @@ class Launch:
     """The fields of the kernel's `Params`, in order."""
     shared: int = 0
     """Bytes of shared memory of one block."""
+    room: int = 0
+    """Of these, bytes behind the kernel's `Shared`, whose number does not follow from its type."""
     more_sources: tuple[str, ...] = ()
     """Stems of files that have functors which the type names."""
 

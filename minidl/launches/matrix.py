@@ -123,6 +123,7 @@ def _product(
         tile.threads,
         (a.fields, b.fields, result, rows[1], *sizes, division(product.splits)),
         tile.shared_bytes(a.operand, b.operand) + a.room + b.room,
+        a.room + b.room,
         more_sources,
     )
 

@@ -25,8 +25,9 @@ FEW = 16
 """Channels, and more, that are not staged."""
 LARGEST_BOX = 48 * 1024
 """Bytes; beside it a main loop still fits."""
-BOXES = 8
-"""Boxes that wgrad stages at once at most."""
+BOXES, COMFORTABLE = 8, 64 * 1024
+"""Boxes that wgrad stages at once at most, and the shared memory that it takes for more than one:
+beyond it, fewer blocks of threads fit on a multiprocessor."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ class Staging:
     def wgrad_boxes(self, tile: Tile) -> int:
         """Boxes beside the main loop; 0: it does not fit."""
         loop = tile.shared_bytes(Operand(self.itemsize, False), Operand(self.itemsize, False))
-        return next((n for n in range(BOXES, 0, -1) if loop + self.room(n) <= SHARED), 0)
+        several = next((n for n in range(BOXES, 0, -1) if loop + self.room(n) <= COMFORTABLE), 0)
+        return several or int(loop + self.room(1) <= SHARED)
 
     def fits_wgrad(self, tile: Tile) -> bool:
         return self.wgrad_boxes(tile) > 0

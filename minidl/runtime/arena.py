@@ -54,17 +54,17 @@ class Arena:
         if rest:
             self.device.fill(self.bytes, offset + converted.nbytes, rest, 0)
 
-    def send(self, plan: Plan, arrays: list[Array]) -> None:
-        """Set the step's inputs; where the plan has bytes for the next batch, they arrive while the
-        device still works on the last."""
+    def send_inputs(self, plan: Plan, arrays: list[Array]) -> None:
+        """Send a batch to where the plan has it, or has it wait for its step."""
         graph = plan.graph
-        if not graph.waiting:
-            for tensor, array in zip(graph.inputs, arrays, strict=True):
-                self.write(plan, tensor, array)
-            return
-        for tensor, array in zip(graph.waiting, arrays, strict=True):
+        for tensor, array in zip(graph.waiting, arrays, strict=False):
             self.device.write_ahead(self.bytes, plan.offset(tensor), _converted(array, tensor))
-        for tensor, source in zip(graph.inputs, graph.waiting, strict=True):
+        for tensor, array in zip(() if graph.waiting else graph.inputs, arrays, strict=False):
+            self.write(plan, tensor, array)
+
+    def take_inputs(self, plan: Plan) -> None:
+        """Move a batch that waits to where the step reads it."""
+        for tensor, source in zip(plan.graph.inputs, plan.graph.waiting, strict=False):
             self.device.move(self.bytes, plan.offset(tensor), plan.offset(source), tensor.nbytes)
 
 

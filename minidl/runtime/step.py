@@ -52,6 +52,10 @@ class Step:
         size = max(training.arena_bytes, inference.arena_bytes)
         self.arena = Arena(size, training.setting.alignment, device)
         self.check_finite = check_finite
+        self._batch: list[Array] | None = None
+        """The batch for the next step, checked."""
+        self._sent = False
+        """Whether its bytes are still where the plan has them."""
         self._program = Program(training, self.arena, debug)
         self._predict = Program(inference, self.arena, debug)
         self._variables = {v.name: v for v in training.graph.variables}
@@ -64,22 +68,41 @@ class Step:
         images: (batch, H, W, C) NHWC, or each of the network's inputs; labels: (batch,) integers
         for CrossEntropy. ShapeError or ArgumentError where they do not fit; nothing has changed.
         """
-        self._fill(arrays)
+        self.put(*arrays)
+        return self.start()()
+
+    def put(self, *arrays: ArrayLike) -> None:
+        """Check and convert a batch and send it to the device, where a step that was started may
+        still run; `start` trains on it. With `prefetch` it arrives beside that step, else behind
+        it. The arrays may change once `start` was called."""
+        self._batch = self._checked(arrays)
+        self._send(self._batch)
+
+    def start(self) -> Callable[[], float]:
+        """Begin a step on the batch that was put last; what it returns waits for the loss."""
+        if self._batch is None:
+            raise ArgumentError("no batch to train on: put(images, labels) first")
+        if not self._sent:
+            self._send(self._batch)
+        self.arena.take_inputs(self.plan)
+        self._batch, self._sent = None, False
         self._run()
-        return self._loss()
+        return self._loss_later()
+
+    def _send(self, batch: list[Array]) -> None:
+        self.arena.send_inputs(self.plan, batch)
+        self._sent = True
 
     def feed(self, batches: Iterable[tuple[ArrayLike, ...]]) -> Iterator[float]:
         """Train on one batch after the other, and give the loss of each.
 
-        The next batch is checked, converted and copied to pinned memory while a GPU still works on
-        this one; with `prefetch` also to the GPU. A loss comes one batch later than it was asked
-        for, the last at the end.
+        A GPU never waits: the next batch is prepared while it works on this one, with `prefetch`
+        also copied to it. A loss comes one batch later than it was asked for, the last at the end.
         """
         waiting: Callable[[], float] | None = None
         for arrays in batches:
-            self.arena.send(self.plan, self._checked(tuple(arrays)))
-            self._run()
-            now = self._loss_later()
+            self.put(*arrays)
+            now = self.start()
             if waiting is not None:
                 yield waiting()
             waiting = now
@@ -95,18 +118,11 @@ class Step:
         """One training step, as a call makes it, whose ops are timed: a trace is written to `path`
         that ui.perfetto.dev shows. Returns the loss."""
         trace = Trace(self.plan)
-        self._fill(arrays)
+        self.put(*arrays)
+        self.arena.take_inputs(self.plan)
         trace.begin()
         self._program.run(trace.observe)
         trace.write(path)
-        return self._loss()
-
-    def _fill(self, arrays: tuple[ArrayLike, ...]) -> None:
-        """Put the step's inputs where the plan has them, once all of them fit."""
-        for tensor, array in zip(self.plan.graph.inputs, self._checked(arrays), strict=True):
-            self.arena.write(self.plan, tensor, array)
-
-    def _loss(self) -> float:
         return self._loss_later()()
 
     def _run(self) -> None:
@@ -127,6 +143,7 @@ class Step:
         batch, result = self.plan.setting.batch, graph.outputs[0]
         dtype = "float32" if result.dtype == "bfloat16" else result.dtype
         outputs = np.empty((count, *result.shape[1:]), dtype)
+        self._sent = False  # a batch that was put may lie where activations will
         for start in range(0, count, batch):
             size = min(batch, count - start)
             for tensor, array in zip(graph.inputs, arrays, strict=True):

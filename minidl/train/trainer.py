@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,19 +129,31 @@ class Trainer:
     def _train_epoch(self, train: Loader, interrupt: Interrupt) -> None:
         self._call("on_epoch_begin")
         start, pictures = time.perf_counter(), 0
-        for arrays in train.epoch(self.epoch, start=self.batch):
-            self._train_step(arrays)
-            self._call("on_step_end")
+        batches = iter(train.epoch(self.epoch, start=self.batch))
+        arrays = self._put_next(batches)
+        while arrays is not None:
             pictures += len(arrays[-1])
+            arrays = self._train_step(batches)
+            self._call("on_step_end")
             interrupt.check()
         if not self._loss_count:
             raise ArgumentError(f"the training loader gave no batch in epoch {self.epoch + 1}")
         self._speed = pictures / max(1e-9, time.perf_counter() - start)
 
-    def _train_step(self, arrays: Batch) -> None:
+    def _put_next(self, batches: Iterator[Batch]) -> Batch | None:
+        """Send the next batch to the device, which may still be at work; None at the end."""
+        arrays = next(batches, None)
+        if arrays is not None:
+            self.step.put(*arrays)
+        return arrays
+
+    def _train_step(self, batches: Iterator[Batch]) -> Batch | None:
+        """One step on the batch that was put; returns the one put meanwhile."""
         self.step.learning_rate = self._rate()
         self._within = True
-        loss = self.step(*arrays)
+        finish = self.step.start()
+        following = self._put_next(batches)
+        loss = finish()
         self.batch, self.steps, self.loss = self.batch + 1, self.steps + 1, loss
         if not math.isfinite(loss):
             raise NotFiniteError(
@@ -152,6 +164,7 @@ class Trainer:
         if self.ema is not None and self.steps % self.ema.every == 0:
             self.ema.update(self.step)
         self._within = False
+        return following
 
     def _rate(self) -> float:
         done = self.epoch * self.steps_per_epoch + self.batch

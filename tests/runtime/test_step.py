@@ -60,6 +60,23 @@ def test_predict_does_not_disturb_training(
         assert state_bits(asked) == before == state_bits(left)
 
 
+def test_a_batch_is_put_and_then_trained_on() -> None:
+    asked, left = (dl.compile(network(), BATCH) for _ in range(2))
+    with pytest.raises(dl.ArgumentError, match="put"):
+        asked.start()
+    for images, labels in batches(3):
+        given = images.copy()
+        asked.put(given, labels)
+        asked.predict(pictures(2 * BATCH))  # in the bytes where the batch lay
+        loss = asked.start()
+        given[:] = np.nan  # the batch is on its way
+        assert loss() == left(images, labels)
+    with pytest.raises(dl.ShapeError):
+        asked.put(pictures(BATCH + 1), labels)
+    with pytest.raises(dl.ArgumentError, match="put"):
+        asked.start()
+
+
 @pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH + 2])
 def test_predict_takes_any_number_of_pictures(count: int) -> None:
     step = dl.compile(network(), BATCH)
