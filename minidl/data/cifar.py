@@ -40,8 +40,8 @@ def cifar10(path: str | os.PathLike[str]) -> Splits:
     """50,000 training and 10,000 test pictures (32, 32, 3) uint8.
 
     `path` is the folder with `data_batch_1` or `data_batch_1.bin` and so on, the folder above it,
-    or the .tar.gz. Pickles are read strictly: nothing in them is run. ArgumentError where files lack
-    or are not what they should be.
+    or the .tar.gz. Pickles are read strictly: nothing in them is run. ArgumentError where files
+    lack or are not what they should be.
     """
     path = Path(path)
     files = _of_folder(path) if path.is_dir() else _of_tar(path)

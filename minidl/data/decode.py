@@ -31,6 +31,7 @@ class Pillow(NamedTuple):
 
     image: Any
     bilinear: Any
+    mirror: Any
 
 
 @cache
@@ -42,7 +43,7 @@ def pillow() -> Pillow:
         raise ArgumentError(
             "JPEG and PNG need Pillow, which is not installed: pip install 'minidl[data]'"
         ) from None
-    return Pillow(Image, Image.Resampling.BILINEAR)
+    return Pillow(Image, Image.Resampling.BILINEAR, Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def decode(raw: bytes, name: str, limit: int = PIXELS) -> Array:
@@ -75,7 +76,11 @@ def seen(image: Any, view: View, name: str) -> Array:
         box = _reduced(image, view) if view.reduce and image.format == "JPEG" else view.box
         # Grey pictures are resized as they are: their three channels would be the same.
         plain = image if image.mode in ("RGB", "L") else _rgb(image)
-        return finished(np.asarray(_rgb(_resized(plain, box, view.size))), view)
+        resized = _rgb(_resized(plain, box, view.size))
+        if view.flip and view.shift == (0, 0):
+            # NumPy's copy of a view that runs backwards takes five times as long.
+            return np.asarray(resized.transpose(pillow().mirror))
+        return finished(np.asarray(resized), view)
 
 
 def seen_of_array(picture: Array, view: View, name: str) -> Array:
