@@ -131,8 +131,9 @@ def _reduced(image: Any, view: View) -> tuple[float, float, float, float]:
     if divisor == 1 or min(width, height) < divisor:
         return view.box
     image.draft(None, (width // divisor, height // divisor))
-    x, y = image.width / width, image.height / height
-    return left * x, top * y, min(image.width, right * x), min(image.height, bottom * y)
+    # A pixel now stands for divisor x divisor of them; the last ones for less.
+    left, top, right, bottom = (edge / divisor for edge in view.box)
+    return left, top, min(image.width, right), min(image.height, bottom)
 
 
 def _rgb(image: Any) -> Any:

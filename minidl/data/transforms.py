@@ -122,15 +122,18 @@ class PadCrop:
     def view(self, height: int, width: int, words: Sequence[int]) -> View:
         down, right = (_below(word, 2 * self.pad + 1) - self.pad for word in words[1:3])
         flip = self.flip and bool(words[0] & 1)
-        return View(_centred(height, width, 1.0), self.size, (down, right), flip)
+        side = min(height, width)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        return View(box, self.size, (down, right), flip)
 
 
 @dataclass(frozen=True)
 class CentreCrop:
     """The shorter side resized to `shorter` (side * 256 / 224 if it is 0), the centre cut out.
 
-    Nothing is random. Differs from torchvision's Resize and CenterCrop by less than a pixel's
-    position, since the region is cut and resized at once.
+    Nothing is random. The same pixels as torchvision's Resize and CenterCrop, rounded as there,
+    unless `reduce` is set.
     """
 
     side: int
@@ -149,8 +152,14 @@ class CentreCrop:
 
     def view(self, height: int, width: int, words: Sequence[int]) -> View:
         shorter = self.shorter or self.side * 256 // 224
-        box = _centred(height, width, self.side / shorter)
-        return View(box, self.size, reduce=self.reduce)
+        top, bottom = self._edges(height, shorter * height // min(height, width))
+        left, right = self._edges(width, shorter * width // min(height, width))
+        return View((left, top, right, bottom), self.size, reduce=self.reduce)
+
+    def _edges(self, old: int, new: int) -> tuple[float, float]:
+        """Of the centre of a side that is resized from old to new pixels, in old pixels."""
+        start = round((new - self.side) / 2)
+        return start * old / new, min(old, (start + self.side) * old / new)
 
 
 def training(side: int) -> Transform:
@@ -175,12 +184,6 @@ def normalised(images: Array, mean: Constants, std: Constants) -> NDArray[np.flo
 def _check_side(side: int) -> None:
     if side < 1:
         raise ArgumentError(f"a picture must have at least one pixel a side, got {side}")
-
-
-def _centred(height: int, width: int, share: float) -> tuple[float, float, float, float]:
-    """The centred square with `share` of the shorter side."""
-    half = min(height, width) * share / 2
-    return width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half
 
 
 def _between(word: int, low: float, high: float) -> float:
