@@ -7,6 +7,7 @@ from minidl.data.digits import digits
 from minidl.data.errors import BrokenPictureError, WorkerError
 from minidl.data.folder import ImageFolder
 from minidl.data.loader import Batches, Feed, Loader, feed_of
+from minidl.data.memory import decoded
 from minidl.data.mnist import mnist
 from minidl.data.opening import held_out, open_data
 from minidl.data.source import Arrays, Source, Splits, Subset
@@ -43,6 +44,7 @@ __all__ = [
     "batches",
     "cifar10",
     "decode",
+    "decoded",
     "digits",
     "evaluation",
     "feed_of",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,6 @@ from typing import Protocol
 import numpy as np
 
 from minidl.data.decode import PIXELS
-from minidl.data.errors import WorkerError
 from minidl.data.pool import Made, Pool
 from minidl.data.recipe import Policy, Recipe
 from minidl.data.ring import Shape
@@ -52,6 +52,8 @@ class Loader:
     Workers start with the first epoch and end with `close`, the `with` statement, the loader or the
     interpreter; WorkerError where one dies, and the next epoch starts new ones. ArgumentError for
     what is out of range. One epoch at a time.
+
+    The source's class must stand in a module that can be imported, since workers get it pickled.
     """
 
     def __init__(
@@ -120,7 +122,10 @@ class Loader:
             self._close = weakref.finalize(self, self._pool.close)
         try:
             yield from self._pool.run(epoch, numbers)
-        except WorkerError:
+        except ArgumentError:
+            raise
+        except (Exception, KeyboardInterrupt):
+            # An answer may be half read: the next epoch has to start with new workers.
             self.close()
             raise
 
@@ -178,5 +183,7 @@ def _check(source: Source, batch: int, seed: int, workers: int, ring: int, broke
         raise ArgumentError(
             f"workers must not be negative and the ring needs two slots, got {workers}, {ring}"
         )
+    if workers and os.name != "posix":
+        raise ArgumentError("worker processes need a POSIX system: use workers=0")
     if broken not in ("refuse", "skip"):
         raise ArgumentError(f'broken must be "refuse" or "skip", got {broken!r}')

@@ -9,7 +9,7 @@ from multiprocessing.connection import wait
 
 from minidl.data.errors import BrokenPictureError, WorkerError
 from minidl.data.recipe import Recipe, Skipped
-from minidl.data.ring import Ring, Shape, unnamed_file
+from minidl.data.ring import Ring, Shape, file_with, unnamed_file
 from minidl.data.worker import Done, Order, Worker, job_of
 from minidl.ir import ArgumentError, Array
 
@@ -26,7 +26,8 @@ class Pool:
         self._owner, self._tickets, self._run = os.getpid(), 0, 0
         self._free = list(range(shape.slots))
         self._done: dict[int, Done] = {}
-        job, file = job_of(recipe, shape), unnamed_file(shape.total_bytes)
+        job = file_with(job_of(recipe, shape))
+        file = unnamed_file(shape.total_bytes)
         try:
             self.ring = Ring(shape, file)
             for number in range(workers):
@@ -35,6 +36,7 @@ class Pool:
             self.close()
             raise
         finally:
+            os.close(job)
             os.close(file)
 
     def run(self, epoch: int, numbers: range) -> Iterator[Made]:

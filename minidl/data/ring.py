@@ -69,5 +69,13 @@ def unnamed_file(size: int) -> int:
     return file
 
 
+def file_with(content: bytes) -> int:
+    """A descriptor of an unnamed file that holds `content`."""
+    file = unnamed_file(len(content))
+    with mmap.mmap(file, len(content)) as memory:
+        memory[:] = content
+    return file
+
+
 def _lined(size: int) -> int:
     return -(-size // LINE) * LINE

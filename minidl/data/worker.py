@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import pickle
 import signal
@@ -52,35 +53,34 @@ class Done(NamedTuple):
 class Worker:
     """The parent's side of one worker process."""
 
-    def __init__(self, number: int, job: bytes, file: int) -> None:
+    def __init__(self, number: int, job: int, ring: int) -> None:
         ours, theirs = socket.socketpair()
         paths = json.dumps([os.path.abspath(path) for path in sys.path])
-        command = [sys.executable, "-c", BOOT, paths, str(theirs.fileno()), str(file)]
+        inherited = (theirs.fileno(), job, ring)
+        command = [sys.executable, "-c", BOOT, paths, *map(str, inherited)]
         self.number, self.orders = number, 0
         with theirs:
             # A session of its own: Ctrl-C on the terminal is for the parent, which ends workers.
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), file),
+                pass_fds=inherited,
                 start_new_session=True,
             )
         self.connection = Connection(ours.detach())
-        self._send(job)
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self.process.pid})"
 
     def send(self, order: Order) -> None:
-        """WorkerError where the worker is gone."""
-        self._send(pickle.dumps(order))
+        """Never waits: an order is small. WorkerError where the worker is gone."""
         self.orders += 1
-
-    def _send(self, message: bytes) -> None:
-        try:
-            self.connection.send_bytes(message)
-        except OSError:
-            raise self.gone() from None
+        with contextlib.suppress(OSError):
+            self.connection.send(order)
+            return
+        # It is gone, and what it said before says why.
+        while True:
+            self.receive()
 
     def receive(self) -> Done:
         """The next answer; WorkerError where the worker is gone or had an error."""
@@ -110,21 +110,24 @@ class Worker:
         self.process.wait()
 
 
-def main(connection: int, file: int) -> None:
-    """Of the worker process: carry out orders until the connection closes."""
+def main(connection: int, job: int, file: int) -> None:
+    """Of the worker process: carry out orders until the connection closes.
+
+    All three are inherited descriptors: the socket, the pickled recipe, the ring.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Connection(connection) as parent, contextlib.suppress(EOFError, ConnectionError):
-        sent = parent.recv_bytes()
         try:
-            recipe, shape = pickle.loads(sent)
+            with mmap.mmap(job, 0, access=mmap.ACCESS_READ) as pickled:
+                recipe, shape = pickle.loads(pickled)
             ring = Ring(shape, file)
+            os.close(job)
             os.close(file)
         except Exception:
-            first = pickle.loads(parent.recv_bytes())
-            parent.send(Done(first.ticket, first.slot, [], failed=traceback.format_exc()))
+            parent.send(Done(-1, -1, [], failed=traceback.format_exc()))
             sys.exit(1)
         while True:
-            done = carry_out(recipe, ring, pickle.loads(parent.recv_bytes()))
+            done = carry_out(recipe, ring, parent.recv())
             parent.send(done)
             if done.failed:
                 sys.exit(1)
@@ -143,7 +146,7 @@ def carry_out(recipe: Recipe, ring: Ring, order: Order) -> Done:
 
 
 def job_of(recipe: Recipe, shape: Shape) -> bytes:
-    """What a worker is told first; WorkerError where the source cannot be sent."""
+    """What every worker reads first; WorkerError where the source cannot be sent."""
     try:
         return pickle.dumps((recipe, shape), protocol=pickle.HIGHEST_PROTOCOL)
     except (pickle.PicklingError, TypeError, AttributeError) as error:

@@ -65,10 +65,10 @@ def small(count: int = 40, side: int = 8) -> Arrays:
 
 
 class Deadly(Arrays):
-    """Ends the process that reads picture 7, but not its parent."""
+    """Ends the process that reads picture 7."""
 
     def read(self, index: int) -> Array:
-        if index == 7 and os.environ.get("MINIDL_TEST_PARENT") != str(os.getpid()):
+        if index == 7:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().read(index)
 

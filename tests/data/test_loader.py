@@ -20,12 +20,13 @@ from minidl.data import (
     RandomResizedCrop,
     Source,
     batches,
+    decoded,
     evaluation,
     feed_of,
     training,
 )
 from minidl.ir import ArgumentError, Array, ShapeError
-from tests.data.pictures import folder_of, real_data, small
+from tests.data.pictures import encoded, folder_of, pixels, real_data, small
 
 Read = list[tuple[Array, Array]]
 
@@ -269,3 +270,19 @@ def test_real_photographs(workers: int) -> None:
         got = read(loader)
     assert len(got) == 8
     assert all(images.std() > 20 for images, _ in got)
+
+
+def test_decoded_pictures_are_those_of_the_files(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for i in range(3):
+        (tmp_path / "a" / f"{i}.png").write_bytes(encoded(pixels(8, 8, i), "PNG"))
+    source = ImageFolder(tmp_path)
+    kept = decoded(source)
+    assert np.array_equal(kept.images[2], pixels(8, 8, 2))
+    first, second = (Loader(s, 3, PadCrop(8), seed=0) for s in (source, kept))
+    assert same(read(first), read(second))
+    with pytest.raises(ArgumentError, match="more than"):
+        decoded(source, limit=500)
+    (tmp_path / "a" / "1.png").write_bytes(encoded(pixels(8, 9), "PNG"))
+    with pytest.raises(ShapeError, match=r"1\.png"):
+        decoded(source)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.data import Loader, PadCrop, WorkerError
+from minidl.data import Loader, PadCrop, WorkerError, pool
 from tests.data.pictures import Deadly, Faulty, Stuck, small
 
 ROOT = Path(__file__).parents[2]
@@ -214,4 +214,21 @@ def test_threads_of_the_parent_do_no_harm() -> None:
     square = np.ones((500, 500))
     assert (square @ square).sum() == 500**3
     with loader() as made:
+        assert len(list(made.epoch(0))) == 10
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_interrupt_while_waiting_leaves_a_loader_that_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with loader() as made:
+        workers = started(made)
+        monkeypatch.setattr(pool, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(made.epoch(0))
+        monkeypatch.undo()
+        assert not any(alive(worker) for worker in workers)
         assert len(list(made.epoch(0))) == 10
