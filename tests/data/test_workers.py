@@ -17,6 +17,8 @@ import pytest
 from minidl.data import Loader, PadCrop, WorkerError, pool
 from tests.data.pictures import Deadly, Faulty, Stuck, small
 
+pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc to look at")
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
 """Seconds until something that should happen is taken for never."""
