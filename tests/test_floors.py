@@ -115,6 +115,7 @@ PEOPLE = {"tqdm", "safetensors"}
 
 
 BY_EXTRAS = {
+    "minidl.data.decode": {"PIL"},
     "minidl.ir.report.png": {"matplotlib"},
     "minidl.devices.cuda": {"cupy"},
     "minidl.devices.nvrtc": {"cuda"},

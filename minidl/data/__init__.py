@@ -1,6 +1,56 @@
-"""Pictures to train on, as arrays."""
+"""Pictures to train on: where they come from, how they are cut, and batches of them."""
 
+from minidl.data.cifar import cifar10
 from minidl.data.dataset import Dataset, batches
+from minidl.data.decode import decode
 from minidl.data.digits import digits
+from minidl.data.errors import BrokenPictureError, WorkerError
+from minidl.data.folder import ImageFolder
+from minidl.data.loader import Batches, Feed, Loader, feed_of
+from minidl.data.memory import decoded
+from minidl.data.mnist import mnist
+from minidl.data.opening import held_out, open_data
+from minidl.data.source import Arrays, Source, Splits, Subset
+from minidl.data.tar import ImageTar
+from minidl.data.transforms import (
+    CentreCrop,
+    PadCrop,
+    RandomResizedCrop,
+    Transform,
+    View,
+    evaluation,
+    normalised,
+    training,
+)
 
-__all__ = ["Dataset", "batches", "digits"]
+__all__ = [
+    "Arrays",
+    "Batches",
+    "BrokenPictureError",
+    "CentreCrop",
+    "Dataset",
+    "Feed",
+    "ImageFolder",
+    "ImageTar",
+    "Loader",
+    "PadCrop",
+    "RandomResizedCrop",
+    "Source",
+    "Splits",
+    "Subset",
+    "Transform",
+    "View",
+    "WorkerError",
+    "batches",
+    "cifar10",
+    "decode",
+    "decoded",
+    "digits",
+    "evaluation",
+    "feed_of",
+    "held_out",
+    "mnist",
+    "normalised",
+    "open_data",
+    "training",
+]

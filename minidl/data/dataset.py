@@ -22,6 +22,11 @@ class Dataset:
     test_labels: Array
 
 
+def order_of(count: int, seed: int, epoch: int) -> Array:
+    """A permutation of [0, count), int64, by seed and epoch alone."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+
+
 def batches(
     images: Array, labels: Array, batch: int, seed: int, epoch: int
 ) -> Iterator[tuple[Array, Array]]:
@@ -29,7 +34,7 @@ def batches(
 
     The last incomplete batch is left out; its pictures come at other places in other epochs.
     """
-    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(images))
+    order = order_of(len(images), seed, epoch)
     for start in range(0, len(order) - batch + 1, batch):
         chosen = order[start : start + batch]
         yield images[chosen], labels[chosen]

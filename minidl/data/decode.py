@@ -1,0 +1,163 @@
+"""From an encoded picture to pixels: the one place that knows Pillow.
+
+Only what a view needs is done: a JPEG whose region is at least twice as large as what comes out can
+be decoded at a half, a quarter or an eighth, and only the region is resized.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.data.errors import BrokenPictureError
+from minidl.data.transforms import View
+from minidl.ir import ArgumentError, Array
+
+PIXELS = 89_478_485
+"""The most pixels of one picture: a gigabyte when decoded to RGB with room to work. Pillow warns
+there; here it is an error, since a training run does not read warnings."""
+
+FORMATS = ("JPEG", "PNG")
+SHARPEST = 8
+"""The smallest share of a side that a JPEG can be decoded at is 1/8."""
+
+
+class Pillow(NamedTuple):
+    """What is used of the library."""
+
+    image: Any
+    bilinear: Any
+    mirror: Any
+
+
+@cache
+def pillow() -> Pillow:
+    """ArgumentError that says how to install it where it is not there."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ArgumentError(
+            "JPEG and PNG need Pillow, which is not installed: pip install 'minidl[data]'"
+        ) from None
+    return Pillow(Image, Image.Resampling.BILINEAR, Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+def decode(raw: bytes, name: str, limit: int = PIXELS) -> Array:
+    """The whole picture, (H, W, 3) uint8 RGB, whatever its mode was; alpha is dropped.
+
+    BrokenPictureError, naming it, for what is no JPEG or PNG, is damaged, or has more than `limit`
+    pixels, which is found before they are decoded.
+    """
+    image = opened(raw, name, limit)
+    with _naming(name):
+        return np.array(_rgb(image))
+
+
+def opened(raw: bytes, name: str, limit: int = PIXELS) -> Any:
+    """A Pillow image of which only the header is read."""
+    library = pillow()
+    with _naming(name), warnings.catch_warnings():
+        warnings.simplefilter("ignore", library.image.DecompressionBombWarning)
+        image = library.image.open(io.BytesIO(raw), formats=FORMATS)
+    if image.width * image.height > limit:
+        raise BrokenPictureError(
+            f"{name}: {image.width} x {image.height} pixels are more than the {limit:,} allowed"
+        )
+    return image
+
+
+def seen(image: Any, view: View, name: str) -> Array:
+    """What a view shows of an opened picture, (*view.size, 3) uint8."""
+    with _naming(name):
+        box = _reduced(image, view) if view.reduce and image.format == "JPEG" else view.box
+        # Grey pictures are resized as they are: their three channels would be the same.
+        plain = image if image.mode in ("RGB", "L") else _rgb(image)
+        resized = _rgb(_resized(plain, box, view.size))
+        if view.flip and view.shift == (0, 0):
+            # NumPy's copy of a view that runs backwards takes five times as long.
+            return np.asarray(resized.transpose(pillow().mirror))
+        return finished(np.asarray(resized), view)
+
+
+def seen_of_array(picture: Array, view: View, name: str) -> Array:
+    """What a view shows of pixels (H, W, C); resizing is for uint8 with 1 or 3 channels."""
+    height, width, channels = picture.shape
+    if view.size == (height, width) and view.box == (0, 0, width, height):
+        return finished(picture, view)
+    if picture.dtype != np.uint8 or channels not in (1, 3):
+        raise ArgumentError(
+            f"{name}: only uint8 pictures with 1 or 3 channels can be resized, got "
+            f"{picture.shape} of {picture.dtype} for {view.size}"
+        )
+    image = pillow().image.fromarray(picture[..., 0] if channels == 1 else picture)
+    resized = np.asarray(_resized(image, view.box, view.size))
+    return finished(resized.reshape(*view.size, channels), view)
+
+
+def finished(pixels: Array, view: View) -> Array:
+    """Shifted and flipped."""
+    if view.shift != (0, 0):
+        pixels = _shifted(pixels, *view.shift)
+    return pixels[:, ::-1] if view.flip else pixels
+
+
+def _shifted(pixels: Array, down: int, right: int) -> Array:
+    height, width = pixels.shape[:2]
+    out = np.zeros_like(pixels)
+    out[max(0, down) : height + down, max(0, right) : width + right] = pixels[
+        max(0, -down) : height - down, max(0, -right) : width - right
+    ]
+    return out
+
+
+def _resized(image: Any, box: tuple[float, float, float, float], size: tuple[int, int]) -> Any:
+    height, width = size
+    if image.size == (width, height) and box == (0, 0, width, height):
+        return image
+    image.load()
+    return image.resize((width, height), pillow().bilinear, box=box)
+
+
+def _reduced(image: Any, view: View) -> tuple[float, float, float, float]:
+    """Has a JPEG decoded at 1/2, 1/4 or 1/8 where that is still enough; the box in new pixels."""
+    left, top, right, bottom = view.box
+    spare = min((bottom - top) / view.size[0], (right - left) / view.size[1])
+    divisor = next(d for d in (SHARPEST, 4, 2, 1) if spare >= d or d == 1)
+    width, height = image.size
+    if divisor == 1 or min(width, height) < divisor:
+        return view.box
+    image.draft(None, (width // divisor, height // divisor))
+    # A pixel now stands for divisor x divisor of them; the last ones for less.
+    left, top, right, bottom = (edge / divisor for edge in view.box)
+    return left, top, min(image.width, right), min(image.height, bottom)
+
+
+def _rgb(image: Any) -> Any:
+    """In mode RGB: 16-bit grey by its upper bits, palettes with alpha by way of RGBA."""
+    if image.mode == "RGB":
+        image.load()
+        return image
+    if image.mode.startswith("I"):
+        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        image = pillow().image.fromarray(grey)
+    elif image.mode == "P":
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+class _naming:  # noqa: N801 - read as a word of the `with` statement
+    """Whatever Pillow raises becomes a BrokenPictureError that names the picture."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        # Decoders of hostile bytes raise nearly anything: OSError, SyntaxError, struct.error, ...
+        if isinstance(error, Exception) and not isinstance(error, (ArgumentError, MemoryError)):
+            raise BrokenPictureError(f"{self.name}: cannot be decoded: {error}") from error

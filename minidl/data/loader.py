@@ -1,0 +1,189 @@
+"""Loader: batches of decoded pictures, made ahead by worker processes."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from minidl.data.decode import PIXELS
+from minidl.data.pool import Made, Pool
+from minidl.data.recipe import Policy, Recipe
+from minidl.data.ring import Shape
+from minidl.data.source import Source
+from minidl.data.transforms import Transform
+from minidl.ir import ArgumentError, Array
+
+Batch = tuple[Array, Array]
+"""Pictures (B, H, W, C) and labels (B,) int64."""
+
+SILENCE = 300.0
+"""Seconds after which workers that give nothing are taken for stuck."""
+
+
+class Feed(Protocol):
+    """What a trainer reads: batches by epoch, from the middle of one if need be."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Batches start, start + 1, ... of an epoch."""
+
+
+class Loader:
+    """Batches of a source's pictures: uint8 (B, H, W, C), or the dtype of a source of arrays.
+
+    A batch depends on `seed`, its epoch and its number alone: not on the workers, not on what was
+    read before, so a run goes on from two integers. Its arrays are views, valid until the next
+    batch is asked for; with `copy` they are the caller's.
+
+    transform  what is cut out of each picture; None leaves arrays as they are
+    workers    processes; 0 decodes in this one
+    shuffle    a new order each epoch, that of `batches`; else the source's
+    drop_last  leave an incomplete last batch out
+    ring       batches in memory at once, `ring_bytes` in all; 0 means workers + 2
+    broken     "refuse" raises BrokenPictureError; "skip" takes the next readable picture of the
+               source instead, warns once for each, and lists them in `skipped`
+    pixels     the most that a picture may have, read from its header
+    silence    seconds until workers that give nothing are taken for stuck
+
+    Workers start with the first epoch and end with `close`, the `with` statement, the loader or the
+    interpreter; WorkerError where one dies, and the next epoch starts new ones. ArgumentError for
+    what is out of range. One epoch at a time.
+
+    The source's class must stand in a module that can be imported, since workers get it pickled.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch: int,
+        transform: Transform | None = None,
+        *,
+        seed: int,
+        workers: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        ring: int = 0,
+        broken: Policy = "refuse",
+        copy: bool = False,
+        pixels: int = PIXELS,
+        silence: float = SILENCE,
+    ) -> None:
+        _check(source, batch, seed, workers, ring, broken)
+        self.recipe = Recipe(source, transform, batch, seed, shuffle, broken, pixels)
+        self.workers, self.drop_last, self.copy, self.silence = workers, drop_last, copy, silence
+        picture, dtype = self.recipe.look()
+        self.shape = Shape((ring or workers + 2) if workers else 1, batch, picture, dtype.str)
+        self.skipped: dict[str, str] = {}
+        self._pool: Pool | None = None
+        self._close: weakref.finalize[[], Loader] | None = None
+
+    def __len__(self) -> int:
+        """Batches of one epoch."""
+        count = len(self.recipe.source)
+        return count // self.recipe.batch if self.drop_last else -(-count // self.recipe.batch)
+
+    @property
+    def ring_bytes(self) -> int:
+        """Bytes of all batches in memory."""
+        return self.shape.total_bytes
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Batches start, start + 1, ... of an epoch; both are from 0 on."""
+        if not 0 <= epoch < 2**32 or not 0 <= start <= len(self):
+            raise ArgumentError(
+                f"epoch must be in [0, 2^32) and start in [0, {len(self)}], got {epoch}, {start}"
+            )
+        return self._epoch(epoch, range(start, len(self)))
+
+    def _epoch(self, epoch: int, numbers: range) -> Iterator[Batch]:
+        made = self._run(epoch, numbers) if self.workers else self._here(epoch, numbers)
+        for number, (images, labels, skipped) in zip(numbers, made, strict=True):
+            for name, why in skipped:
+                self._report(name, why)
+            count = min(self.recipe.batch, len(self.recipe.source) - number * self.recipe.batch)
+            images, labels = images[:count], labels[:count]
+            yield (images.copy(), labels.copy()) if self.copy else (images, labels)
+
+    def _here(self, epoch: int, numbers: range) -> Iterator[Made]:
+        """Made by this process, in one slot."""
+        images = np.empty((self.shape.batch, *self.shape.picture), self.shape.dtype)
+        labels = np.empty(self.shape.batch, np.int64)
+        for number in numbers:
+            yield images, labels, self.recipe.fill(epoch, number, images, labels)
+
+    def _run(self, epoch: int, numbers: range) -> Iterator[Made]:
+        """Made by workers; a failure ends them all."""
+        if self._pool is None:
+            self._pool = Pool(self.recipe, self.shape, self.workers, self.silence)
+            self._close = weakref.finalize(self, self._pool.close)
+        try:
+            yield from self._pool.run(epoch, numbers)
+        except ArgumentError:
+            raise
+        except (Exception, KeyboardInterrupt):
+            # An answer may be half read: the next epoch has to start with new workers.
+            self.close()
+            raise
+
+    def _report(self, name: str, why: str) -> None:
+        if name not in self.skipped:
+            self.skipped[name] = why
+            warnings.warn(f"skipped: {why}", stacklevel=4)
+
+    def close(self) -> None:
+        """End the workers, if there are any."""
+        if self._close is not None:
+            self._close()
+        self._pool = self._close = None
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Batches:
+    """A Feed of any iterable of (pictures, labels) that starts anew each time it is iterated."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self.batches = batches
+        self._spent = False
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """All of it; the first `start` are read and left out. ArgumentError for an iterator that
+        was used up before."""
+        iterator = iter(self.batches)
+        once = iterator is self.batches
+        if once and self._spent:
+            raise ArgumentError("the batches were an iterator, which lasts for one epoch only")
+        self._spent = once
+        return (
+            (np.asarray(images), np.asarray(labels))
+            for number, (images, labels) in enumerate(iterator)
+            if number >= start
+        )
+
+
+def feed_of(data: Loader | Iterable[Batch]) -> Feed:
+    """What a trainer was given, as a Feed."""
+    return data if isinstance(data, Loader) else Batches(data)
+
+
+def _check(source: Source, batch: int, seed: int, workers: int, ring: int, broken: str) -> None:
+    if not 1 <= batch <= len(source):
+        raise ArgumentError(f"batch must be in [1, {len(source)}], the pictures, got {batch}")
+    if not 0 <= seed < 2**64:
+        raise ArgumentError(f"seed must be in [0, 2^64), got {seed}")
+    if workers < 0 or ring < 0 or (ring == 1 and workers):
+        raise ArgumentError(
+            f"workers must not be negative and the ring needs two slots, got {workers}, {ring}"
+        )
+    if workers and os.name != "posix":
+        raise ArgumentError("worker processes need a POSIX system: use workers=0")
+    if broken not in ("refuse", "skip"):
+        raise ArgumentError(f'broken must be "refuse" or "skip", got {broken!r}')

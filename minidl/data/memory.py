@@ -1,0 +1,39 @@
+"""A source of small encoded pictures, decoded once and kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.data.decode import decode
+from minidl.data.source import Arrays, Source
+from minidl.ir import ArgumentError, Array, ShapeError, format_size
+
+KEPT = 4 * 2**30
+"""The most bytes of decoded pictures."""
+
+
+def decoded(source: Source, limit: int = KEPT) -> Arrays:
+    """All pictures (N, H, W, 3) uint8 in memory, for pictures that train faster than they decode.
+
+    ShapeError where sizes differ, ArgumentError beyond `limit` bytes, BrokenPictureError for a
+    picture that cannot be decoded.
+    """
+    first = _pixels(source, 0)
+    size = len(source) * first.nbytes
+    if size > limit:
+        raise ArgumentError(
+            f"{len(source):,} pictures of {first.shape} are {format_size(size)}, more than "
+            f"{format_size(limit)}: leave them encoded, and give the loader workers"
+        )
+    images = np.empty((len(source), *first.shape), first.dtype)
+    for index in range(len(source)):
+        pixels = _pixels(source, index)
+        if pixels.shape != first.shape:
+            raise ShapeError(f"{source.name(index)}: {pixels.shape} among {first.shape}")
+        images[index] = pixels
+    return Arrays(images, source.labels, source.classes)
+
+
+def _pixels(source: Source, index: int) -> Array:
+    read = source.read(index)
+    return decode(read, source.name(index)) if isinstance(read, bytes) else read

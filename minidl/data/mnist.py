@@ -1,0 +1,82 @@
+"""MNIST and its kin: pictures and labels in idx files, compressed or not.
+
+Y. LeCun, C. Cortes, C. Burges, *The MNIST database of handwritten digits*.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from minidl.data.source import Arrays, Splits
+from minidl.ir import ArgumentError, Array
+
+DEFLATE = 1032
+"""What a byte can become at most when deflate's work is undone."""
+
+STEMS = {"train": "train", "test": "t10k"}
+
+
+def is_mnist(folder: Path) -> bool:
+    return _find(folder, "train-images", 3) is not None
+
+
+def mnist(folder: str | os.PathLike[str]) -> Splits:
+    """60,000 training and 10,000 test pictures (28, 28, 1) uint8, or whatever the headers say.
+
+    The files are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-...`, each with .gz or
+    without. ArgumentError for a missing file, a wrong magic, or a size that is not the header's.
+    """
+    folder = Path(folder)
+    classes = tuple(map(str, range(10)))
+    train, test = (
+        Arrays(
+            _read(folder, f"{stem}-images", 3)[..., np.newaxis],
+            _read(folder, f"{stem}-labels", 1),
+            classes,
+            f"{folder}: {split} picture",
+        )
+        for split, stem in STEMS.items()
+    )
+    return Splits("mnist", train, test)
+
+
+def _find(folder: Path, stem: str, dimensions: int) -> Path | None:
+    names = [f"{stem}{dot}idx{dimensions}-ubyte{end}" for dot in "-." for end in ("", ".gz")]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _read(folder: Path, stem: str, dimensions: int) -> Array:
+    path = _find(folder, stem, dimensions)
+    if path is None:
+        raise ArgumentError(f"{folder}: no file {stem}-idx{dimensions}-ubyte or .gz of it")
+    size = path.stat().st_size
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as unpacked:
+                return _idx(cast(BinaryIO, unpacked), path, dimensions, DEFLATE * size)
+        with path.open("rb") as plain:
+            return _idx(plain, path, dimensions, size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ArgumentError(f"{path}: cannot be read: {error}") from error
+
+
+def _idx(file: BinaryIO, path: Path, dimensions: int, most: int) -> Array:
+    """uint8 array of `dimensions`; `most` is how many bytes the file could have."""
+    header = np.frombuffer(file.read(4 + 4 * dimensions), np.uint8)
+    if len(header) != 4 + 4 * dimensions or header[:4].tolist() != [0, 0, 8, dimensions]:
+        raise ArgumentError(f"{path}: not an idx file of bytes with {dimensions} dimensions")
+    shape = tuple(int(n) for n in header[4:].view(">u4"))
+    size = math.prod(shape)
+    if size + len(header) > most:
+        raise ArgumentError(f"{path}: the header says {shape}, which the file cannot hold")
+    raw = file.read(size + 1)
+    if len(raw) != size:
+        raise ArgumentError(f"{path}: the header says {shape}, the file has other bytes")
+    return np.frombuffer(raw, np.uint8).reshape(shape)

@@ -1,0 +1,155 @@
+"""A process that makes batches: told which by its parent, it writes them into the shared ring.
+
+It is a fresh interpreter, so it has no threads, locks or GPU of the parent's, and it imports minidl
+alone, not the user's script. It ends when the parent closes the connection or dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+from minidl.data.errors import BrokenPictureError, WorkerError
+from minidl.data.recipe import Recipe, Skipped
+from minidl.data.ring import Ring, Shape
+
+BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    "from minidl.data.worker import main; main(*map(int, sys.argv[2:]))"
+)
+
+
+class Order(NamedTuple):
+    """Make batch `number` of `epoch` in `slot`."""
+
+    ticket: int
+    slot: int
+    epoch: int
+    number: int
+
+
+class Done(NamedTuple):
+    """An order that was carried out, or could not be."""
+
+    ticket: int
+    slot: int
+    skipped: list[Skipped]
+    broken: str = ""
+    """A broken picture, where those are refused."""
+    failed: str = ""
+    """The traceback of anything else; the worker ends after it."""
+
+
+class Worker:
+    """The parent's side of one worker process."""
+
+    def __init__(self, number: int, job: int, ring: int) -> None:
+        ours, theirs = socket.socketpair()
+        paths = json.dumps([os.path.abspath(path) for path in sys.path])
+        inherited = (theirs.fileno(), job, ring)
+        command = [sys.executable, "-c", BOOT, paths, *map(str, inherited)]
+        self.number, self.orders = number, 0
+        with theirs:
+            # A session of its own: Ctrl-C on the terminal is for the parent, which ends workers.
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=inherited,
+                start_new_session=True,
+            )
+        self.connection = Connection(ours.detach())
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (process {self.process.pid})"
+
+    def send(self, order: Order) -> None:
+        """Never waits: an order is small. WorkerError where the worker is gone."""
+        self.orders += 1
+        with contextlib.suppress(OSError):
+            self.connection.send(order)
+            return
+        # It is gone, and what it said before says why.
+        while True:
+            self.receive()
+
+    def receive(self) -> Done:
+        """The next answer; WorkerError where the worker is gone or had an error."""
+        try:
+            done: Done = self.connection.recv()
+        except (EOFError, OSError):
+            raise self.gone() from None
+        self.orders -= 1
+        if done.failed:
+            raise WorkerError(f"{self} failed, exit code 1:\n{done.failed}")
+        return done
+
+    def gone(self) -> WorkerError:
+        """The error that says how the process ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
+        code = self.process.returncode
+        if code is None:
+            return WorkerError(f"{self} closed its connection and did not end")
+        how = f", killed by {signal.Signals(-code).name}" if code < 0 else ""
+        return WorkerError(f"{self} died with exit code {code}{how}; its output says more")
+
+    def close(self) -> None:
+        """End the process now: it holds nothing that has to be saved."""
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def main(connection: int, job: int, file: int) -> None:
+    """Of the worker process: carry out orders until the connection closes.
+
+    All three are inherited descriptors: the socket, the pickled recipe, the ring.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Connection(connection) as parent, contextlib.suppress(EOFError, ConnectionError):
+        try:
+            with mmap.mmap(job, 0, access=mmap.ACCESS_READ) as pickled:
+                recipe, shape = pickle.loads(pickled)
+            ring = Ring(shape, file)
+            os.close(job)
+            os.close(file)
+        except Exception:
+            parent.send(Done(-1, -1, [], failed=traceback.format_exc()))
+            sys.exit(1)
+        while True:
+            done = carry_out(recipe, ring, parent.recv())
+            parent.send(done)
+            if done.failed:
+                sys.exit(1)
+
+
+def carry_out(recipe: Recipe, ring: Ring, order: Order) -> Done:
+    """Make one batch; whatever goes wrong is told to the parent."""
+    done = Done(order.ticket, order.slot, [])
+    images, labels = ring.images[order.slot], ring.labels[order.slot]
+    try:
+        return done._replace(skipped=recipe.fill(order.epoch, order.number, images, labels))
+    except BrokenPictureError as error:
+        return done._replace(broken=str(error))
+    except Exception:
+        return done._replace(failed=traceback.format_exc())
+
+
+def job_of(recipe: Recipe, shape: Shape) -> bytes:
+    """What every worker reads first; WorkerError where the source cannot be sent."""
+    try:
+        return pickle.dumps((recipe, shape), protocol=pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise WorkerError(
+            f"the source cannot be sent to workers: {error}; use workers=0"
+        ) from error

@@ -1,0 +1,236 @@
+"""Files made to do harm, or broken: refused with an error that names them, and nothing happens."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minidl.data import ImageFolder, ImageTar, cifar10, mnist, open_data
+from minidl.data.pickles import read_pickle
+from minidl.ir import ArgumentError
+from tests.data.pictures import encoded, pixels, tar_of
+from tests.data.test_sources import cifar_files, mnist_folder
+
+JPEG = encoded(pixels(8, 8))
+
+
+@pytest.mark.parametrize("name", ["../out/0.jpg", "/etc/a/0.jpg", "a/../../b/0.jpg"])
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_tar_that_points_outside_is_refused(tmp_path: Path, name: str, end: str) -> None:
+    path = tar_of(tmp_path / f"x.tar{end}", {"a/0.jpg": JPEG, name: JPEG}, f"w:{end[1:]}")
+    with pytest.raises(ArgumentError, match="outside"):
+        ImageTar(path)
+    with pytest.raises(ArgumentError, match="outside"):
+        open_data(path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_links_and_devices_in_a_tar_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    kinds = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)
+    with tarfile.open(path, "w") as tar:
+        for kind in kinds:
+            info = tarfile.TarInfo(f"a/{kind!r}.jpg")
+            info.type, info.linkname = kind, "/etc/passwd"
+            tar.addfile(info)
+        info = tarfile.TarInfo("a/0.jpg")
+        info.size = len(JPEG)
+        tar.addfile(info, io.BytesIO(JPEG))
+    source = ImageTar(path)
+    assert len(source) == 1
+    assert source.read(0) == JPEG
+
+
+@pytest.mark.parametrize("end", ["", ".gz", ".xz"])
+def test_tar_cut_short_is_refused(tmp_path: Path, end: str) -> None:
+    noise = np.random.default_rng(0).bytes(50_000)
+    path = tar_of(tmp_path / f"x.tar{end}", {"a/0.jpg": noise}, f"w:{end[1:]}")
+    path.write_bytes(path.read_bytes()[:40_000])
+    with pytest.raises(ArgumentError, match=r"x\.tar"):
+        ImageTar(path)
+
+
+def test_tar_that_lies_about_a_size_is_refused_before_reading(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("a/0.jpg")
+    info.size = 2**40
+    path = tmp_path / "x.tar"
+    path.write_bytes(info.tobuf() + JPEG)
+    with pytest.raises(ArgumentError, match=r"x\.tar"):
+        ImageTar(path)
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf() + JPEG))
+    with pytest.raises(ArgumentError, match="stay in memory"):
+        ImageTar(path)
+
+
+def test_what_is_no_tar_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(b"no tar" * 1000)
+    with pytest.raises(ArgumentError, match="not a tar"):
+        open_data(path)
+    with pytest.raises(ArgumentError, match="cannot be opened"):
+        ImageTar(tmp_path / "missing.tar")
+
+
+class Calls:
+    """Runs a command where a careless unpickler reads it."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_pickle_that_calls_code_is_refused_and_runs_nothing(tmp_path: Path, protocol: int) -> None:
+    mark = tmp_path / "mark"
+    files = cifar_files("py")
+    files["data_batch_1"] = pickle.dumps({"data": Calls(mark), "labels": []}, protocol)
+    for name, raw in files.items():
+        (tmp_path / name).write_bytes(raw)
+    with pytest.raises(ArgumentError, match=r"data_batch_1.*not allowed"):
+        cifar10(tmp_path)
+    assert not mark.exists()
+
+
+HOSTILE = {
+    "builtins": b"cbuiltins\neval\n(S'1'\ntR.",
+    "object array": pickle.dumps({"data": np.array([{}], object)}, 2),
+    "float array": pickle.dumps({"data": np.zeros(3)}, 2),
+    "codec": b"c_codecs\nencode\n(S'x'\nS'zlib'\ntR.",
+    "numpy.load": b"cnumpy\nload\n(S'/etc/passwd'\ntR.",
+    "list": pickle.dumps([1]),
+    "cut short": pickle.dumps({"data": np.zeros(30, np.uint8)}, 2)[:-20],
+    "lying length": b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"x.",
+    "nothing": b"",
+    "extension": b"\x80\x02\x82\x01.",
+    "persistent": b"Px\n.",
+}
+
+
+@pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
+def test_other_pickles_are_refused(raw: bytes) -> None:
+    with pytest.raises(ArgumentError, match="somewhere: refused as a pickle"):
+        read_pickle(raw, "somewhere")
+
+
+def test_array_whose_bytes_do_not_fit_is_refused() -> None:
+    raw = pickle.dumps({"data": np.zeros((3, 5), np.uint8)}, 4)
+    assert b"K\x03K\x05" in raw
+    with pytest.raises(ArgumentError, match="refused"):
+        read_pickle(raw.replace(b"K\x03K\x05", b"K\xffK\xff"), "somewhere")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"data": np.zeros((2, 3072), np.uint8), "labels": [1]},
+        {"data": np.zeros((2, 3071), np.uint8), "labels": [1, 2]},
+        {"data": np.zeros((2, 3072), np.uint8), "labels": [1, 10]},
+        {"data": np.zeros((2, 3072), np.uint8), "labels": [1, "2"]},
+        {"labels": [1, 2]},
+    ],
+)
+def test_cifar_pickle_of_other_content_is_refused(tmp_path: Path, content: object) -> None:
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps(content, 2))
+    with pytest.raises(ArgumentError, match="data_batch_1"):
+        cifar10(tmp_path)
+
+
+def test_cifar_files_of_other_sizes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "data_batch_1.bin").write_bytes(b"x" * 3074)
+    with pytest.raises(ArgumentError, match="3,074 bytes are not records"):
+        cifar10(tmp_path)
+    with (tmp_path / "data_batch_1.bin").open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(ArgumentError, match="too many"):
+        cifar10(tmp_path)
+    (tmp_path / "data_batch_1.bin").unlink()
+    with pytest.raises(ArgumentError, match="no file data_batch"):
+        cifar10(tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (struct.pack(">I3I", 0x801, 6, 28, 28), "not an idx file"),
+        (struct.pack(">I3I", 0xD03, 6, 28, 28), "not an idx file"),
+        (struct.pack(">I3I", 0x803, 2**32 - 1, 2**32 - 1, 2**32 - 1), "cannot hold"),
+        (struct.pack(">I3I", 0x803, 5, 28, 28), "other bytes"),
+        (b"\0\0\x08", "not an idx file"),
+    ],
+)
+def test_idx_with_a_false_header_is_refused(
+    tmp_path: Path, zipped: bool, header: bytes, message: str
+) -> None:
+    mnist_folder(tmp_path, zipped)
+    file = tmp_path / f"train-images-idx3-ubyte{'.gz' if zipped else ''}"
+    body = bytes(6 * 28 * 28) if len(header) == 16 else b""
+    file.write_bytes(gzip.compress(header + body) if zipped else header + body)
+    with pytest.raises(ArgumentError, match=message):
+        mnist(tmp_path)
+
+
+def test_idx_that_is_missing_or_damaged_is_refused(tmp_path: Path) -> None:
+    mnist_folder(tmp_path, True)
+    file = tmp_path / "train-labels-idx1-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:-6])
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        mnist(tmp_path)
+    file.unlink()
+    with pytest.raises(ArgumentError, match="no file train-labels"):
+        mnist(tmp_path)
+
+
+def npy(shape: tuple[int, ...], dtype: str, body: bytes) -> bytes:
+    file = io.BytesIO()
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + body
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (npy((2**40, 4, 4, 3), "|u1", b"x"), "cannot hold"),
+        (npy((-1, 4, 4, 3), "|u1", b"x"), "cannot hold"),
+        (npy((2, 4, 4, 3), "|O", b"x"), "Python objects"),
+        (npy((2, 4, 4, 3), "<c8", bytes(800)), "uint8 or float32"),
+        (b"not an array", "cannot be read"),
+    ],
+)
+def test_npz_with_a_false_array_is_refused(tmp_path: Path, images: bytes, message: str) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", images)
+        archive.writestr("labels.npy", npy((2,), "<i8", bytes(16)))
+    with pytest.raises(ArgumentError, match=message):
+        open_data(path)
+
+
+def test_npz_of_other_keys_or_no_zip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.zeros(3))
+    with pytest.raises(ArgumentError, match=r"it has a\.npy"):
+        open_data(path)
+    path.write_bytes(b"no zip")
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        open_data(path)
+
+
+def test_links_in_a_folder_are_not_gone_into(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.jpg").write_bytes(JPEG)
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    assert len(ImageFolder(tmp_path)) == 1
