@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl.devices.cpu import CpuDevice
 from minidl.devices.device import Device, bytes_of, whereabouts
+from minidl.devices.given import Given, OnDevice
 from minidl.ir import ArenaTooLargeError, Array, Plan, PlanError, Tensor, format_size
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.tensor import host_dtype
@@ -37,9 +38,14 @@ class Arena:
         array = self.view(plan, tensor)
         return from_bfloat16(array) if tensor.dtype == "bfloat16" else array
 
-    def write(self, plan: Plan, tensor: Tensor, values: Array) -> None:
+    def write(self, plan: Plan, tensor: Tensor, values: Given) -> None:
         """Set the tensor to `values`, converted to its dtype; where they are fewer samples than it
-        has, the rest becomes zeros."""
+        has, the rest becomes zeros. What lies on the device must have the dtype, and stays there.
+        """
+        if isinstance(values, OnDevice):
+            values.device.write_from_device(self.bytes, plan.offset(tensor), values)
+            self._clear_behind(plan, tensor, values.nbytes)
+            return
         if tensor.dtype == "bfloat16":
             values = to_bfloat16(values)
         if self.device.on_host:
@@ -50,11 +56,14 @@ class Arena:
                 view[len(values) :] = 0
             return
         converted = np.ascontiguousarray(values, host_dtype(tensor.dtype))
-        offset = plan.offset(tensor)
-        self.device.write(self.bytes, offset, bytes_of(converted))
-        rest = tensor.nbytes - converted.nbytes
-        if rest:
-            self.device.fill(self.bytes, offset + converted.nbytes, rest, 0)
+        self.device.write(self.bytes, plan.offset(tensor), bytes_of(converted))
+        self._clear_behind(plan, tensor, converted.nbytes)
+
+    def _clear_behind(self, plan: Plan, tensor: Tensor, nbytes: int) -> None:
+        """Zeros in all bytes of the tensor but the first."""
+        if nbytes < tensor.nbytes:
+            rest = tensor.nbytes - nbytes
+            self.device.fill(self.bytes, plan.offset(tensor) + nbytes, rest, 0)
 
 
 def require_memory(nbytes: int, device: Device) -> None:
