@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -166,9 +167,7 @@ def _lrn(m: Model, node: Any) -> Value:
 def _max_pool(m: Model, node: Any) -> Value:
     how = m.attributes(node, **WINDOW, dilations=[1, 1], ceil_mode=0, storage_order=0)
     dilation = _pair(node, how["dilations"], "dilations")
-    return _pooled(
-        m, node, how, lambda *w, **how: MaxPool2d(*w, dilation=dilation, **how), dilation
-    )
+    return _pooled(m, node, how, partial(MaxPool2d, dilation=dilation), dilation)
 
 
 def _average_pool(m: Model, node: Any) -> Value:
@@ -180,7 +179,7 @@ def _average_pool(m: Model, node: Any) -> Value:
     near, far = _pads(node, how)
     if counted and (near != far or how["ceil_mode"]):
         raise refused(node, "count_include_pad with windows that hang over the edge")
-    return _pooled(m, node, how, lambda *w, **how: AvgPool2d(*w, count_include_pad=counted, **how))
+    return _pooled(m, node, how, partial(AvgPool2d, count_include_pad=counted))
 
 
 def _pooled(
