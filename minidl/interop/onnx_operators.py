@@ -144,6 +144,8 @@ def _leaky_relu(m: Model, node: Any) -> Value:
 
 def _gelu(m: Model, node: Any) -> Value:
     kind = m.attributes(node, approximate=b"none")["approximate"]
+    if kind not in (b"none", b"tanh"):
+        raise refused(node, f"approximate {kind[:9]!r}")
     return _placed(node, GELU("tanh" if kind == b"tanh" else "none"), m.value(node))
 
 
