@@ -48,13 +48,13 @@ def channels_first(x: Array) -> Array:
 
 
 def by_onnxruntime(path: Path, inputs: Mapping[str, Array]) -> Array:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (output,) = session.run(None, dict(inputs))
     return np.asarray(output)
 
 
 def by_reference(path: Path, inputs: Mapping[str, Array]) -> Array:
-    (output,) = reference.ReferenceEvaluator(path).run(None, dict(inputs))
+    (output,) = reference.ReferenceEvaluator(str(path)).run(None, dict(inputs))
     return np.asarray(output)
 
 
