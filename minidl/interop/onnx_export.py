@@ -138,6 +138,6 @@ def _checked(g: Graph, inputs: list[Tensor], last: Value, name: str, channels_la
         helper.set_model_props(model, {BATCHES: json.dumps(g.batches)})
     if model.ByteSize() > LARGEST_MODEL:
         raise ArgumentError(f"the model has {model.ByteSize():,} bytes, ONNX holds 2 GiB in a file")
-    module.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString(deterministic=True)
+    module.checker.check_model(data, full_check=True)
     return data
