@@ -39,7 +39,7 @@ IMAGES: dict[str, tuple[int, int, int]] = {
 pixels, and bins of one size in ResNet and others."""
 
 
-LARGE = ("alexnet_2012", "vgg11")
+LARGE = ("alexnet_2012", "vgg11", "densenet121")
 """Whose layers are others' too: their weights alone are read back, and one runtime is asked."""
 
 
@@ -88,7 +88,9 @@ def compared(net: dl.Network, path: Path, **how: Any) -> tuple[dl.Step, Array]:
     expected = step.predict(x)
     given = {"input": channels_first(x)}
     close(by_onnxruntime(path, given), channels_first(expected))
-    close(by_reference(path, {"input": given["input"][:1]}), channels_first(expected[:1]))
+    if not any(node.op_type == "LRN" for node in onnx.load(path).graph.node):
+        # onnx 1.23's reference of LRN counts pictures where it should count channels
+        close(by_reference(path, {"input": given["input"][:1]}), channels_first(expected[:1]))
     return step, expected
 
 
@@ -125,14 +127,13 @@ def test_models(model: str, tmp_path: Path) -> None:
 
 
 def test_names_are_the_state_dicts(tmp_path: Path) -> None:
-    net = dl.models.resnet18(10, (64, 48, 3))
+    net = chain([dl.BatchNorm2d(), dl.Flatten(), dl.Linear(3)])
     step, _ = compared(net, tmp_path / "m.onnx")
     model = onnx.load(tmp_path / "m.onnx")
     names = [n for n in step.state_dict() if not n.endswith("num_batches_tracked")]
     assert [t.name for t in model.graph.initializer] == names
-    assert [
-        d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim
-    ] == [*("batch", 3, 64, 48)]
+    shape = model.graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in shape] == ["batch", 4, 9, 7]
     assert [model.graph.input[0].name, model.graph.output[0].name] == ["input", "output"]
 
 
