@@ -12,7 +12,7 @@ from minidl.interop.onnx_operators import OPERATORS
 from minidl.interop.onnx_proto import BATCHES, onnx
 from minidl.interop.onnx_reader import Model, Value, parsed, refused
 from minidl.interop.values import is_count, shown
-from minidl.ir import ArgumentError, Array, Shape
+from minidl.ir import ArgumentError, Array, Shape, ShapeError
 from minidl.layers.base import Input
 from minidl.layers.network import Network
 
@@ -30,7 +30,7 @@ def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
     """
     try:
         return _network(parsed(path))
-    except ArgumentError as error:
+    except (ArgumentError, ShapeError) as error:
         raise type(error)(f"{path}: {error}") from None
 
 

@@ -129,7 +129,7 @@ def _reshape(m: Model, node: Any) -> Value:
 def _merge(layer: type[Add] | type[Concat]) -> Operator:
     def operator(m: Model, node: Any) -> Value:
         axis = m.attributes(node, **({"axis": 1} if layer is Concat else {})).get("axis", 1)
-        inputs = [m.value(node, i) for i in range(len(node.input))]
+        inputs = [m.value(node, i) for i in range(max(1, len(node.input)))]
         flats = {x.flat for x in inputs}
         last = -3 if len(inputs[0].shape) == 4 else -1
         if axis not in (1, last) or len(flats) > 1 or (layer is Concat and flats != {None}):
@@ -148,6 +148,8 @@ def _sub(m: Model, node: Any) -> Value:
     position, scaled = found
     mean = _channels(node, m.required(node, 1), x)
     scale = _channels(scaled, m.required(scaled, int(scaled.input[0] == node.output[0])), x)
+    if min(scale) <= 0:
+        raise refused(scaled, "a scale that is not positive")
     m.done.add(position)
     std = tuple(1 / np.asarray(scale, np.float64))
     return finish(m, scaled, placed(node, Normalize(mean, std), x))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,24 @@ def parsed(path: str | Path) -> Any:
         if type(error).__name__ != "DecodeError":
             raise
         raise ArgumentError("it is no ONNX model, or damaged") from None
+    if not all(isinstance(word, str) for word in _words(model)):
+        raise ArgumentError("it has names that are no UTF-8: it is damaged")
     _require_plain(model)
     return model
+
+
+def _words(model: Any) -> Iterator[Any]:
+    """Every name that is used: protobuf gives bytes where it is no UTF-8."""
+    graph = model.graph
+    yield graph.name
+    for named in (*graph.initializer, *graph.input, *graph.output):
+        yield named.name
+    for pair in model.metadata_props:
+        yield from (pair.key, pair.value)
+    yield from (opset.domain for opset in model.opset_import)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (word for a in node.attribute for word in (a.name, a.ref_attr_name, a.t.name))
 
 
 def _require_plain(model: Any) -> None:

@@ -18,7 +18,7 @@ from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 WINDOW: dict[str, Any] = {
     "kernel_shape": [], "strides": [1, 1], "pads": [0, 0, 0, 0], "auto_pad": b"NOTSET",
-}  # fmt: skip  # fmt: skip
+}  # fmt: skip
 
 
 def _pair(node: Any, values: list[int], what: str) -> tuple[int, int]:
@@ -89,18 +89,18 @@ def _pooled(
     if len(node.output) > 1:
         raise refused(node, "a second output")
     ceil = bool(how["ceil_mode"])
+    try:
+        layer = make(kernel, stride, near, ceil_mode=ceil or near != far)
+        found = [*layer.output_shape(x.shape)[1:3]]
+    except ShapeError as error:
+        raise refused(node, str(error)) from None
     if near != far:
         along = zip(x.shape[1:3], near, far, dilation, kernel, stride, strict=True)
         size = [(n + a + b - d * (k - 1) - 1) // s + 1 for n, a, b, d, k, s in along]
-        layer = make(kernel, stride, near, ceil_mode=True)
-        fits = ceil is False and all(a <= b for a, b in zip(near, far, strict=True))
-        if not fits or [*layer.output_shape(x.shape)[1:3]] != size:
+        more = all(a <= b for a, b in zip(near, far, strict=True))
+        if ceil or not more or found != size:
             raise refused(node, f"pads {how['pads']} differ between the edges")
-        return placed(node, layer, x)
-    try:
-        return placed(node, make(kernel, stride, near, ceil_mode=ceil), x)
-    except ShapeError as error:
-        raise refused(node, str(error)) from None
+    return placed(node, layer, x)
 
 
 def global_average_pool(m: Model, node: Any) -> Value:
@@ -111,7 +111,12 @@ def global_average_pool(m: Model, node: Any) -> Value:
 def matmul(m: Model, node: Any) -> Value:
     """AdaptiveAvgPool2d: the matrices of `bin_means` to both sides of a picture."""
     found = m.only_reader(node.output[0])
-    if node.input[0] not in m.constants or found is None or found[1].op_type != "MatMul":
+    if (
+        not node.input
+        or node.input[0] not in m.constants
+        or found is None
+        or found[1].op_type != "MatMul"
+    ):
         raise refused(node, "a product that is no AdaptiveAvgPool2d of minidl; use Gemm for Linear")
     x, (position, other) = m.value(node, 1), found
     down, across = decoded(m.constants[node.input[0]]), m.required(other, 1)

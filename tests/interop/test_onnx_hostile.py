@@ -6,15 +6,18 @@ import builtins
 import io
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import minidl as dl
 from minidl.interop import import_onnx
-from minidl.ir import ArgumentError, Array
+from minidl.ir import ArgumentError, Array, ShapeError
 from tests.interop.pickled import written
 
 onnx = pytest.importorskip("onnx")
@@ -129,6 +132,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: model([node("AveragePool", kernel_shape=[2, 2], ceil_mode=1, count_include_pad=1)]),
         "count_include_pad",
     ),
+    "no inputs": (lambda: model([helper.make_node("Add", [], ["y"])]), "is unknown"),
     "axis": (lambda: model([node("Concat", "x x", axis=2)]), "axis 2"),
     "flatten at 2": (lambda: model([node("Flatten", axis=2)]), "axis 2"),
     "flat output": (lambda: model([node("Flatten")]), "order minidl has otherwise"),
@@ -223,6 +227,31 @@ def _watch(module: Any, name: str, opened: list[str], monkeypatch: pytest.Monkey
 def test_bytes_that_are_no_model(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"m\.onnx: it"):
         import_onnx(written(tmp_path, content, "m.onnx"))
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=3))
+def test_changed_bytes_are_read_or_refused(changes: list[tuple[int, int]], tmp_path: Path) -> None:
+    """Never another error."""
+    scale = {"s": np.ones(2, np.float32).reshape(2, 1, 1), "b": np.ones(2, np.float32)}
+    nodes = [
+        node("Sub", "x s", "n"),
+        node("Mul", "n s", "m"),
+        node("BatchNormalization", "m b b b b", "a"),
+        node("MaxPool", "a", "p", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 2, 1]),
+        node("Conv", "p w", "c", pads=[1, 1, 1, 1]),
+        node("Concat", "c p", "j", axis=1),
+        node("Flatten", "j", "f"),
+        node("Gemm", "f g", transB=1),
+    ]
+    made = model(nodes, {"w": W, "g": np.ones((2, 75), np.float32), **scale})
+    content = bytearray(made.SerializeToString())
+    for place, byte in changes:
+        content[place % len(content)] = byte
+    with suppress(ArgumentError, ShapeError):
+        import_onnx(written(tmp_path, bytes(content), "m.onnx"))
 
 
 def test_what_other_programs_write(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minidl.interop import read_weights
@@ -246,6 +246,17 @@ def test_pickles_that_are_none(case: str, tmp_path: Path) -> None:
 def test_no_bytes_do_more_than_be_refused(data: bytes) -> None:
     with suppress(ArgumentError):
         read_pickle(b"\x80\x02" + data, {}, frozenset(), lambda _: None)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.integers(0, 10**6), value=st.integers(0, 255))
+def test_a_changed_byte_is_read_or_refused(place: int, value: int, tmp_path: Path) -> None:
+    content = bytearray(TINY.read_bytes())
+    content[place % len(content)] = value
+    with suppress(ArgumentError):
+        read_weights(written(tmp_path, bytes(content)))
 
 
 # -- tensors that lie ------------------------------------------------------------------------------
