@@ -240,14 +240,15 @@ def test_changed_bytes_are_read_or_refused(changes: list[tuple[int, int]], tmp_p
         node("Sub", "x s", "n"),
         node("Mul", "n s", "m"),
         node("BatchNormalization", "m b b b b", "a"),
-        node("MaxPool", "a", "p", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 2, 1]),
+        node("MaxPool", "a", "p", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 2, 0]),
         node("Conv", "p w", "c", pads=[1, 1, 1, 1]),
-        node("Concat", "c p", "j", axis=1),
+        node("Concat", "c c", "j", axis=1),
         node("Flatten", "j", "f"),
         node("Gemm", "f g", transB=1),
     ]
-    made = model(nodes, {"w": W, "g": np.ones((2, 75), np.float32), **scale})
+    made = model(nodes, {"w": W, "g": np.ones((2, 150), np.float32), **scale})
     content = bytearray(made.SerializeToString())
+    assert import_onnx(written(tmp_path, bytes(content), "m.onnx"))[0].image == (6, 5, 2)
     for place, byte in changes:
         content[place % len(content)] = byte
     with suppress(ArgumentError, ShapeError):
