@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("minidl.layers", "minidl.optim", "minidl.devices", "minidl.data"),
     ("minidl.compiler", "minidl.runtime"),
     ("minidl.compile",),
-    ("minidl", "minidl.cli", "minidl.train", "minidl.__main__"),
+    ("minidl", "minidl.cli", "minidl.interop", "minidl.train", "minidl.__main__"),
 )
 """From the bottom up."""
 
@@ -119,6 +119,7 @@ BY_EXTRAS = {
     "minidl.ir.report.png": {"matplotlib"},
     "minidl.devices.cuda": {"cupy"},
     "minidl.devices.nvrtc": {"cuda"},
+    "minidl.interop.onnx_proto": {"onnx"},
     "minidl.train.png": {"matplotlib"},
     "minidl.train.tensorboard": {"tensorboardX"},
 }

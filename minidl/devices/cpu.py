@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from minidl.devices.device import Call, bytes_of, in_order
+from minidl.devices.given import Given, host_array
 from minidl.host import CHUNK, run_chunks, single_threaded_blas
 from minidl.ir import Array, Op, Plan, PlanError, Tensor
 
@@ -32,6 +34,9 @@ class HostMemory:
     def later(self, memory: Array, offset: int, nbytes: int) -> Callable[[], Array]:
         now = memory[offset : offset + nbytes].copy()
         return lambda: now
+
+    def given(self, value: Any) -> Given:
+        return host_array(value)
 
     def write(self, memory: Array, offset: int, data: Array) -> None:
         raw = bytes_of(data)

@@ -14,9 +14,20 @@ import numpy as np
 
 from minidl.devices.cubins import cubins
 from minidl.devices.device import Call, bytes_of, in_order
+from minidl.devices.given import CUDA, Given, OnDevice, dlpack_device, host_array
 from minidl.devices.kernels import Unit, bind
 from minidl.devices.nvrtc import OLDEST
-from minidl.ir import ArenaTooLargeError, Array, MinidlError, Plan, Tensor, format_size
+from minidl.ir import (
+    ArenaTooLargeError,
+    ArgumentError,
+    Array,
+    MinidlError,
+    Plan,
+    Shape,
+    Tensor,
+    format_size,
+)
+from minidl.ir.tensor import row_major
 from minidl.launches import Launch
 
 STATIC_SHARED = 48 * 1024
@@ -123,6 +134,48 @@ class CudaDevice:
                 self.stream.ptr,
             )
             self._moved = self.stream.record()
+
+    def given(self, value: Any) -> Given:
+        """Arrays of CuPy, PyTorch and others on this GPU as they lie, once their libraries have
+        written them; anything else as NumPy has it."""
+        kind, index = dlpack_device(value)
+        if kind == CUDA and index != self.index:
+            raise ArgumentError(f"the array lies on GPU {index}, the step runs on GPU {self.index}")
+        if kind != CUDA and not hasattr(value, "__cuda_array_interface__"):
+            return host_array(value)
+        with self._device, self.stream:
+            array = self.cupy.from_dlpack(value) if kind == CUDA else value
+            return self._described(array.__cuda_array_interface__, array)
+
+    def _described(self, interface: dict[str, Any], owner: Any) -> OnDevice:
+        """https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html, version 3."""
+        shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
+        steps = [dtype.itemsize * step for step in row_major(shape)]
+        strides = interface.get("strides") or steps
+        apart = zip(shape, strides, steps, strict=True)
+        if interface.get("mask") is not None or any(n > 1 and a != b for n, a, b in apart):
+            raise ArgumentError(
+                f"the array of shape {shape} on the GPU is masked, or its elements are not side by "
+                "side, row-major: make it contiguous"
+            )
+        stream = interface.get("stream", 0)
+        if stream == 0:  # before version 3 a library does not say which stream writes the array
+            self.runtime.deviceSynchronize()
+        elif stream not in (None, self.stream.ptr):
+            self.runtime.streamSynchronize(stream)
+        return OnDevice(self, interface["data"][0], shape, dtype, owner)
+
+    def write_from_device(self, memory: Any, offset: int, array: OnDevice) -> None:
+        """Copy within the GPU, and wait for it: the array can then be written again."""
+        to, kind = memory.ptr + offset, self.runtime.memcpyDeviceToDevice
+        with self._device:
+            self.runtime.memcpyAsync(to, array.ptr, array.nbytes, kind, self.stream.ptr)
+            self.stream.synchronize()
+
+    def array(self, memory: Any, offset: int, shape: Shape, dtype: str) -> Any:
+        """Bytes of the memory as an array of CuPy, which keeps it."""
+        with self._device:
+            return self.cupy.ndarray(shape, dtype, memory + offset)
 
     def fill(self, memory: Any, offset: int, nbytes: int, value: int) -> None:
         with self._device:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minidl.devices.given import Given
 from minidl.ir import Array, Plan, Tensor
 
 Call = Callable[[], None]
@@ -35,6 +36,9 @@ class Device(Protocol):
 
     def later(self, memory: Any, offset: int, nbytes: int) -> Callable[[], Array]:
         """Start to copy those bytes behind all calls made so far; the result waits for them."""
+
+    def given(self, value: Any) -> Given:
+        """An input as it lies, nothing copied; ArgumentError where no step can read it."""
 
     def write(self, memory: Any, offset: int, data: Array) -> None:
         """Put `data`, contiguous, at byte `offset`."""

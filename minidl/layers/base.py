@@ -43,6 +43,8 @@ class Layer:
 
     couples_samples: ClassVar[bool] = False
     """Whether a sample's output depends on the others of its batch, or on its place in it."""
+    mixes_features: ClassVar[bool] = False
+    """Whether an element of a vector depends on others than the one at its place in the input."""
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """The shape of the output, or ShapeError saying which input would fit."""
@@ -75,7 +77,8 @@ class Layer:
     def emit(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
         """Lower this layer at a site of its own; flat outputs stay traceable."""
         output = self.lower(lowering.site(name, self), *inputs)
-        if output.shape == inputs[0].shape and inputs[0] in lowering.flattened:
+        kept = output.shape == inputs[0].shape and not self.mixes_features
+        if kept and inputs[0] in lowering.flattened:
             lowering.flattened[output] = lowering.flattened[inputs[0]]
         return output
 

@@ -33,6 +33,7 @@ class Linear(Layer):
     dx = dy w, dw = dy^T x, db = sum_n dy[n].
     """
 
+    mixes_features = True
     features: int
     bias: bool = True
     initial: Initial = field(default=lecun_uniform, repr=False)

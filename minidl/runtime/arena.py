@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl.devices.cpu import CpuDevice
 from minidl.devices.device import Device, bytes_of, whereabouts
+from minidl.devices.given import Given, OnDevice
 from minidl.ir import ArenaTooLargeError, Array, Plan, PlanError, Tensor, format_size
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.tensor import host_dtype
@@ -37,9 +38,14 @@ class Arena:
         array = self.view(plan, tensor)
         return from_bfloat16(array) if tensor.dtype == "bfloat16" else array
 
-    def write(self, plan: Plan, tensor: Tensor, values: Array) -> None:
+    def write(self, plan: Plan, tensor: Tensor, values: Given) -> None:
         """Set the tensor to `values`, converted to its dtype; where they are fewer samples than it
-        has, the rest becomes zeros."""
+        has, the rest becomes zeros. What lies on the device must have the dtype, and stays there.
+        """
+        if isinstance(values, OnDevice):
+            values.device.write_from_device(self.bytes, plan.offset(tensor), values)
+            self._clear_behind(plan, tensor, values.nbytes)
+            return
         if self.device.on_host:
             view = self.view(plan, tensor)
             part = view[: len(values)] if values.ndim else view
@@ -48,19 +54,23 @@ class Arena:
                 view[len(values) :] = 0
             return
         converted = _converted(values, tensor)
-        offset = plan.offset(tensor)
-        self.device.write(self.bytes, offset, bytes_of(converted))
-        rest = tensor.nbytes - converted.nbytes
-        if rest:
-            self.device.fill(self.bytes, offset + converted.nbytes, rest, 0)
+        self.device.write(self.bytes, plan.offset(tensor), bytes_of(converted))
+        self._clear_behind(plan, tensor, converted.nbytes)
 
-    def send_inputs(self, plan: Plan, arrays: list[Array]) -> None:
+    def _clear_behind(self, plan: Plan, tensor: Tensor, nbytes: int) -> None:
+        """Zeros in all bytes of the tensor but the first."""
+        if nbytes < tensor.nbytes:
+            rest = tensor.nbytes - nbytes
+            self.device.fill(self.bytes, plan.offset(tensor) + nbytes, rest, 0)
+
+    def send_inputs(self, plan: Plan, arrays: list[Given]) -> None:
         """Send a batch to where the plan has it, or has it wait for its step."""
-        graph = plan.graph
-        for tensor, array in zip(graph.waiting, arrays, strict=False):
-            self.device.write_ahead(self.bytes, plan.offset(tensor), _converted(array, tensor))
-        for tensor, array in zip(() if graph.waiting else graph.inputs, arrays, strict=False):
-            self.write(plan, tensor, array)
+        for tensor, array in zip(plan.graph.waiting or plan.graph.inputs, arrays, strict=True):
+            if not plan.graph.waiting or isinstance(array, OnDevice):
+                self.write(plan, tensor, array)
+            else:
+                converted = _converted(array, tensor)
+                self.device.write_ahead(self.bytes, plan.offset(tensor), converted)
 
     def take_inputs(self, plan: Plan) -> None:
         """Move a batch that waits to where the step reads it."""

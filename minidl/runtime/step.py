@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minidl.devices.device import Device
+from minidl.devices.given import Given, OnDevice
 from minidl.ir import (
     ArgumentError,
     Array,
@@ -52,7 +53,7 @@ class Step:
         size = max(training.arena_bytes, inference.arena_bytes)
         self.arena = Arena(size, training.setting.alignment, device)
         self.check_finite = check_finite
-        self._batch: list[Array] | None = None
+        self._batch: list[Given] | None = None
         """The batch for the next step, checked."""
         self._sent = False
         """Whether its bytes are still where the plan has them."""
@@ -66,7 +67,10 @@ class Step:
         """One training step, `step(images, labels)`; returns the loss of the weights before it.
 
         images: (batch, H, W, C) NHWC, or each of the network's inputs; labels: (batch,) integers
-        for CrossEntropy. ShapeError or ArgumentError where they do not fit; nothing has changed.
+        for CrossEntropy. Arrays of other libraries too, by `__array__`, `__dlpack__` or
+        `__cuda_array_interface__`: pictures that lie on the step's GPU are copied there, and must
+        have the input's dtype. ShapeError or ArgumentError where they do not fit; nothing has
+        changed.
         """
         self.put(*arrays)
         return self.start()()
@@ -89,7 +93,7 @@ class Step:
         self._run()
         return self._loss_later()
 
-    def _send(self, batch: list[Array]) -> None:
+    def _send(self, batch: list[Given]) -> None:
         self.arena.send_inputs(self.plan, batch)
         self._sent = True
 
@@ -137,7 +141,7 @@ class Step:
     def predict(self, *inputs: ArrayLike) -> Array:
         """The network's output for any number of pictures: a new array (N, ...)."""
         plan, graph = self._predict.plan, self._predict.plan.graph
-        arrays = [np.asarray(array) for array in inputs]
+        arrays = [self.arena.device.given(array) for array in inputs]
         count = len(arrays[0]) if arrays and arrays[0].ndim else 0
         _require_shapes(arrays, graph.inputs, count)
         batch, result = self.plan.setting.batch, graph.outputs[0]
@@ -226,12 +230,17 @@ class Step:
 
     # -- checks ----------------------------------------------------------------------------
 
-    def _checked(self, given: tuple[ArrayLike, ...]) -> list[Array]:
-        """The inputs and the target as arrays, once all of them fit."""
+    def _checked(self, given: tuple[ArrayLike, ...]) -> list[Given]:
+        """The inputs and the target as arrays, once all of them fit. What is looked at, the
+        target and with `check_finite` all, comes to the host."""
         tensors = self.plan.graph.inputs
-        arrays = [np.asarray(array) for array in given]
+        arrays = [self.arena.device.given(array) for array in given]
+        whole = len(arrays) if self.check_finite else 1
+        arrays[-whole:] = [_on_host(array) for array in arrays[-whole:]]
         _require_shapes(arrays, tensors, self.plan.setting.batch)
         for tensor, array in zip(tensors, arrays, strict=True):
+            if isinstance(array, OnDevice):
+                continue
             if tensor.integer and not np.issubdtype(array.dtype, np.integer):
                 raise ArgumentError(f"{tensor.name} must be integers, got {array.dtype}")
             _require_range(array, tensor)
@@ -239,11 +248,15 @@ class Step:
                 raise NotFiniteError(
                     f"step {self.steps}: {tensor.name} holds {array.flat[where]} at element {where}"
                 )
-        self.check_target(arrays[-1], self.inference_plan.graph.outputs[0].shape)
+        self.check_target(_on_host(arrays[-1]), self.inference_plan.graph.outputs[0].shape)
         return arrays
 
 
-def _require_shapes(arrays: list[Array], tensors: tuple[Tensor, ...], batch: int) -> None:
+def _on_host(array: Given) -> Array:
+    return array.on_host() if isinstance(array, OnDevice) else array
+
+
+def _require_shapes(arrays: list[Given], tensors: tuple[Tensor, ...], batch: int) -> None:
     """ShapeError or ArgumentError unless there is an array of real numbers for each tensor, of
     its shape at this batch."""
     if len(arrays) != len(tensors):
@@ -256,7 +269,13 @@ def _require_shapes(arrays: list[Array], tensors: tuple[Tensor, ...], batch: int
                 f"{tensor.name}: the step was compiled for shape {expected}, got {array.shape}: "
                 "pictures are NHWC; compile again for another batch or image"
             )
-        _require_numbers(array, tensor.name)
+        if not isinstance(array, OnDevice):
+            _require_numbers(array, tensor.name)
+        elif str(array.dtype) != tensor.dtype:
+            raise ArgumentError(
+                f"{tensor.name}: on the GPU the step reads {tensor.dtype}, the array is "
+                f"{array.dtype}: convert it there, or give an array on the host"
+            )
 
 
 def _require_names(here: AbstractSet[str], given: AbstractSet[str], what: str) -> None:

@@ -123,6 +123,15 @@ def test_layouts_in_the_arena(step: dl.Step) -> None:
     np.testing.assert_array_equal(step.array("fc.weight"), flat)
 
 
+def test_only_the_matrix_behind_flatten_has_other_columns() -> None:
+    """Also where the first matrix is square, so that its output looks like what it reads."""
+    layers = dl.Flatten(), dl.Linear(24), dl.ReLU(), dl.Linear(5)
+    square = dl.compile(dl.Sequential(dl.Input((4, 2, 3)), *layers), 2)
+    saved = square.state_dict()
+    np.testing.assert_array_equal(saved["3.weight"], square.array("3.weight"))
+    assert not np.array_equal(saved["1.weight"], square.array("1.weight"))
+
+
 def test_training_goes_on_alike_in_another_step(step: dl.Step) -> None:
     images = np.random.default_rng(0).normal(size=(2, 6, 5, 4))
     other = dl.compile(network(), 2, optimizer=dl.SGD(momentum=0.9), seed=2)

@@ -7,6 +7,7 @@ copy while a graph is captured is an error, as it is on a GPU.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,43 @@ class MemoryPointer:
     def __init__(self, memory: Memory, offset: int) -> None:
         self.mem, self.ptr = memory, memory.ptr + offset
 
+    def __add__(self, offset: int) -> MemoryPointer:
+        return MemoryPointer(self.mem, self.ptr - self.mem.ptr + offset)
+
+
+class ndarray:  # noqa: N801 - CuPy's name
+    """A view of "the device"; its capsule is NumPy's, as host memory is what it lies in."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: str, memory: MemoryPointer) -> None:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        raw = (ctypes.c_uint8 * size).from_address(memory.ptr)
+        self.seen = np.frombuffer(raw, dtype).reshape(shape)
+        self.memory = memory
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        here = self.seen.__array_interface__
+        return {**here, "version": 3, "stream": CURRENT[-1].ptr if CURRENT else 1}
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, stream: Any = None) -> Any:
+        WAITED.append((stream, CURRENT[-1].ptr if CURRENT else 1))
+        return self.seen.__dlpack__()
+
+
+def from_dlpack(array: ndarray) -> ndarray:
+    assert CURRENT, "the producer has to know which stream waits"
+    array.__dlpack__(stream=CURRENT[-1].ptr)
+    return array
+
+
+CURRENT: list[Stream] = []
+"""Streams whose context is entered."""
+WAITED: list[Any] = []
+"""What was waited for: consumer and producer of a capsule, a stream, or the device."""
+
 
 class Pinned(bytearray):
     """Pinned host memory."""
@@ -62,6 +100,13 @@ class Context:
 
 class Stream(Context):
     """Runs at once, or notes what a graph is captured of."""
+
+    def __enter__(self) -> Any:
+        CURRENT.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        CURRENT.pop()
 
     def __init__(self, non_blocking: bool) -> None:
         assert non_blocking, "a graph is captured on a stream of its own"
@@ -182,6 +227,8 @@ cuda = SimpleNamespace(
         memGetInfo=lambda: (LARGEST, LARGEST),
         memcpyAsync=_copy,
         memsetAsync=_fill,
+        streamSynchronize=WAITED.append,
+        deviceSynchronize=lambda: WAITED.append("device"),
         memcpyDeviceToHost=2,
         memcpyHostToDevice=1,
         memcpyDeviceToDevice=3,

@@ -1,0 +1,128 @@
+"""An ONNX model as a network of minidl's layers and its state dict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.interop.onnx_operators import OPERATORS
+from minidl.interop.onnx_proto import BATCHES, onnx
+from minidl.interop.onnx_reader import Model, Value, parsed, refused
+from minidl.interop.values import is_count, shown
+from minidl.ir import ArgumentError, Array, Shape, ShapeError
+from minidl.layers.base import Input
+from minidl.layers.network import Network
+
+TO_NCHW = [0, 3, 1, 2]
+"""Transpose's axes from NHWC."""
+
+
+def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
+    """The network that an ONNX model describes, and its weights for `Step.load_state_dict`.
+
+    Inputs have a fixed size but for the batch: (batch, C, H, W) or (batch, features), or, behind a
+    Transpose, (batch, H, W, C). ArgumentError names the node that is no layer of minidl, and says
+    which operators are; also where weights are in another file, which is never opened. Weights are
+    float32, by their initializers' names where these end in `.weight`.
+    """
+    try:
+        return _network(parsed(path))
+    except (ArgumentError, ShapeError) as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def _network(model: Any) -> tuple[Network, dict[str, Array]]:
+    graph = model.graph
+    m = Model(list(graph.node), {t.name: t for t in graph.initializer})
+    inputs = [_input(m, given) for given in graph.input if given.name not in m.constants]
+    for position, node in enumerate(m.nodes):
+        if position not in m.done:
+            _read(m, node)
+    if len(graph.output) != 1 or graph.output[0].name not in m.values:
+        raise ArgumentError(f"it has {len(graph.output)} outputs that layers make: 1 is expected")
+    output = m.values[graph.output[0].name]
+    if output.flat is not None:
+        raise ArgumentError("its output is a flattened picture, whose order minidl has otherwise")
+    _count_batches(m, model)
+    name = graph.name or "network"
+    return Network([i.node for i in inputs], output.node, name), m.state
+
+
+def _read(m: Model, node: Any) -> None:
+    if node.op_type == "Constant":
+        m.constants[node.output[0]] = _constant(m, node)
+    elif node.op_type == "Identity" and node.input[:1] and node.input[0] in m.constants:
+        m.constants[node.output[0]] = m.constants[node.input[0]]
+    elif node.op_type in OPERATORS:
+        m.values[node.output[0]] = OPERATORS[node.op_type](m, node)
+    else:
+        raise refused(node, f"minidl reads {', '.join(sorted(OPERATORS))}")
+
+
+def _constant(m: Model, node: Any) -> Any:
+    value = m.attributes(node, value=None)["value"]
+    if not isinstance(value, onnx().TensorProto):
+        raise refused(node, "a constant that is no tensor")
+    return value
+
+
+def _input(m: Model, given: Any) -> Value:
+    """An input as minidl has it, past a Cast and a Transpose to NCHW."""
+    kind = given.type.tensor_type
+    shape = [d.dim_value if d.HasField("dim_value") else 0 for d in kind.shape.dim]
+    if len(shape) not in (2, 4) or min(shape[1:]) < 1 or max(shape) >= 2**31:
+        raise ArgumentError(
+            f"input {shown(given.name)} has shape {shape[:9]}, 0 for what is not fixed: (batch, C, "
+            "H, W) or (batch, features) with fixed sizes is expected; export it at one size"
+        )
+    name, dtype = _cast(m, given.name, kind.elem_type)
+    nhwc = [shape[2], shape[3], shape[1]] if len(shape) == 4 else shape[1:]
+    if len(shape) == 4 and (turned := _consumed(m, name, "Transpose", perm=TO_NCHW)):
+        name, nhwc = turned, shape[1:]
+    sample: Shape = tuple(nhwc)
+    value = Value(Input(sample, dtype), (1, *sample))
+    m.values[name] = value
+    return value
+
+
+def _cast(m: Model, name: str, kind: int) -> tuple[str, str | None]:
+    """The input's name behind a Cast to float32, and its dtype if that is another."""
+    types = onnx().TensorProto
+    if kind == types.FLOAT:
+        return name, None
+    behind = _consumed(m, name, "Cast", to=types.FLOAT)
+    if kind != types.UINT8 or behind is None:
+        raise ArgumentError(
+            f"input {shown(name)} is no float32, and no uint8 that is cast to it: export it so"
+        )
+    return behind, "uint8"
+
+
+def _consumed(m: Model, name: str, op: str, **how: Any) -> str | None:
+    """The output of the value's only reader, if it is that operator with these attributes; it is
+    then read."""
+    found = m.only_reader(name)
+    if found is None or found[1].op_type != op or not found[1].output:
+        return None
+    defaults = {key: type(value)() for key, value in how.items()}
+    if m.attributes(found[1], **defaults) != how:
+        return None
+    m.done.add(found[0])
+    return str(found[1].output[0])
+
+
+def _count_batches(m: Model, model: Any) -> None:
+    """BatchNorm2d's counters, where minidl wrote the model."""
+    words = {p.key: p.value for p in model.metadata_props}
+    try:
+        counts = json.loads(words.get(BATCHES, "{}"))
+    except (ValueError, RecursionError):
+        counts = None
+    if not isinstance(counts, dict) or not all(map(is_count, counts.values())):
+        raise ArgumentError(f"its metadata {BATCHES} is no JSON map of whole numbers")
+    for name, count in counts.items():
+        if name in m.state and m.state[name].shape == () and name.endswith("num_batches_tracked"):
+            m.state[name] = np.array(count)

@@ -1,0 +1,188 @@
+"""ONNX's operators as layers: the one table of them. What a layer cannot do is refused by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from minidl.interop.onnx_places import finish, owned, placed
+from minidl.interop.onnx_reader import Model, Value, refused
+from minidl.interop.onnx_windows import (
+    average_pool,
+    conv,
+    global_average_pool,
+    matmul,
+    max_pool,
+)
+from minidl.ir import Array
+from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
+from minidl.layers.base import Layer
+from minidl.layers.batchnorm2d import BatchNorm2d
+from minidl.layers.dropout import Dropout
+from minidl.layers.flatten import Flatten
+from minidl.layers.linear import Linear
+from minidl.layers.lrn import LocalResponseNorm
+from minidl.layers.merge import Add, Concat
+from minidl.layers.normalize import Normalize
+
+Operator = Callable[[Model, Any], Value]
+
+
+def _gemm(m: Model, node: Any) -> Value:
+    how = m.attributes(node, alpha=1.0, beta=1.0, transA=0, transB=0)
+    x, w, b = m.value(node), m.required(node, 1), m.constant(node, 2)
+    if (how["alpha"], how["beta"], how["transA"]) != (1.0, 1.0, 0) or w.ndim != 2:
+        raise refused(node, "other than x w + b")
+    w = w if how["transB"] else np.ascontiguousarray(w.T)
+    if len(x.shape) != 2 or w.shape[1] != x.shape[1] or (b is not None and b.shape != w.shape[:1]):
+        raise refused(node, f"weights {w.shape} do not fit an input of shape {x.shape}")
+    layer, name = owned(
+        m,
+        node,
+        lambda: Linear(w.shape[0], bias=b is not None),
+        {"weight": w} | ({} if b is None else {"bias": b}),
+    )
+    return replace(placed(node, layer, x, name=name), flat=None)
+
+
+def _batch_normalization(m: Model, node: Any) -> Value:
+    how = m.attributes(node, epsilon=1e-5, momentum=0.9, spatial=1, training_mode=0)
+    x, names = m.picture(node), ("weight", "bias", "running_mean", "running_var")
+    arrays = {name: m.required(node, i) for i, name in enumerate(names, start=1)}
+    wrong = [name for name, array in arrays.items() if array.shape != x.shape[3:]]
+    if wrong or how["training_mode"] or not how["spatial"] or len(node.output) > 1:
+        raise refused(node, f"{wrong} of another shape, or in training mode")
+    arrays["num_batches_tracked"] = np.array(0)
+    eps, momentum = round_trip(how["epsilon"]), round_trip(1 - how["momentum"])
+    layer, name = owned(m, node, lambda: BatchNorm2d(eps, momentum), arrays)
+    return placed(node, layer, x, name=name)
+
+
+def round_trip(value: float) -> float:
+    """The decimal number that a float32 attribute was meant to be."""
+    return float(f"{value:.6g}")
+
+
+def _layer(make: Callable[[], Layer]) -> Operator:
+    def operator(m: Model, node: Any) -> Value:
+        m.attributes(node)
+        return placed(node, make(), m.value(node))
+
+    return operator
+
+
+def _leaky_relu(m: Model, node: Any) -> Value:
+    slope = round_trip(m.attributes(node, alpha=0.01)["alpha"])
+    return placed(node, LeakyReLU(slope), m.value(node))
+
+
+def _gelu(m: Model, node: Any) -> Value:
+    kind = m.attributes(node, approximate=b"none")["approximate"]
+    if kind not in (b"none", b"tanh"):
+        raise refused(node, f"approximate {kind[:9]!r}")
+    return placed(node, GELU("tanh" if kind == b"tanh" else "none"), m.value(node))
+
+
+def _dropout(m: Model, node: Any) -> Value:
+    how = m.attributes(node, ratio=0.5, seed=0)
+    given, training = m.constant(node, 1), m.constant(node, 2) if len(node.input) > 2 else None
+    ratio = round_trip(float(given) if given is not None and given.ndim == 0 else how["ratio"])
+    if training is not None or not 0 <= ratio < 1:
+        raise refused(node, f"ratio {ratio}, or in training mode")
+    return placed(node, Dropout(ratio), m.value(node))
+
+
+def _lrn(m: Model, node: Any) -> Value:
+    how = m.attributes(node, size=0, alpha=1e-4, beta=0.75, bias=1.0)
+    if how["size"] < 1 or how["size"] % 2 == 0:
+        raise refused(node, f"windows of size {how['size']}, which is not odd")
+    alpha, beta, k = (round_trip(how[name]) for name in ("alpha", "beta", "bias"))
+    return placed(node, LocalResponseNorm(how["size"], alpha, beta, k), m.picture(node))
+
+
+def _flatten(m: Model, node: Any) -> Value:
+    axis, x = m.attributes(node, axis=1)["axis"], m.value(node)
+    if axis != 1:
+        raise refused(node, f"axis {axis}")
+    return x if len(x.shape) == 2 else _flat(node, x)
+
+
+def _flat(node: Any, x: Value) -> Value:
+    origin = x.shape[1:] if x.shape[1] * x.shape[2] > 1 else None
+    return replace(placed(node, Flatten(), x), flat=origin)
+
+
+def _reshape(m: Model, node: Any) -> Value:
+    """What flattens pictures, (0 or -1, features); no other."""
+    m.attributes(node, allowzero=0)
+    x, target = m.value(node), m.required(node, 1).tolist()
+    features = math.prod(x.shape[1:])
+    if len(x.shape) != 4 or target not in ([0, -1], [0, features], [-1, features]):
+        raise refused(node, f"{x.shape} to {target if isinstance(target, int) else target[:9]}")
+    return _flat(node, x)
+
+
+def _merge(layer: type[Add] | type[Concat]) -> Operator:
+    def operator(m: Model, node: Any) -> Value:
+        axis = m.attributes(node, **({"axis": 1} if layer is Concat else {})).get("axis", 1)
+        inputs = [m.value(node, i) for i in range(max(1, len(node.input)))]
+        flats = {x.flat for x in inputs}
+        last = -3 if len(inputs[0].shape) == 4 else -1
+        if axis not in (1, last) or len(flats) > 1 or (layer is Concat and flats != {None}):
+            raise refused(node, f"axis {axis}, or pictures that were flattened")
+        return inputs[0] if len(inputs) == 1 else placed(node, layer(), *inputs)
+
+    return operator
+
+
+def _sub(m: Model, node: Any) -> Value:
+    """Normalize: (x - mean) times 1 / std, channel by channel."""
+    found = m.only_reader(node.output[0])
+    x = m.value(node)
+    if found is None or found[1].op_type != "Mul" or x.flat is not None:
+        raise refused(node, "a Sub that no Mul with a constant follows")
+    position, scaled = found
+    mean = _channels(node, m.required(node, 1), x)
+    scale = _channels(scaled, m.required(scaled, int(scaled.input[0] == node.output[0])), x)
+    if min(scale) <= 0:
+        raise refused(scaled, "a scale that is not positive")
+    m.done.add(position)
+    std = tuple(1 / np.asarray(scale, np.float64))
+    return finish(m, scaled, placed(node, Normalize(mean, std), x))
+
+
+def _channels(node: Any, array: Array, x: Value) -> tuple[float, ...]:
+    flat = array.reshape(-1)
+    fits = array.shape == (flat.size, *(1,) * (len(x.shape) - 2)) or array.size == 1
+    if not fits or flat.size not in (1, x.shape[-1]):
+        raise refused(node, f"a constant of shape {array.shape}, not one number a channel")
+    return tuple(float(v) for v in np.broadcast_to(flat, x.shape[-1:]))
+
+
+OPERATORS: dict[str, Operator] = {
+    "Add": _merge(Add),
+    "AveragePool": average_pool,
+    "BatchNormalization": _batch_normalization,
+    "Concat": _merge(Concat),
+    "Conv": conv,
+    "Dropout": _dropout,
+    "Flatten": _flatten,
+    "Gelu": _gelu,
+    "Gemm": _gemm,
+    "GlobalAveragePool": global_average_pool,
+    "Identity": lambda m, node: m.value(node),
+    "LRN": _lrn,
+    "LeakyRelu": _leaky_relu,
+    "MatMul": matmul,
+    "MaxPool": max_pool,
+    "Relu": _layer(ReLU),
+    "Reshape": _reshape,
+    "Sigmoid": _layer(Sigmoid),
+    "Sub": _sub,
+    "Sum": _merge(Add),
+    "Tanh": _layer(Tanh),
+}

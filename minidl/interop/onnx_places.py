@@ -1,0 +1,42 @@
+"""Layers at places of a network that is read from ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from minidl.interop.onnx_reader import Model, Value, refused
+from minidl.ir import Array, ShapeError
+from minidl.layers.base import Layer
+
+
+def placed(node: Any, layer: Layer, *inputs: Value, name: str | None = None) -> Value:
+    """The layer at its inputs; ArgumentError where their shapes do not fit."""
+    try:
+        shape = layer.output_shape(*(x.shape for x in inputs))
+    except ShapeError as error:
+        raise refused(node, f"shapes {[x.shape for x in inputs]}: {error}") from None
+    own = name if name is not None else node.name.partition("/")[0] or None
+    output = layer(*(x.node for x in inputs), name=own)
+    return Value(output, shape, inputs[0].flat if shape == inputs[0].shape else None)
+
+
+def owned(m: Model, node: Any, make: Callable[[], Layer], arrays: dict[str, Array]) -> Any:
+    """A layer with weights and its name: the same one where the initializers are the same."""
+    key = (node.op_type, *node.input[1:], *(a.SerializeToString() for a in node.attribute))
+    if key not in m.layers:
+        first = node.input[1]
+        taken = {name for _, name in m.layers.values()}
+        plain = first.removesuffix(".weight") if first.endswith(".weight") else node.name
+        name = plain if plain and plain not in taken else f"{node.op_type.lower()}{len(taken)}"
+        if name in taken:
+            raise refused(node, f"two layers are called {name}")
+        m.layers[key] = make(), name
+        m.state.update({f"{name}.{own}": array for own, array in arrays.items()})
+    return m.layers[key]
+
+
+def finish(m: Model, node: Any, value: Value) -> Value:
+    """Give the output of a later node, read together with this one, its value."""
+    m.values[node.output[0]] = value
+    return value

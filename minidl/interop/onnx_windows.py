@@ -1,0 +1,131 @@
+"""ONNX's convolution and pools as layers: windows that move over pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minidl.interop.onnx_graph import bin_means
+from minidl.interop.onnx_places import finish, owned, placed
+from minidl.interop.onnx_reader import Model, Value, decoded, refused
+from minidl.ir import Shape, ShapeError
+from minidl.layers.base import Layer
+from minidl.layers.conv2d import Conv2d
+from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+
+WINDOW: dict[str, Any] = {
+    "kernel_shape": [], "strides": [1, 1], "pads": [0, 0, 0, 0], "auto_pad": b"NOTSET",
+}  # fmt: skip
+
+
+def _pair(node: Any, values: list[int], what: str) -> tuple[int, int]:
+    if len(values) != 2 or not all(1 <= v < 2**31 for v in values):
+        raise refused(node, f"{what} {values[:9]}: two numbers of at least 1 are expected")
+    return values[0], values[1]
+
+
+def _pads(node: Any, how: dict[str, Any]) -> tuple[Shape, Shape]:
+    """Padding (height, width) at the near and at the far edge."""
+    pads = how["pads"]
+    if how["auto_pad"] != b"NOTSET" or len(pads) != 4 or not all(0 <= p < 2**31 for p in pads):
+        raise refused(node, f"auto_pad {how['auto_pad']!r}, pads {pads[:9]}")
+    return (pads[0], pads[1]), (pads[2], pads[3])
+
+
+def conv(m: Model, node: Any) -> Value:
+    how = m.attributes(node, **WINDOW, dilations=[1, 1], group=1)
+    x, w, b = m.picture(node), m.required(node, 1), m.constant(node, 2)
+    near, far = _pads(node, how)
+    if near != far:
+        raise refused(node, f"pads {how['pads']} differ between the edges")
+    if w.ndim != 4 or how["kernel_shape"] not in ([], list(w.shape[2:])):
+        raise refused(node, f"weights of shape {w.shape}, kernel {how['kernel_shape'][:9]}")
+    k, c, *kernel = w.shape
+    group = how["group"]
+    if group < 1 or x.shape[3] != c * group or (b is not None and b.shape != (k,)):
+        raise refused(node, f"weights {w.shape} in {group} groups do not fit {x.shape[3]} channels")
+
+    def make() -> Layer:
+        stride, dilation = (_pair(node, how[n], n) for n in ("strides", "dilations"))
+        size = _pair(node, kernel, "kernel")
+        padding = near[0], near[1]
+        return Conv2d(k, size, stride, padding, dilation, group, bias=b is not None)
+
+    layer, name = owned(m, node, make, {"weight": w} | ({} if b is None else {"bias": b}))
+    return placed(node, layer, x, name=name)
+
+
+def max_pool(m: Model, node: Any) -> Value:
+    how = m.attributes(node, **WINDOW, dilations=[1, 1], ceil_mode=0, storage_order=0)
+    dilation = _pair(node, how["dilations"], "dilations")
+    return _pooled(m, node, how, partial(MaxPool2d, dilation=dilation), dilation)
+
+
+def average_pool(m: Model, node: Any) -> Value:
+    """Divisors that count what hangs over an edge are no layer's."""
+    how = m.attributes(node, **WINDOW, dilations=[1, 1], ceil_mode=0, count_include_pad=0)
+    counted = bool(how["count_include_pad"])
+    if how["dilations"] != [1, 1]:
+        raise refused(node, f"dilations {how['dilations'][:9]}")
+    near, far = _pads(node, how)
+    if counted and (near != far or how["ceil_mode"]):
+        raise refused(node, "count_include_pad with windows that hang over the edge")
+    return _pooled(m, node, how, partial(AvgPool2d, count_include_pad=counted))
+
+
+def _pooled(
+    m: Model,
+    node: Any,
+    how: dict[str, Any],
+    make: Callable[..., MaxPool2d | AvgPool2d],
+    dilation: tuple[int, int] = (1, 1),
+) -> Value:
+    """A pool; more padding at the far edge is ceil_mode, where it gives as many windows."""
+    x, (near, far) = m.picture(node), _pads(node, how)
+    kernel, stride = (_pair(node, how[n], n) for n in ("kernel_shape", "strides"))
+    if len(node.output) > 1:
+        raise refused(node, "a second output")
+    ceil = bool(how["ceil_mode"])
+    try:
+        layer = make(kernel, stride, near, ceil_mode=ceil or near != far)
+        found = [*layer.output_shape(x.shape)[1:3]]
+    except ShapeError as error:
+        raise refused(node, str(error)) from None
+    if near != far:
+        along = zip(x.shape[1:3], near, far, dilation, kernel, stride, strict=True)
+        size = [(n + a + b - d * (k - 1) - 1) // s + 1 for n, a, b, d, k, s in along]
+        more = all(a <= b for a, b in zip(near, far, strict=True))
+        if ceil or not more or found != size:
+            raise refused(node, f"pads {how['pads']} differ between the edges")
+    return placed(node, layer, x)
+
+
+def global_average_pool(m: Model, node: Any) -> Value:
+    m.attributes(node)
+    return placed(node, AdaptiveAvgPool2d(1), m.picture(node))
+
+
+def matmul(m: Model, node: Any) -> Value:
+    """AdaptiveAvgPool2d: the matrices of `bin_means` to both sides of a picture."""
+    found = m.only_reader(node.output[0])
+    if (
+        not node.input
+        or node.input[0] not in m.constants
+        or found is None
+        or found[1].op_type != "MatMul"
+    ):
+        raise refused(node, "a product that is no AdaptiveAvgPool2d of minidl; use Gemm for Linear")
+    x, (position, other) = m.value(node, 1), found
+    down, across = decoded(m.constants[node.input[0]]), m.required(other, 1)
+    ours = len(x.shape) == 4 and down.ndim == across.ndim == 2
+    if not ours or x.shape[1:3] != (down.shape[1], across.shape[0]):
+        raise refused(node, "a product that is no AdaptiveAvgPool2d of minidl")
+    count = down.shape[0], across.shape[1]
+    wanted = [bin_means(n, k) for n, k in zip(x.shape[1:3], count, strict=True)]
+    if not (np.array_equal(down, wanted[0]) and np.array_equal(across, wanted[1].T)):
+        raise refused(node, "a product that is no AdaptiveAvgPool2d of minidl")
+    m.done.add(position)
+    return finish(m, other, placed(node, AdaptiveAvgPool2d(count), x))

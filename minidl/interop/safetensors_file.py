@@ -1,0 +1,145 @@
+"""Reading .safetensors: the whole header is checked before a byte of data is used.
+
+Layout: the header's length as 8 bytes, little-endian; the header, a JSON object from names to
+dtype, shape and data_offsets, half-open, counted from the header's end; the data. The format's own
+rules (https://github.com/huggingface/safetensors, "Format") are all enforced, since a file that
+breaks one is read differently by different programs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+
+from minidl.interop.values import is_count, shown, widened
+from minidl.ir import ArgumentError, Array, Shape
+
+HEADER_LIMIT = 100_000_000
+"""Bytes of a header at most, as in the format's own library."""
+
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+"""The format's names and NumPy's; bfloat16 as its 16 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tensor: bytes [start, stop), counted from the start of the data."""
+
+    name: str
+    dtype: str
+    shape: Shape
+    start: int
+    stop: int
+
+
+def read_safetensors(path: str | Path) -> dict[str, Array]:
+    """Every tensor by name; float16 and bfloat16 as float32. ArgumentError where a rule of the
+    format is broken."""
+    with open(path, "rb") as file:
+        try:
+            entries, origin = read_header(file)
+        except ArgumentError as error:
+            raise ArgumentError(f"{path}: {error}") from None
+        return {entry.name: _read(file, entry, origin, path) for entry in entries}
+
+
+def read_header(file: BinaryIO) -> tuple[list[Entry], int]:
+    """The tensors in the order of the header, all checked, and the byte where the data begins."""
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(HEADER_LIMIT, size - 8):
+        raise ArgumentError(
+            f"its header is said to have {length:,} bytes, the file has {size:,}, and "
+            f"{HEADER_LIMIT:,} are allowed: the file is damaged or cut short"
+        )
+    header = _parsed(file.read(length))
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise ArgumentError("the header's __metadata__ is no map from words to words")
+    entries = [_entry(name, about) for name, about in header.items()]
+    _require_tight(entries, size - 8 - length)
+    return entries, 8 + length
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_number
+        )
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        kind = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ArgumentError(f"the header is no JSON: {kind}") from None
+    if not isinstance(header, dict):
+        raise ArgumentError("the header is no JSON object")
+    return header
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ArgumentError(f"the header has {shown(key)} twice")
+        found[key] = value
+    return found
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ArgumentError(f"the header has {word}, which is no number of JSON")
+
+
+def _entry(name: str, about: Any) -> Entry:
+    if not isinstance(about, dict) or about.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ArgumentError(f"tensor {shown(name)} needs dtype, shape and data_offsets, only these")
+    dtype, shape, offsets = about["dtype"], about["shape"], about["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ArgumentError(
+            f"tensor {shown(name)} has dtype {shown(dtype)}: minidl reads {', '.join(DTYPES)}"
+        )
+    if not isinstance(shape, list) or len(shape) > 32 or not all(map(is_count, shape)):
+        raise ArgumentError(
+            f"tensor {shown(name)}: its shape is no list of at most 32 whole numbers >= 0"
+        )
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(is_count, offsets)):
+        raise ArgumentError(f"tensor {shown(name)}: data_offsets are no two whole numbers >= 0")
+    needed = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+    if offsets[1] - offsets[0] != needed:
+        raise ArgumentError(
+            f"tensor {shown(name)}: {dtype} of shape {tuple(shape)} has {needed:,} bytes, "
+            f"data_offsets {offsets} span {offsets[1] - offsets[0]:,}"
+        )
+    return Entry(name, dtype, tuple(shape), *offsets)
+
+
+def _require_tight(entries: list[Entry], size: int) -> None:
+    """ArgumentError unless the tensors fill the data, side by side."""
+    end = 0
+    for entry in sorted(entries, key=lambda e: (e.start, e.stop)):
+        if entry.start != end:
+            wrong = "overlaps the one before" if entry.start < end else "leaves a gap in front"
+            raise ArgumentError(f"tensor {shown(entry.name)} at byte {entry.start:,} {wrong}")
+        end = entry.stop
+    if end != size:
+        raise ArgumentError(
+            f"its tensors have {end:,} bytes, the file has {size:,} for them: it is damaged or "
+            "cut short"
+        )
+
+
+def _read(file: BinaryIO, entry: Entry, origin: int, path: str | Path) -> Array:
+    array = np.empty(entry.shape, DTYPES[entry.dtype])
+    file.seek(origin + entry.start)
+    if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
+        raise ArgumentError(f"{path}: tensor {shown(entry.name)} is cut short")
+    return widened(array, entry.dtype == "BF16")

@@ -1,0 +1,199 @@
+"""Weights in files: read .safetensors, .pth and .npz, write .safetensors, load them into a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.interop.archive import opened_archive, read_npz
+from minidl.interop.atomic import write_atomically
+from minidl.interop.names import AUXILIARY, listed, state_dict_in, usual
+from minidl.interop.pth import View, pth_arrays
+from minidl.interop.safetensors_file import read_safetensors
+from minidl.interop.values import shown
+from minidl.ir import ArgumentError, Array, Shape, ShapeError
+from minidl.runtime.step import Step
+
+ZIP = b"PK\x03\x04"
+LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
+"""The number at the start of what torch.save wrote before version 1.6, behind its protocol."""
+
+
+def read_weights(path: str | Path) -> dict[str, Array]:
+    """The tensors of a .safetensors, .pth, .pt or .npz file by name; its content says which it is.
+
+    float16 and bfloat16 come as float32, everything else as it is. Wrappers (`state_dict`, `model`,
+    `module.`) are taken off. Nothing in the file is executed: see `minidl.interop.pth`.
+    ArgumentError names the file and what is wrong with it; OSError where it cannot be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(512)
+    if head.startswith(ZIP):
+        arrays = _read_zip(path)
+    elif head[8:9] == b"{":
+        arrays = read_safetensors(path)
+    else:
+        raise ArgumentError(f"{path}: {_what_else(head)}")
+    return usual(arrays)
+
+
+def _read_zip(path: str | Path) -> dict[str, Array]:
+    with opened_archive(path) as archive:
+        names = archive.namelist()
+    if names and all(name.endswith(".npy") for name in names):
+        return read_npz(path)
+    return pth_arrays(path, _chosen)
+
+
+def _chosen(saved: Any) -> dict[str, View]:
+    found = state_dict_in(saved)
+    for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, View):
+            raise ArgumentError(
+                f"{shown(str(name))} is no tensor: save the state dict alone, "
+                "torch.save(model.state_dict(), path)"
+            )
+    return found
+
+
+def _what_else(head: bytes) -> str:
+    again = "open it with PyTorch and save it again with torch.save, or as .safetensors"
+    if LEGACY in head[:64]:
+        return f"it is in the format that torch.save had before version 1.6: {again}"
+    if head[257:262] == b"ustar":
+        return f"it is a tar archive, as the first versions of torch.save wrote: {again}"
+    if head[:1] == b"\x80":
+        return f"it is a bare pickle, which is not read since it could execute anything: {again}"
+    return "it is neither .safetensors, .pth nor .npz, or it is damaged"
+
+
+def save_weights(
+    path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays by name as .safetensors, whole or not at all; `metadata` maps words to words.
+
+    ArgumentError where an array's dtype is none of the format, or metadata is no words.
+    """
+    from safetensors.numpy import save
+
+    words = dict(metadata or {})
+    if not all(isinstance(word, str) for pair in words.items() for word in pair):
+        raise ArgumentError(f"{path}: metadata maps words to words, got {words!r}")
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    for name, array in whole.items():
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+            raise ArgumentError(f"{path}: {name} holds {array.dtype}: numbers can be saved")
+    write_atomically(path, save(whole, words or None))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `load_weights` did, by names."""
+
+    taken: tuple[str, ...]
+    """Written into the step."""
+    kept: tuple[str, ...]
+    """Of the step, left at the values that they had."""
+    unused: tuple[str, ...]
+    """Of the file, with no place in the step."""
+
+
+def load_weights(
+    step: Step, path: str | Path, *, strict: bool = True, new_head: bool = False
+) -> Loaded:
+    """Load a file that `read_weights` reads into a step. All or nothing.
+
+    strict: every weight must be in the file, and the file have no others. `num_batches_tracked`,
+    which files from before 2018 lack, and GoogLeNet's auxiliary heads are not asked for.
+    new_head: for fine-tuning, leave the last Linear at its first values where it has another number
+    of classes. Any other shape that differs is refused: ShapeError or ArgumentError name the file,
+    the tensors, their shapes and the way out.
+    """
+    arrays, wanted = read_weights(path), saved_shapes(step)
+    _require_names(path, arrays, wanted, strict)
+    differing = {n for n, shape in wanted.items() if n in arrays and arrays[n].shape != shape}
+    head = _head(step, wanted)
+    replaced = {n for n in differing & head if _only_classes(arrays[n].shape, wanted[n])}
+    if wrong := sorted(differing - replaced if new_head else differing):
+        raise ShapeError(_difference(path, wrong, arrays, wanted, set(wrong) <= replaced))
+    left = head if new_head and replaced else set()
+    taken = {name: arrays[name] for name in wanted if name in arrays and name not in left}
+    present = step.state_dict() if taken.keys() != wanted.keys() else {}
+    try:
+        step.load_state_dict({**present, **taken})
+    except ArgumentError as error:
+        raise type(error)(f"{path}: {error}") from None
+    kept = (name for name in wanted if name not in taken)
+    unused = (name for name in arrays if name not in wanted)
+    return Loaded(tuple(taken), tuple(kept), tuple(unused))
+
+
+def saved_shapes(step: Step) -> dict[str, Shape]:
+    """Shapes of everything in the step's state dict, in PyTorch's layout."""
+    variables = (v for v in step.plan.graph.variables if v.saved)
+    return {v.name: torch_shape(v.tensor.shape) for v in variables}
+
+
+def torch_shape(shape: Shape) -> Shape:
+    """PyTorch's shape of a variable: filters are KCRS there, KRSC here."""
+    if len(shape) != 4:
+        return shape
+    k, r, s, c = shape
+    return k, c, r, s
+
+
+def _require_names(
+    path: str | Path, arrays: dict[str, Array], wanted: dict[str, Shape], strict: bool
+) -> None:
+    missing = [n for n in wanted.keys() - arrays.keys() if not n.endswith("num_batches_tracked")]
+    unknown = [n for n in arrays.keys() - wanted.keys() if not AUXILIARY.match(n)]
+    if strict and (missing or unknown):
+        raise ArgumentError(
+            f"{path}: differs from the network: missing {listed(sorted(missing))}; unknown "
+            f"{listed(sorted(unknown))}: it is another network's, or use strict=False to take what "
+            "fits by name"
+        )
+    if not arrays.keys() & wanted.keys():
+        raise ArgumentError(
+            f"{path}: has none of the network's weights: it has {listed(sorted(arrays))}, the "
+            f"network {listed(sorted(wanted))}"
+        )
+
+
+def _head(step: Step, wanted: dict[str, Shape]) -> set[str]:
+    """Weight and bias of the last Linear, if its features are the network's output."""
+    matrices = [name for name, shape in wanted.items() if len(shape) == 2]
+    features = step.inference_plan.graph.outputs[0].shape[-1]
+    if not matrices or wanted[matrices[-1]][0] != features:
+        return set()
+    layer = matrices[-1].rpartition(".")[0]
+    return {name for name in wanted if name.rpartition(".")[0] == layer}
+
+
+def _only_classes(given: Shape, expected: Shape) -> bool:
+    return len(given) == len(expected) and given[1:] == expected[1:]
+
+
+def _difference(
+    path: str | Path,
+    wrong: list[str],
+    arrays: dict[str, Array],
+    wanted: dict[str, Shape],
+    only_head: bool,
+) -> str:
+    about = [f"{n}: the network has {wanted[n]}, the file {arrays[n].shape}" for n in wrong]
+    way = (
+        "build the network with the file's number of classes, or use new_head=True to train a "
+        "classifier of your own"
+        if only_head
+        else "build the network with the same widths and image as the one that was saved"
+    )
+    return f"{path}: shapes differ: {'; '.join(about[:3])}{_more(len(about) - 3)}: {way}"
+
+
+def _more(count: int) -> str:
+    return f"; and {count} more" if count > 0 else ""
