@@ -74,7 +74,8 @@ class Layer:
 
     def emit(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
         """Lower this layer at a site of its own; flat outputs stay traceable."""
-        output = self.lower(lowering.site(name, self), *inputs)
+        site = lowering.site(name, self)
+        site.output = output = self.lower(site, *inputs)
         if output.shape == inputs[0].shape and inputs[0] in lowering.flattened:
             lowering.flattened[output] = lowering.flattened[inputs[0]]
         return output
