@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gpu-memory", type=size, metavar="SIZE", help="show the largest batch that fits"
     )
     parser.add_argument(
+        "--summary",
+        action="store_true",
+        help="a show layer by layer shape, parameters, work, stash",
+    )
+    parser.add_argument(
         "--explain", action="store_true", help="say layer by layer what was chosen, and why"
     )
     parser.add_argument(
@@ -56,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
         print_largest_batches(plan, options.gpu_memory)
     if options.ablate:
         print_ablation(plan)
+    if options.summary:
+        print(plan.summary())
     if options.explain:
         print(plan.explain())
     _write(plan, options)

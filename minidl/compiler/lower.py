@@ -8,7 +8,18 @@ from typing import Protocol
 
 from minidl.compiler.differentiate import Gradients, differentiate, without_dead_ops
 from minidl.compiler.slices import apply_sliced
-from minidl.ir import ArgumentError, Array, Lowering, Op, Shape, Site, StepGraph, Tensor, Variable
+from minidl.ir import (
+    ArgumentError,
+    Array,
+    LayerNote,
+    Lowering,
+    Op,
+    Shape,
+    Site,
+    StepGraph,
+    Tensor,
+    Variable,
+)
 from minidl.ir.site import SCRATCH_LIMIT
 
 
@@ -97,6 +108,7 @@ def lower_training(
             waiting=_twins(lowering.inputs) if target.prefetch else (),
             variables=_network_first(lowering),
             gradient_of=gradients.forward_of,
+            layers=_notes(lowering),
         )
     )
 
@@ -115,7 +127,26 @@ def lower_inference(network: NetworkLike, target: Target, training: StepGraph) -
     ops = _ops(lowering.sites)
     own = {v.name: v for v in lowering.variables.values()}
     variables = tuple(own.get(v.name, v) for v in training.variables)
-    return StepGraph(tuple(ops), tuple(lowering.inputs), (prediction,), variables)
+    return StepGraph(
+        tuple(ops), tuple(lowering.inputs), (prediction,), variables, layers=_notes(lowering)
+    )
+
+
+def _notes(lowering: Lowering) -> tuple[LayerNote, ...]:
+    """What reports know of each layer: its name, class, output and parameters."""
+    parameters: dict[object, list[Tensor]] = {}
+    for (owner, _), variable in lowering.variables.items():
+        if variable.tensor.kind == "parameter":
+            parameters.setdefault(owner, []).append(variable.tensor)
+    return tuple(
+        LayerNote(site.name, _kind(site), site.output, tuple(parameters.get(site.owner, ())))
+        for site in lowering.sites
+        if site.output is not None
+    )
+
+
+def _kind(site: Site) -> str:
+    return "" if site.owner is None else type(site.owner).__name__
 
 
 def _network_first(lowering: Lowering) -> tuple[Variable, ...]:

@@ -82,7 +82,7 @@ def _slice_by_slice(lowering: Lowering, calls: list[Call], inputs: list[Tensor])
 def _joined(lowering: Lowering, last: Call, slices: list[Tensor]) -> Tensor:
     """y = the slices one after the other; its gradient op cuts dy likewise."""
     site = lowering.site(f"{last.name}.joined", None)
-    y = site.activation((lowering.batch, *slices[0].shape[1:]))
+    site.output = y = site.activation((lowering.batch, *slices[0].shape[1:]))
     site.forward(join_slices, writes=[y], reads=slices, joins=0)
     gradients = [site.gradient(x) for x in slices]
     site.dgrad(cut_slices, writes=gradients, reads=[site.gradient(y)], joins=0)

@@ -10,7 +10,7 @@ from minidl.ir.errors import (
     PlanError,
     ShapeError,
 )
-from minidl.ir.graph import Array, StepGraph, Variable, dependencies
+from minidl.ir.graph import Array, LayerNote, StepGraph, Variable, dependencies
 from minidl.ir.op import Op, Phase
 from minidl.ir.plan import ALIGNMENT, Placement, Plan, Setting
 from minidl.ir.site import Lowering, Site
@@ -26,6 +26,7 @@ __all__ = [
     "BudgetError",
     "CheckpointError",
     "Kind",
+    "LayerNote",
     "Lowering",
     "MinidlError",
     "NotFiniteError",

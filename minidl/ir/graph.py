@@ -28,6 +28,19 @@ class Variable:
     """Whether it belongs in the network's state dict (weights, running statistics)."""
 
 
+@dataclass(frozen=True, slots=True)
+class LayerNote:
+    """A layer at one place of the network, as people know it; passes do not read it."""
+
+    name: str
+    kind: str
+    """The layer's class; empty for what no layer asked for."""
+    output: Tensor
+    """As it was lowered: a rewrite may have put another in its place."""
+    parameters: tuple[Tensor, ...] = ()
+    """Of the layer, which may have other places too."""
+
+
 @dataclass(frozen=True)
 class StepGraph:
     """The ops of one step in layer order, which is one valid order among many.
@@ -45,6 +58,8 @@ class StepGraph:
     touches them. None unless the step is compiled with `prefetch`."""
     gradient_of: dict[Tensor, Tensor] = field(default_factory=dict)
     """Each gradient tensor's forward tensor."""
+    layers: tuple[LayerNote, ...] = ()
+    """In the order of the network, once for each slice of the batch."""
 
     @property
     def flops(self) -> int:

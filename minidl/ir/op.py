@@ -95,6 +95,13 @@ class Op:
         return self if self.main is None else self.main.original
 
     @property
+    def parts(self) -> tuple[Op, ...]:
+        """The ops that it was fused from, in the order in which they run; itself if it was not."""
+        before = self.prologue.parts if self.prologue is not None else ()
+        behind = self.epilogue.parts if self.epilogue is not None else ()
+        return (*before, self.original, *behind)
+
+    @property
     def operands(self) -> tuple[Tensor, ...]:
         """The arguments of `function`, in order: every write (but a tiled one), then every tensor
         that is only read."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minidl.ir.errors import ArgumentError
 from minidl.ir.graph import StepGraph
@@ -15,6 +15,9 @@ from minidl.ir.plan_file import plan_to_dict
 from minidl.ir.report.table import plan_table
 from minidl.ir.sizes import parse_size
 from minidl.ir.tensor import Tensor
+
+if TYPE_CHECKING:
+    from minidl.ir.report.summary import Summary
 
 ALIGNMENT = 256
 """Bytes. What CUDA's own allocator gives; vector loads and tensor maps need 16."""
@@ -115,6 +118,13 @@ class Plan:
         from minidl.ir.report.explain import explain_text
 
         return explain_text(self)
+
+    def summary(self) -> Summary:
+        """Layer by layer: output shape, parameters, FLOP, stash and what became of it. Printed it
+        is a table; `rows` and `totals` are its figures."""
+        from minidl.ir.report.summary import summarize
+
+        return summarize(self)
 
     def to_html(self) -> str:
         """One self-contained page: the arena over time, the peak and its causes, every choice."""

@@ -107,6 +107,8 @@ class Site:
     backward_ops: list[Op] = field(default_factory=list)
     made: list[Tensor] = field(default_factory=list)
     """Activations that this site wrote, views included."""
+    output: Tensor | None = None
+    """What the layer returned, for reports to name."""
     gradients: dict[Tensor, Tensor] = field(default_factory=dict)
     """By forward tensor: arriving for what is in `made`, contributed for everything else."""
 

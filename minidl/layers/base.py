@@ -76,7 +76,8 @@ class Layer:
 
     def emit(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
         """Lower this layer at a site of its own; flat outputs stay traceable."""
-        output = self.lower(lowering.site(name, self), *inputs)
+        site = lowering.site(name, self)
+        site.output = output = self.lower(site, *inputs)
         kept = output.shape == inputs[0].shape and not self.mixes_features
         if kept and inputs[0] in lowering.flattened:
             lowering.flattened[output] = lowering.flattened[inputs[0]]

@@ -23,6 +23,7 @@ from minidl.ir import (
     Tensor,
     Variable,
 )
+from minidl.ir.report.summary import Summary
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import first_not_finite
 from minidl.runtime.program import Program
@@ -155,6 +156,10 @@ class Step:
             self._predict.run()
             outputs[start : start + size] = self.arena.read(plan, result)[:size]
         return outputs
+
+    def summary(self) -> Summary:
+        """The plan's summary: a table of the layers when it is printed."""
+        return self.plan.summary()
 
     # -- state -----------------------------------------------------------------------------
 

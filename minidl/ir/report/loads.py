@@ -22,7 +22,7 @@ def plan_loads(plan: Plan) -> list[int]:
     load = list(accumulate(change[:-1]))
     for i, op in enumerate(plan.graph.ops):
         for new, old in {(op.writes[k].storage, op.reads[j].storage) for k, j in op.in_place}:
-            if _handed_over(plan, i, new, old):
+            if handed_over(plan, i, new, old):
                 load[i] -= min(reserved(plan, new), reserved(plan, old))
     return load
 
@@ -43,6 +43,7 @@ def reserved(plan: Plan, t: Tensor) -> int:
     return -(-(t.nbytes + plan.guard) // alignment) * alignment
 
 
-def _handed_over(plan: Plan, i: int, new: Tensor, old: Tensor) -> bool:
+def handed_over(plan: Plan, i: int, new: Tensor, old: Tensor) -> bool:
+    """Whether the op at `i` writes `new` over `old`, both of which own bytes."""
     a, b = plan.placements[new], plan.placements[old]
     return new is not old and a.first == i and b.last == i + 1 and a.offset == b.offset

@@ -22,18 +22,23 @@ IDEAS = {
 
 def plan_table(plan: Plan) -> str:
     """A line for the step, a line a mode with bytes and share of `caffe`, the chosen one marked."""
-    s = plan.setting
-    image = "x".join(map(str, s.image))
-    lines = [f"{s.model}  batch {s.batch}  image {image}  {s.precision}  device {s.device}"]
+    lines = [headline(plan)]
     lines.append(f"  {'mode':<12} {'arena':>12} {'of caffe':>9}  what it does")
     caffe = plan.modes.get("caffe")
-    chosen = "recompute" if "recompute" in plan.modes else s.memory
+    chosen = "recompute" if "recompute" in plan.modes else plan.setting.memory
     for mode, size in plan.modes.items():
         share = f"{100 * size / caffe:.1f} %" if caffe else ""
         mark = "*" if mode == chosen else " "
         lines.append(f"{mark} {mode:<12} {format_size(size):>12} {share:>9}  {IDEAS[mode]}")
     lines += [_settings(plan), _arena(plan), certificate(plan)]
     return "\n".join(filter(None, lines))
+
+
+def headline(plan: Plan) -> str:
+    """The model and what the step is planned for."""
+    s = plan.setting
+    image = "x".join(map(str, s.image))
+    return f"{s.model}  batch {s.batch}  image {image}  {s.precision}  device {s.device}"
 
 
 def _settings(plan: Plan) -> str:

@@ -1,0 +1,106 @@
+"""A summary in columns: as text and for a notebook."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from html import escape
+from typing import TYPE_CHECKING
+
+from minidl.ir.sizes import format_size
+
+if TYPE_CHECKING:
+    from minidl.ir.report.summary import LayerRow, Summary, Totals
+
+HEAD = ("layer", "kind", "output", "parameters", "FLOP", "stash", "in the plan")
+RIGHT = (3, 4, 5)
+"""Columns of figures."""
+LONGEST = 30
+"""Characters of a layer's name; of a longer one the end is shown."""
+NOTES = 28
+"""Least characters of the last column."""
+GAP = "  "
+
+
+def summary_text(summary: Summary, width: int) -> str:
+    """A line a layer, more where its notes are long, and the totals below."""
+    table = [HEAD, *map(_cells, summary.rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
+    others = sum(widths[1:]) + len(GAP) * len(widths)
+    widths[0] = min(widths[0], LONGEST, max(len(HEAD[0]), width - others - NOTES))
+    room = max(NOTES, width - others - widths[0])
+    head, *body = (line for cells in table for line in _lines(cells, widths, room))
+    rule = "-" * max(map(len, (head, *body)))
+    return "\n".join((summary.title, head, rule, *body, rule, *_totals(summary.totals)))
+
+
+def summary_html(summary: Summary) -> str:
+    """The same as a table of HTML: no script."""
+    head = "".join(f"<th>{escape(word)}</th>" for word in HEAD)
+    rows = "".join(f"<tr>{_html_cells(_cells(row))}</tr>" for row in summary.rows)
+    more = "<br/>".join(map(escape, _totals(summary.totals)))
+    title = f"<p>{escape(summary.title)}</p>"
+    return f"<div>{title}<table><tr>{head}</tr>{rows}</table><p>{more}</p></div>"
+
+
+def _html_cells(cells: tuple[str, ...]) -> str:
+    align = ("right" if k in RIGHT else "left" for k in range(len(cells)))
+    return "".join(
+        f"<td style='text-align:{side}'>{escape(cell)}</td>"
+        for side, cell in zip(align, cells, strict=True)
+    )
+
+
+def _cells(row: LayerRow) -> tuple[str, ...]:
+    """What stands in the columns."""
+    return (
+        row.name,
+        row.kind,
+        "x".join(map(str, row.shape)) or "scalar",
+        f"{row.parameters:,}" if row.parameters else "-",
+        format_count(row.flops) if row.flops else "-",
+        format_size(row.stash) if row.stash else "-",
+        "; ".join(row.notes),
+    )
+
+
+def _short(name: str, longest: int) -> str:
+    return name if len(name) <= longest else "..." + name[3 - longest :]
+
+
+def _lines(cells: tuple[str, ...], widths: list[int], room: int) -> Iterator[str]:
+    """One row: its notes go on in lines of their own where there is no room."""
+    shown = (_short(cells[0], widths[0]), *cells[1:-1])
+    padded = (
+        cell.rjust(w) if k in RIGHT else cell.ljust(w)
+        for k, (cell, w) in enumerate(zip(shown, widths, strict=True))
+    )
+    left = GAP.join(padded)
+    first, *more = textwrap.wrap(cells[-1], room) or [""]
+    yield f"{left}{GAP}{first}".rstrip()
+    for line in more:
+        yield f"{'':{len(left)}}{GAP}{line}"
+
+
+def _totals(t: Totals) -> list[str]:
+    again = f", {format_count(t.again_flops)}FLOP of it run again" if t.again_flops else ""
+    naive = f", {format_size(t.naive)} in memory mode naive" if t.naive is not None else ""
+    return [
+        f"parameters {t.parameters:,}; forward {format_count(t.forward_flops)}FLOP, "
+        f"a step {format_count(t.step_flops)}FLOP{again}",
+        f"stash {format_size(t.stash)}, weights {format_size(t.weights)}, "
+        f"optimizer and other state {format_size(t.state)}, inputs {format_size(t.inputs)}",
+        f"arena {format_size(t.arena)}{naive}",
+    ]
+
+
+def format_count(count: int) -> str:
+    """Four figures or fewer and the power of 1000: `512 `, `1.50 K`, `473.5 M`, `1.98 T`."""
+    value, unit = float(count), ""
+    for letter in "KMGTP":
+        if value < 999.95:
+            break
+        value, unit = value / 1000, letter
+    if not unit:
+        return f"{count} "
+    return f"{value:.2f} {unit}" if value < 100 else f"{value:.1f} {unit}"
