@@ -11,7 +11,7 @@ from .densenet import densenet121
 from .googlenet import googlenet
 from .lenet import lenet
 from .resnet import resnet18, resnet34, resnet50
-from .vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+from .vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn, vgg_small
 
 MODELS: dict[str, Callable[..., dl.Network]] = {
     build.__name__: build
@@ -32,6 +32,7 @@ MODELS: dict[str, Callable[..., dl.Network]] = {
         vgg16_bn,
         vgg19,
         vgg19_bn,
+        vgg_small,
     )
 }
 """Every model by its name."""

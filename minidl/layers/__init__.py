@@ -12,7 +12,7 @@ from minidl.layers.loss import MSE, CrossEntropy, Loss
 from minidl.layers.lrn import LocalResponseNorm
 from minidl.layers.merge import Add, Concat
 from minidl.layers.network import Network, Sequential
-from minidl.layers.normalize import Normalize
+from minidl.layers.normalize import Normalize, from_bytes
 from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 __all__ = [
@@ -41,5 +41,6 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Tanh",
+    "from_bytes",
     "initial",
 ]

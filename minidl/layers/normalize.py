@@ -9,6 +9,7 @@ import numpy as np
 from minidl.host import run_chunks
 from minidl.ir import ArgumentError, Array, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer
+from minidl.layers.network import Input, Network
 from minidl.layers.pixels import as_pixels, rows_per_chunk
 
 Constants = float | tuple[float, ...]
@@ -63,6 +64,16 @@ class Normalize(Layer):
                 pitched=True,
             )
         return y
+
+
+def from_bytes(network: Network, mean: Constants, std: Constants) -> Network:
+    """The same network for pictures of bytes (N, H, W, C) uint8, which it normalises first; names
+    of parameters are the same. `mean` and `std` are those of pixels in [0, 255]."""
+    if len(network.inputs) != 1:
+        raise ArgumentError(f"{network!r} has {len(network.inputs)} inputs: one is needed")
+    x = Input(network.image, dtype="uint8")
+    y = network(Normalize(mean, std)(x, name="normalize"), name="")
+    return Network(x, y, name=network.name)
 
 
 def normalize_forward(y: Array, x: Array, *, mean: Constants, std: Constants) -> None:

@@ -81,3 +81,16 @@ def test_what_is_no_byte_is_refused(pixel: float, words: str) -> None:
     with pytest.raises(dl.ArgumentError, match=words):
         step(images, np.zeros(2, int))
     assert step.steps == 0
+
+
+def test_a_network_of_floats_takes_bytes() -> None:
+    plain = dl.models.lenet(3, (28, 28, 1))
+    images = np.random.default_rng(2).integers(0, 256, (2, 28, 28, 1), np.uint8)
+    of_bytes = dl.compile(dl.from_bytes(plain, 100.0, 50.0), 2, seed=4)
+    of_floats = dl.compile(plain, 2, seed=4)
+    assert of_bytes.state_dict().keys() == of_floats.state_dict().keys()
+    floats = (images.astype(np.float32) - 100) * np.float32(1 / 50)
+    np.testing.assert_array_equal(of_bytes.predict(images), of_floats.predict(floats))
+    two = dl.Network([dl.Input((2,)), y := dl.Input((2,))], dl.ReLU()(y))
+    with pytest.raises(dl.ArgumentError, match="2 inputs"):
+        dl.from_bytes(two, 0.0, 1.0)
