@@ -11,7 +11,18 @@ from .densenet import densenet121
 from .googlenet import googlenet
 from .lenet import lenet
 from .resnet import resnet18, resnet34, resnet50
-from .vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn, vgg_small
+from .vgg import (
+    vgg11,
+    vgg11_bn,
+    vgg13,
+    vgg13_bn,
+    vgg16,
+    vgg16_bn,
+    vgg16_bn_small,
+    vgg19,
+    vgg19_bn,
+    vgg_small,
+)
 
 MODELS: dict[str, Callable[..., dl.Network]] = {
     build.__name__: build
@@ -30,6 +41,7 @@ MODELS: dict[str, Callable[..., dl.Network]] = {
         vgg13_bn,
         vgg16,
         vgg16_bn,
+        vgg16_bn_small,
         vgg19,
         vgg19_bn,
         vgg_small,

@@ -13,12 +13,13 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
-PARTS = ("tests", "kernels", "train", "memory")
+PARTS = ("tests", "kernels", "train", "memory", "cifar10")
 TITLES = {
     "tests": "Correctness on the device",
     "kernels": "Kernels",
     "train": "Training steps",
     "memory": "Memory",
+    "cifar10": "Training on CIFAR-10",
 }
 Row = dict[str, Any]
 
@@ -27,7 +28,8 @@ HEAD = """# Performance on a GPU
 Made by `python -m benchmarks.gpu.report` from the newest files under `benchmarks/results`; nothing
 here is estimated. `python -m benchmarks.gpu --out benchmarks/results/<gpu>/<date>` measures on a
 machine with an NVIDIA GPU of compute capability 8.0 or newer; put the files there and run the
-report again. `python -m benchmarks.gpu.tune` measures tiles for one network and writes a tuning
+report again. `python -m benchmarks.gpu.cifar10` trains VGG-16 with batch normalization on CIFAR-10.
+`python -m benchmarks.gpu.tune` measures tiles for one network and writes a tuning
 file, which `--tuning` takes. Times on the CPU device are in
 [benchmarks/results/cpu](../benchmarks/results/cpu).
 """
@@ -138,7 +140,28 @@ def _mib(nbytes: int | None) -> str | None:
     return None if nbytes is None else f"{nbytes / 2**20:,.1f}"
 
 
-TABLES = {"tests": _tests, "kernels": _kernels, "train": _train, "memory": _memory}
+def _cifar10(rows: list[Row]) -> str:
+    columns = ["model", "precision", "epochs", "test accuracy", "s", "arena equals naive"]
+    return table(
+        columns,
+        [
+            [
+                *(f"{row['model']} b{row['batch']}", row["precision"], row["epochs"]),
+                *(f"{100 * row['test_accuracy']:.2f} %", f"{row['seconds']:.0f}"),
+                f"{row['steps_compared']} losses" if row["arena_equals_naive"] else "no",
+            ]
+            for row in rows
+        ],
+    )
+
+
+TABLES = {
+    "tests": _tests,
+    "kernels": _kernels,
+    "train": _train,
+    "memory": _memory,
+    "cifar10": _cifar10,
+}
 
 
 if __name__ == "__main__":

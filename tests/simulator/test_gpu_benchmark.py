@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import minidl as dl
-from benchmarks.gpu import kernels_part, memory_part, report, tests_part, train_part, tune
+from benchmarks.gpu import cifar10, kernels_part, memory_part, report, tests_part, train_part, tune
 from benchmarks.gpu.about import about, write_once
 from benchmarks.gpu.deadline import Deadline
+from minidl.data import Arrays
 from minidl.devices.cuda import CudaDevice
 from minidl.launches.product import TILES
 from tests.simulator import fake_cupy
@@ -35,11 +37,31 @@ def small_vgg() -> dl.Network:
     return NETWORKS["vgg_shaped"]()
 
 
+def tiny_vgg() -> dl.Network:
+    x = dl.Input((32, 32, 3))
+    y = dl.MaxPool2d(8)(dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(4, 3, padding=1)(x))))
+    return dl.Network(x, dl.Linear(10)(dl.Flatten()(y)))
+
+
 def test_tests_part(device: CudaDevice) -> None:
     rows = tests_part.measure(device, Deadline(60), lambda name: "vgg_shaped float32" in name)
     rows += tests_part.measure(device, Deadline(60), lambda name: "conv2d-3x3 " in name)
     rows += tests_part.measure(device, Deadline(-1), lambda name: "conv2d-1x1 bf16" in name)
     assert [row["result"] for row in rows] == ["passed"] * 4 + ["left out: no time"]
+
+
+def test_training_on_cifar10(device: CudaDevice, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    splits = [
+        Arrays(generator.integers(0, 256, (n, 32, 32, 3), np.uint8), np.arange(n) % 10)
+        for n in (9, 5)
+    ]
+    row = cifar10.measure(device, tiny_vgg(), splits, tmp_path, batch=4, epochs=2, compared=2)
+    assert row["arena_equals_naive"]
+    assert row["steps_compared"] == 2
+    assert 0 <= row["test_accuracy"] <= 1
+    assert (tmp_path / "cifar10" / "log.csv").read_text().count("\n") == 3
+    assert "2 losses" in report.TABLES["cifar10"]([row])
 
 
 def test_a_failed_check_is_a_row(device: CudaDevice, monkeypatch: pytest.MonkeyPatch) -> None:
