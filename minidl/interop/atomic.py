@@ -26,11 +26,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _flush_folder(target.parent)
+    flush_folder(target.parent)
 
 
-def _flush_folder(folder: Path) -> None:
-    """The rename itself reaches the disk; only POSIX lets a folder be flushed."""
+def flush_folder(folder: Path) -> None:
+    """Make renames in it reach the disk; only POSIX lets a folder be flushed."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from minidl.interop.atomic import flush_folder
 from minidl.ir import Array, CheckpointError
 
 DTYPES = {
@@ -64,17 +65,6 @@ def write(path: Path, tensors: Tensors, state: str) -> None:
 def unfinished(path: Path) -> Path:
     """Where a file lies until it is whole."""
     return path.with_name(f".{path.name}.part")
-
-
-def flush_folder(folder: Path) -> None:
-    """Make names in a folder last; only POSIX systems can and need to."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _pieces(tensors: Tensors, state: str) -> Iterator[bytes | memoryview]:
