@@ -21,8 +21,8 @@ SIDE = 8
 BLOCK = SIDE * SIDE
 SHARED = 99 * 1024
 """Bytes of shared memory that a block of threads may have on every GPU: sm_86, sm_89, sm_120."""
-FEW = 16
-"""Channels, and more, that are not staged."""
+FEW = 3
+"""Channels at most."""
 LARGEST_BOX = 48 * 1024
 """Bytes; beside it a main loop still fits."""
 BOXES, COMFORTABLE = 8, 64 * 1024
@@ -42,9 +42,8 @@ class Staging:
 
     @staticmethod
     def of(window: WindowLike, groups: int, x: Tensor, y: Shape) -> Staging | None:
-        """None where a vector fits into a pixel, there are many, or a box would be too large."""
-        few = x.shape[3] < FEW and x.shape[3] % 4 != 0
-        if not few or groups > 1 or window.dilation[1] > 1:
+        """None where there are more than a few channels, or a box would be too large."""
+        if x.shape[3] > FEW or groups > 1 or window.dilation[1] > 1:
             return None
         found = Staging(window, x.shape, y, x.itemsize)
         return found if found.room(1) <= LARGEST_BOX else None
