@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minidl.compiler.lower import Target, lower_inference, lower_training
+from minidl.compiler.lower import Target, lower_holding, lower_inference, lower_training
 from minidl.compiler.planner import make_plan
 from minidl.devices.cpu import CpuDevice
 from minidl.devices.device import Device, whereabouts
@@ -20,7 +20,6 @@ from minidl.ir import (
     Plan,
     Setting,
     Shape,
-    StepGraph,
     format_size,
     parse_size,
 )
@@ -56,6 +55,8 @@ def plan(
     recompute: float | None = None,
     budget: int | str | None = None,
     slices: int = 1,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
     without: Iterable[str] = (),
     image: Shape | None = None,
     alignment: int = ALIGNMENT,
@@ -70,16 +71,30 @@ def plan(
     take, 0.01 for 1 %; None: only ops as cheap as an elementwise pass run again, 0: none does.
     budget: bytes ("8GiB") to fit into at the least extra work; BudgetError if that fails.
     slices: run the first layers on this many parts of the batch, one after the other.
+    clip_norm: multiply all weight gradients by min(1, clip_norm / (norm + 1e-6)), norm = sqrt(sum
+    of squares of all of them together), before the update takes them.
+    accumulate: calls that make one update, with the mean of their gradients. The plan is that of
+    the last of them, its bytes are what the larger of both kinds of call needs.
     without: names of passes to leave out. tuning: a file of measured tiles for CUDA's matrix
     products (`minidl.launches.product.read_tuning`).
     modes: also size the step in every memory mode.
     ShapeError names a layer that does not fit.
     """
     target = _target(batch, device, precision, scratch_limit, slices, tuning)
+    target = replace(target, clip_norm=clip_norm, accumulate=accumulate)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
-    return replace(recipe.plan(modes=modes), at_batch=recipe.at_batch)
+    return recipe.plans(modes=modes).training
+
+
+@dataclass(frozen=True)
+class _Plans:
+    """What calls of a step run."""
+
+    training: Plan
+    holding: Plan | None
+    """Of the calls that only add to the sums of gradients, where there are some."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +107,30 @@ class _Recipe:
     target: Target
     setting: Setting
 
-    def graph(self, target: Target) -> StepGraph:
-        return lower_training(self.network, self.loss, self.optimizer, target)
-
     def at_batch(self, batch: int, **changes: Any) -> Plan:
         """The plan for another batch, and other fields of the setting by name."""
-        setting = replace(self.setting, batch=batch, **changes)
-        return make_plan(self.graph(self.target.at(batch)), setting)
+        return self._planned(replace(self.setting, batch=batch, **changes)).training
 
-    def plan(self, guard: int = 0, modes: bool = False) -> Plan:
-        """The plan as it was asked for; BudgetError says which batch would fit."""
+    def plans(self, guard: int = 0, modes: bool = False) -> _Plans:
+        """The plans as they were asked for; BudgetError says which batch would fit."""
         try:
-            return make_plan(self.graph(self.target), self.setting, guard, modes)
+            return self._planned(self.setting, guard, modes)
         except BudgetError as error:
             raise self.with_way_out(error) from None
+
+    def _planned(self, setting: Setting, guard: int = 0, modes: bool = False) -> _Plans:
+        target = replace(
+            self.target.at(setting.batch),
+            clip_norm=setting.clip_norm,
+            accumulate=setting.accumulate,
+        )
+        graph = lower_training(self.network, self.loss, self.optimizer, target)
+        training = replace(make_plan(graph, setting, guard, modes), at_batch=self.at_batch)
+        if setting.accumulate == 1:
+            return _Plans(training, None)
+        holding = make_plan(lower_holding(self.network, self.loss, target, graph), setting, guard)
+        size = max(training.arena_bytes, holding.arena_bytes)
+        return _Plans(replace(training, arena_bytes=size), holding)
 
     def with_way_out(self, error: BudgetError) -> BudgetError:
         """The same error, saying which batch would fit."""
@@ -133,6 +158,8 @@ def compile(  # noqa: A001 - the field's word for it
     recompute: float | None = None,
     budget: int | str | None = None,
     slices: int = 1,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
     without: Iterable[str] = (),
     seed: int = 0,
     image: Shape | None = None,
@@ -145,26 +172,27 @@ def compile(  # noqa: A001 - the field's word for it
     """Plan a training step, take its arena in one allocation and bind every op to it.
 
     device: "cpu", "cuda", or a device, say `CudaDevice(index=1)`.
-    recompute, budget, slices, without, tuning: as in `plan`. ArenaTooLargeError where the device
-    has fewer bytes free, saying which batch or budget fits.
+    recompute, budget, slices, clip_norm, accumulate, without, tuning: as in `plan`.
+    ArenaTooLargeError where the device has fewer bytes free, saying which batch or budget fits.
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.
     """
     place = device_of(device)
     target = _target(batch, place.name, precision, scratch_limit, slices, tuning)
-    target = replace(target, seed=seed)
+    target = replace(target, seed=seed, clip_norm=clip_norm, accumulate=accumulate)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
     guard = GUARD if debug else 0
-    training = recipe.plan(guard, modes=True)
-    forward = lower_inference(net, target, training.graph)
+    plans = recipe.plans(guard, modes=True)
+    forward = lower_inference(net, target, plans.training.graph)
     inference = make_plan(forward, replace(setting, recompute=None, budget=None), guard)
-    needed = max(training.arena_bytes, inference.arena_bytes)
+    needed = max(plans.training.arena_bytes, inference.arena_bytes)
     if setting.budget is not None and needed > setting.budget:
         raise BudgetError(setting.budget, needed, ", for predict")
     _require_memory(needed, recipe, place)
-    return Step(training, inference, recipe.loss.check, seed, debug, check_finite, place)
+    check = recipe.loss.check
+    return Step(plans.training, inference, check, seed, debug, check_finite, place, plans.holding)
 
 
 def device_of(device: str | Device) -> Device:
@@ -255,4 +283,6 @@ def _setting(
         recompute=recompute,
         budget=None if budget is None else parse_size(budget),
         slices=target.slices,
+        clip_norm=target.clip_norm,
+        accumulate=target.accumulate,
     )

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from minidl.compiler.differentiate import Gradients, differentiate, without_dead_ops
+from minidl.compiler.differentiate import differentiate, without_dead_ops
 from minidl.compiler.slices import apply_sliced
+from minidl.compiler.updates import OptimizerLike, count_micro_batch, update_ops
 from minidl.ir import ArgumentError, Array, Lowering, Op, Shape, Site, StepGraph, Tensor, Variable
 from minidl.ir.site import SCRATCH_LIMIT
 
@@ -29,12 +30,6 @@ class LossLike(Protocol):
     def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor: ...
 
 
-class OptimizerLike(Protocol):
-    """What lowering needs of an optimizer."""
-
-    def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None: ...
-
-
 @dataclass(frozen=True)
 class Target:
     """What a graph is lowered for."""
@@ -47,6 +42,8 @@ class Target:
     slices: int = 1
     precision: str = "float32"
     tuning: Mapping[str, tuple[str, int]] | None = field(default=None, hash=False)
+    clip_norm: float | None = None
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -57,6 +54,12 @@ class Target:
             )
         if self.scratch_limit < 1:
             raise ArgumentError(f"scratch_limit must be positive, got {self.scratch_limit}")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ArgumentError(f"clip_norm must be positive, or None: got {self.clip_norm}")
+        if not isinstance(self.accumulate, int) or self.accumulate < 1:
+            raise ArgumentError(
+                f"accumulate is a number of calls, at least 1: got {self.accumulate}"
+            )
 
     def at(self, batch: int) -> Target:
         """The same for another batch, which a slice may not be empty of."""
@@ -71,6 +74,8 @@ class Target:
             self.scratch_limit,
             self.seed,
             self.slices,
+            self.clip_norm,
+            self.accumulate,
             precision=self.precision,
             tuning=self.tuning,
         )
@@ -79,7 +84,26 @@ class Target:
 def lower_training(
     network: NetworkLike, loss: LossLike, optimizer: OptimizerLike, target: Target
 ) -> StepGraph:
-    """Every op of one training step in layer order: forward, backward, then all updates."""
+    """Every op of one training step in layer order: forward, backward, then all updates.
+
+    Where several calls accumulate, this is the last of them: see `lower_holding`.
+    """
+    return _lower(network, loss, optimizer, target)
+
+
+def lower_holding(
+    network: NetworkLike, loss: LossLike, target: Target, training: StepGraph
+) -> StepGraph:
+    """A call that adds its gradients to the sums and updates nothing.
+
+    Every variable of `training` is one here too, so that optimizer state outlives the call.
+    """
+    return _with_variables_of(training, _lower(network, loss, None, target))
+
+
+def _lower(
+    network: NetworkLike, loss: LossLike, optimizer: OptimizerLike | None, target: Target
+) -> StepGraph:
     lowering = target.lowering(training=True)
     prediction = _forward(network, lowering)
     shape, dtype = loss.target(prediction.shape)
@@ -87,10 +111,11 @@ def lower_training(
     value = loss.apply(lowering, "loss", prediction, labels)
     sites = list(lowering.sites)
     backward, gradients = differentiate(lowering, value)
-    updates = _updates(lowering, gradients, optimizer)
+    updates = update_ops(lowering, gradients, optimizer)
+    counts = _count_ops(lowering, optimizer is not None)
     return without_dead_ops(
         StepGraph(
-            ops=(*_ops(sites), *backward, *updates, _count_step(lowering)),
+            ops=(*_ops(sites), *backward, *updates, *counts),
             inputs=tuple(lowering.inputs),
             outputs=(value,),
             variables=_network_first(lowering),
@@ -106,10 +131,14 @@ def lower_inference(network: NetworkLike, target: Target, training: StepGraph) -
     """
     lowering = target.lowering(training=False)
     prediction = _forward(network, lowering)
-    ops = _ops(lowering.sites)
-    own = {v.name: v for v in lowering.variables.values()}
-    variables = tuple(own.get(v.name, v) for v in training.variables)
-    return StepGraph(tuple(ops), tuple(lowering.inputs), (prediction,), variables)
+    ops, own = _ops(lowering.sites), tuple(lowering.variables.values())
+    graph = StepGraph(tuple(ops), tuple(lowering.inputs), (prediction,), own)
+    return _with_variables_of(training, graph)
+
+
+def _with_variables_of(training: StepGraph, graph: StepGraph) -> StepGraph:
+    own = {v.name: v for v in graph.variables}
+    return replace(graph, variables=tuple(own.get(v.name, v) for v in training.variables))
 
 
 def _network_first(lowering: Lowering) -> tuple[Variable, ...]:
@@ -131,25 +160,17 @@ def _ops(sites: list[Site]) -> list[Op]:
     return [op for site in sites for op in site.forward_ops]
 
 
-def _updates(lowering: Lowering, gradients: Gradients, optimizer: OptimizerLike) -> list[Op]:
-    """The update ops of every parameter in the order of the network, sums of gradients first."""
-    ops: list[Op] = []
-    for variable in list(lowering.variables.values()):
-        if variable.tensor in gradients.contributions:
-            layer, _, name = variable.name.rpartition(".")
-            ops += gradients.total(variable.tensor, layer)
-            site = lowering.site(layer, ("optimizer", variable.tensor))
-            gradient = gradients.contributions[variable.tensor][0]
-            optimizer.lower(site, variable.tensor, gradient, name)
-            ops += site.forward_ops
-    return ops
-
-
 def count_step(step: Array) -> None:
     """step = step + 1."""
     step += 1
 
 
-def _count_step(lowering: Lowering) -> Op:
-    step = lowering.site("", None).step_counter()
-    return Op(count_step, "", "other", (step,), (step,), flops=1)
+def _count_ops(lowering: Lowering, updates: bool) -> list[Op]:
+    """The end of a call: it is counted, and so is its update where others make none."""
+    site = lowering.site("", None)
+    counters = dict.fromkeys((site.step_counter(), *([site.update_counter()] if updates else [])))
+    ops = [Op(count_step, "", "other", (t,), (t,), flops=1) for t in counters]
+    if lowering.accumulate > 1:
+        call, how = site.call_counter(), {"calls": lowering.accumulate}
+        ops.append(Op(count_micro_batch, "", "other", (call,), (call,), attributes=how, flops=1))
+    return ops

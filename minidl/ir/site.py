@@ -50,6 +50,10 @@ class Lowering:
     seed: int = 0
     slices: int = 1
     """Parts of the batch that the first layers run on one after the other."""
+    clip_norm: float | None = None
+    """What the norm of all weight gradients together is clipped to."""
+    accumulate: int = 1
+    """Calls of the step that make one update."""
     sites: list[Site] = field(default_factory=list)
     inputs: list[Tensor] = field(default_factory=list)
     variables: dict[tuple[object, str], Variable] = field(default_factory=dict)
@@ -154,6 +158,16 @@ class Site:
     def step_counter(self) -> Tensor:
         """Steps done so far: int64, shape (); the same tensor for the whole step."""
         return self.shared("step", "int64", zeros)
+
+    def update_counter(self) -> Tensor:
+        """Updates done so far: the step counter, where each step makes one."""
+        if self.lowering.accumulate == 1:
+            return self.step_counter()
+        return self.shared("updates", "int64", zeros)
+
+    def call_counter(self) -> Tensor:
+        """Calls since the last update: int64, below `accumulate`."""
+        return self.shared("micro_batch", "int64", zeros)
 
     def random_key(self) -> Tensor:
         """The seed, a uint64: the key of every counter-based random number."""
