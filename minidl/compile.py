@@ -12,6 +12,7 @@ from minidl.compiler.lower import Target, lower_holding, lower_inference, lower_
 from minidl.compiler.planner import make_plan
 from minidl.devices.cpu import CpuDevice
 from minidl.devices.device import Device, whereabouts
+from minidl.gradients import GradientRule
 from minidl.ir import (
     ALIGNMENT,
     ArenaTooLargeError,
@@ -81,9 +82,9 @@ def plan(
     ShapeError names a layer that does not fit.
     """
     target = _target(batch, device, precision, scratch_limit, slices, tuning)
-    target = replace(target, clip_norm=clip_norm, accumulate=accumulate)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
+    setting = _with_rule(setting, clip_norm, accumulate)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
     return recipe.plans(modes=modes).training
 
@@ -119,16 +120,13 @@ class _Recipe:
             raise self.with_way_out(error) from None
 
     def _planned(self, setting: Setting, guard: int = 0, modes: bool = False) -> _Plans:
-        target = replace(
-            self.target.at(setting.batch),
-            clip_norm=setting.clip_norm,
-            accumulate=setting.accumulate,
-        )
-        graph = lower_training(self.network, self.loss, self.optimizer, target)
+        target, rule = self.target.at(setting.batch), _rule(setting)
+        graph = lower_training(self.network, self.loss, self.optimizer, target, rule)
         training = replace(make_plan(graph, setting, guard, modes), at_batch=self.at_batch)
         if setting.accumulate == 1:
             return _Plans(training, None)
-        holding = make_plan(lower_holding(self.network, self.loss, target, graph), setting, guard)
+        held = lower_holding(self.network, self.loss, target, rule, graph)
+        holding = make_plan(held, setting, guard)
         size = max(training.arena_bytes, holding.arena_bytes)
         return _Plans(replace(training, arena_bytes=size), holding)
 
@@ -179,9 +177,10 @@ def compile(  # noqa: A001 - the field's word for it
     """
     place = device_of(device)
     target = _target(batch, place.name, precision, scratch_limit, slices, tuning)
-    target = replace(target, seed=seed, clip_norm=clip_norm, accumulate=accumulate)
+    target = replace(target, seed=seed)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
+    setting = _with_rule(setting, clip_norm, accumulate)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
     guard = GUARD if debug else 0
     plans = recipe.plans(guard, modes=True)
@@ -283,6 +282,15 @@ def _setting(
         recompute=recompute,
         budget=None if budget is None else parse_size(budget),
         slices=target.slices,
-        clip_norm=target.clip_norm,
-        accumulate=target.accumulate,
     )
+
+
+def _with_rule(setting: Setting, clip_norm: float | None, accumulate: int) -> Setting:
+    """The setting of a step that clips and accumulates; ArgumentError where it cannot."""
+    setting = replace(setting, clip_norm=clip_norm, accumulate=accumulate)
+    _rule(setting)
+    return setting
+
+
+def _rule(setting: Setting) -> GradientRule:
+    return GradientRule(setting.clip_norm, setting.accumulate)

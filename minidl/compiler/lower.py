@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from minidl.compiler.differentiate import differentiate, without_dead_ops
+from minidl.compiler.differentiate import Gradients, differentiate, without_dead_ops
 from minidl.compiler.slices import apply_sliced
-from minidl.compiler.updates import OptimizerLike, count_micro_batch, update_ops
-from minidl.ir import ArgumentError, Array, Lowering, Op, Shape, Site, StepGraph, Tensor, Variable
+from minidl.ir import (
+    ArgumentError,
+    Array,
+    Lowering,
+    Op,
+    Shape,
+    Site,
+    StepGraph,
+    Tensor,
+    Trained,
+    Variable,
+)
 from minidl.ir.site import SCRATCH_LIMIT
 
 
@@ -30,6 +40,23 @@ class LossLike(Protocol):
     def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor: ...
 
 
+class OptimizerLike(Protocol):
+    """What lowering needs of an optimizer."""
+
+    def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None: ...
+
+
+class GradientRuleLike(Protocol):
+    """What lowering needs of what stands between gradients and the optimizer."""
+
+    @property
+    def accumulate(self) -> int: ...
+
+    def lower(
+        self, lowering: Lowering, trained: list[Trained], last: bool
+    ) -> tuple[list[Op], list[Trained]]: ...
+
+
 @dataclass(frozen=True)
 class Target:
     """What a graph is lowered for."""
@@ -42,8 +69,6 @@ class Target:
     slices: int = 1
     precision: str = "float32"
     tuning: Mapping[str, tuple[str, int]] | None = field(default=None, hash=False)
-    clip_norm: float | None = None
-    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -54,12 +79,6 @@ class Target:
             )
         if self.scratch_limit < 1:
             raise ArgumentError(f"scratch_limit must be positive, got {self.scratch_limit}")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ArgumentError(f"clip_norm must be positive, or None: got {self.clip_norm}")
-        if not isinstance(self.accumulate, int) or self.accumulate < 1:
-            raise ArgumentError(
-                f"accumulate is a number of calls, at least 1: got {self.accumulate}"
-            )
 
     def at(self, batch: int) -> Target:
         """The same for another batch, which a slice may not be empty of."""
@@ -74,45 +93,57 @@ class Target:
             self.scratch_limit,
             self.seed,
             self.slices,
-            self.clip_norm,
-            self.accumulate,
             precision=self.precision,
             tuning=self.tuning,
         )
 
 
 def lower_training(
-    network: NetworkLike, loss: LossLike, optimizer: OptimizerLike, target: Target
+    network: NetworkLike,
+    loss: LossLike,
+    optimizer: OptimizerLike,
+    target: Target,
+    rule: GradientRuleLike | None = None,
 ) -> StepGraph:
     """Every op of one training step in layer order: forward, backward, then all updates.
 
-    Where several calls accumulate, this is the last of them: see `lower_holding`.
+    rule: what the optimizer gets for the gradients. Where it accumulates over several calls, this
+    is the last of them: see `lower_holding`.
     """
-    return _lower(network, loss, optimizer, target)
+    return _lower(network, loss, optimizer, target, rule)
 
 
 def lower_holding(
-    network: NetworkLike, loss: LossLike, target: Target, training: StepGraph
+    network: NetworkLike,
+    loss: LossLike,
+    target: Target,
+    rule: GradientRuleLike,
+    training: StepGraph,
 ) -> StepGraph:
     """A call that adds its gradients to the sums and updates nothing.
 
     Every variable of `training` is one here too, so that optimizer state outlives the call.
     """
-    return _with_variables_of(training, _lower(network, loss, None, target))
+    return _with_variables_of(training, _lower(network, loss, None, target, rule))
 
 
 def _lower(
-    network: NetworkLike, loss: LossLike, optimizer: OptimizerLike | None, target: Target
+    network: NetworkLike,
+    loss: LossLike,
+    optimizer: OptimizerLike | None,
+    target: Target,
+    rule: GradientRuleLike | None,
 ) -> StepGraph:
     lowering = target.lowering(training=True)
+    lowering.accumulate = rule.accumulate if rule is not None else 1
     prediction = _forward(network, lowering)
     shape, dtype = loss.target(prediction.shape)
     labels = lowering.input("target", shape, dtype or target.dtype)
     value = loss.apply(lowering, "loss", prediction, labels)
     sites = list(lowering.sites)
     backward, gradients = differentiate(lowering, value)
-    updates = update_ops(lowering, gradients, optimizer)
-    counts = _count_ops(lowering, optimizer is not None)
+    updates = _updates(lowering, gradients, optimizer, rule)
+    counts = _count_ops(lowering, updates=optimizer is not None)
     return without_dead_ops(
         StepGraph(
             ops=(*_ops(sites), *backward, *updates, *counts),
@@ -160,17 +191,46 @@ def _ops(sites: list[Site]) -> list[Op]:
     return [op for site in sites for op in site.forward_ops]
 
 
+def _updates(
+    lowering: Lowering,
+    gradients: Gradients,
+    optimizer: OptimizerLike | None,
+    rule: GradientRuleLike | None,
+) -> list[Op]:
+    """From the gradients of all parameters, in the order of the network, to their updates."""
+    ops, trained = _totals(lowering, gradients)
+    if rule is not None:
+        more, trained = rule.lower(lowering, trained, last=optimizer is not None)
+        ops += more
+        gradients.forward_of.update((p.gradient, p.w) for p in trained)
+    if optimizer is None:
+        return ops
+    for p in trained:
+        site = lowering.site(p.layer, ("optimizer", p.w))
+        optimizer.lower(site, p.w, p.gradient, p.name)
+        ops += site.forward_ops
+    return ops
+
+
+def _totals(lowering: Lowering, gradients: Gradients) -> tuple[list[Op], list[Trained]]:
+    """The trained parameters in the order of the network, and the sums that their gradients are."""
+    ops, trained = [], []
+    for variable in list(lowering.variables.values()):
+        if variable.tensor in gradients.contributions:
+            layer, _, name = variable.name.rpartition(".")
+            ops += gradients.total(variable.tensor, layer)
+            gradient = gradients.contributions[variable.tensor][0]
+            trained.append(Trained(variable.tensor, layer, name, gradient))
+    return ops, trained
+
+
 def count_step(step: Array) -> None:
     """step = step + 1."""
     step += 1
 
 
 def _count_ops(lowering: Lowering, updates: bool) -> list[Op]:
-    """The end of a call: it is counted, and so is its update where others make none."""
+    """The call is counted, and its update where others make none."""
     site = lowering.site("", None)
     counters = dict.fromkeys((site.step_counter(), *([site.update_counter()] if updates else [])))
-    ops = [Op(count_step, "", "other", (t,), (t,), flops=1) for t in counters]
-    if lowering.accumulate > 1:
-        call, how = site.call_counter(), {"calls": lowering.accumulate}
-        ops.append(Op(count_micro_batch, "", "other", (call,), (call,), attributes=how, flops=1))
-    return ops
+    return [Op(count_step, "", "other", (t,), (t,), flops=1) for t in counters]

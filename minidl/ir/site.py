@@ -38,6 +38,16 @@ class Call:
     output: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A parameter, called `name` at `layer`, and what the optimizer takes as its gradient."""
+
+    w: Tensor
+    layer: str
+    name: str
+    gradient: Tensor
+
+
 @dataclass
 class Lowering:
     """One walk over a network that collects its ops: what all layers of the network share."""
@@ -50,10 +60,6 @@ class Lowering:
     seed: int = 0
     slices: int = 1
     """Parts of the batch that the first layers run on one after the other."""
-    clip_norm: float | None = None
-    """What the norm of all weight gradients together is clipped to."""
-    accumulate: int = 1
-    """Calls of the step that make one update."""
     sites: list[Site] = field(default_factory=list)
     inputs: list[Tensor] = field(default_factory=list)
     variables: dict[tuple[object, str], Variable] = field(default_factory=dict)
@@ -68,6 +74,8 @@ class Lowering:
     """Ends the names of tensors of one slice of the batch."""
     calls: list[Call] | None = None
     """A list: layers are noted there instead of being lowered."""
+    accumulate: int = 1
+    """Calls of the step that make one update."""
 
     @property
     def master(self) -> str:

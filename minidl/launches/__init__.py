@@ -8,10 +8,10 @@ from __future__ import annotations
 from minidl.ir import Op, PlanError
 from minidl.launches import (  # noqa: F401 - their rules
     conv2d,
+    gradients,
     linear,
     reductions,
     small,
-    updates,
     windows,
 )
 from minidl.launches.elementwise import by_channel, elementwise

@@ -58,6 +58,7 @@ class Step:
         self.check_finite = check_finite
         self._program = Program(training, self.arena, debug)
         self._holding = Program(holding, self.arena, debug) if holding else None
+        self._ran = self._program
         self._predict = Program(inference, self.arena, debug)
         self._variables = {v.name: v for v in training.graph.variables}
         for variable in self._variables.values():
@@ -71,9 +72,9 @@ class Step:
         images: (batch, H, W, C) NHWC, or each of the network's inputs; labels: (batch,) integers
         for CrossEntropy. ShapeError or ArgumentError where they do not fit; nothing has changed.
         """
-        program = self._fill(arrays)
-        self._run(program)
-        return self._loss(program)()
+        self._fill(arrays)
+        self._run()
+        return self._loss()
 
     def feed(self, batches: Iterable[tuple[ArrayLike, ...]]) -> Iterator[float]:
         """Train on one batch after the other, and give the loss of each.
@@ -83,52 +84,60 @@ class Step:
         """
         waiting: Callable[[], float] | None = None
         for arrays in batches:
-            program = self._fill(tuple(arrays))
-            self._run(program)
-            now = self._loss(program)
+            self._fill(tuple(arrays))
+            self._run()
+            now = self._loss_later()
             if waiting is not None:
                 yield waiting()
             waiting = now
         if waiting is not None:
             yield waiting()
 
-    def _loss(self, program: Program) -> Callable[[], float]:
-        """The loss that the program's run leaves, once it is asked for."""
-        loss, offset = program.plan.graph.outputs[0], program.plan.offset
+    def _loss_later(self) -> Callable[[], float]:
+        """The loss of the call that ran last, once it is asked for."""
+        loss, offset = self._ran.plan.graph.outputs[0], self._ran.plan.offset
         bytes_of_it = self.arena.device.later(self.arena.bytes, offset(loss), loss.nbytes)
         return lambda: float(bytes_of_it().view(loss.dtype)[0])
+
+    def _loss(self) -> float:
+        return self._loss_later()()
 
     def trace(self, path: str | Path, *arrays: ArrayLike) -> float:
         """One training step, as a call makes it, whose ops are timed: a trace is written to `path`
         that ui.perfetto.dev shows. Returns the loss."""
-        program = self._fill(arrays)
-        trace = Trace(program.plan)
+        self._fill(arrays)
+        trace = Trace(self._next.plan)
         trace.begin()
-        self._counted(program, trace.observe)
+        self._run_next(trace.observe)
         trace.write(path)
-        return self._loss(program)()
+        return self._loss()
 
-    def _fill(self, arrays: tuple[ArrayLike, ...]) -> Program:
-        """Put the step's inputs, once all of them fit, where the program of this call has them."""
-        last = self._holding is None or self.held == self.accumulate - 1
-        program = self._program if last or self._holding is None else self._holding
-        for tensor, array in zip(program.plan.graph.inputs, self._checked(arrays), strict=True):
-            self.arena.write(program.plan, tensor, array)
-        return program
+    @property
+    def _next(self) -> Program:
+        """What the next call runs."""
+        if self._holding is None or self.held == self.accumulate - 1:
+            return self._program
+        return self._holding
 
-    def _run(self, program: Program) -> None:
+    def _fill(self, arrays: tuple[ArrayLike, ...]) -> None:
+        """Put the step's inputs where the next call's plan has them, once all of them fit."""
+        plan = self._next.plan
+        for tensor, array in zip(plan.graph.inputs, self._checked(arrays), strict=True):
+            self.arena.write(plan, tensor, array)
+
+    def _run(self) -> None:
         if not self.check_finite:
-            self._counted(program)
+            self._run_next()
             return
         try:
-            self._counted(program, program.require_finite)
+            self._run_next(self._next.require_finite)
         except NotFiniteError as error:
             raise NotFiniteError(f"step {self.steps}: {error}") from None
 
-    def _counted(self, program: Program, observe: Observer | None = None) -> None:
-        """Run the program; after an error `held` is what the arena says."""
-        held, self._held = self.held, None
-        program.run(observe)
+    def _run_next(self, observe: Observer | None = None) -> None:
+        """Run the next call's program; after an error `held` is what the arena says."""
+        held, self._ran, self._held = self.held, self._next, None
+        self._ran.run(observe)
         self._held = (held + 1) % self.accumulate
 
     def predict(self, *inputs: ArrayLike) -> Array:

@@ -8,94 +8,73 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
-from minidl.compiler.differentiate import Gradients
 from minidl.host import CHUNK, run_chunks
-from minidl.ir import Array, Lowering, Op, Site, Tensor, part_of
+from minidl.ir import ArgumentError, Array, Lowering, Op, Tensor, Trained, part_of
 from minidl.ir.site import zeros
-from minidl.launches.updates import square_parts
-
-
-class OptimizerLike(Protocol):
-    """What lowering needs of an optimizer."""
-
-    def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None: ...
+from minidl.launches.gradients import square_parts
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A parameter, called `name` at `layer`, and what the optimizer takes as its gradient."""
+class GradientRule:
+    """g = mean of the gradients of `accumulate` calls, then g = g min(1, clip_norm / (|g| + 1e-6)).
 
-    w: Tensor
-    layer: str
-    name: str
-    gradient: Tensor
-
-
-def update_ops(
-    lowering: Lowering, gradients: Gradients, optimizer: OptimizerLike | None
-) -> list[Op]:
-    """From the gradients of all parameters, in the order of the network, to their updates.
-
-    optimizer: None in a call that only adds to the sums.
+    |g| is the norm of all weight gradients together, sqrt(sum g^2) (Pascanu et al. 2013; PyTorch's
+    clip_grad_norm_).
     """
-    ops, trained = _totals(lowering, gradients)
-    if lowering.accumulate > 1:
-        sums, trained = _accumulated(lowering, trained)
-        ops += sums
-    if optimizer is None:
-        return ops
-    if lowering.clip_norm is not None:
-        clips, trained = _clipped(lowering, trained, lowering.clip_norm)
-        ops += clips
-        gradients.forward_of.update((p.gradient, p.w) for p in trained)
-    for p in trained:
-        site = lowering.site(p.layer, ("optimizer", p.w))
-        optimizer.lower(site, p.w, p.gradient, p.name)
-        ops += site.forward_ops
-    return ops
 
+    clip_norm: float | None = None
+    accumulate: int = 1
 
-def count_micro_batch(call: Array, *, calls: int) -> None:
-    """call = (call + 1) mod calls."""
-    call += 1
-    call %= calls
+    def __post_init__(self) -> None:
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ArgumentError(f"clip_norm must be positive, or None: got {self.clip_norm}")
+        if not isinstance(self.accumulate, int) or self.accumulate < 1:
+            raise ArgumentError(
+                f"accumulate is a number of calls, at least 1: got {self.accumulate}"
+            )
 
+    def lower(
+        self, lowering: Lowering, trained: list[Trained], last: bool
+    ) -> tuple[list[Op], list[Trained]]:
+        """The ops from gradients to what an optimizer takes, and that.
 
-def _totals(lowering: Lowering, gradients: Gradients) -> tuple[list[Op], list[Trained]]:
-    """The trained parameters in the order of the network, and the sums that their gradients are."""
-    ops, trained = [], []
-    for variable in list(lowering.variables.values()):
-        if variable.tensor in gradients.contributions:
-            layer, _, name = variable.name.rpartition(".")
-            ops += gradients.total(variable.tensor, layer)
-            gradient = gradients.contributions[variable.tensor][0]
-            trained.append(Trained(variable.tensor, layer, name, gradient))
-    return ops, trained
+        last: whether the call makes the update; the others end with the sums.
+        """
+        ops: list[Op] = []
+        if self.accumulate > 1:
+            ops, trained = _accumulated(lowering, trained, self.accumulate)
+        if self.clip_norm is not None and last:
+            clips, trained = _clipped(lowering, trained, self.clip_norm)
+            ops += clips
+        return ops, trained
 
 
 # -- accumulation ----------------------------------------------------------------------------------
 
 
-def _accumulated(lowering: Lowering, trained: list[Trained]) -> tuple[list[Op], list[Trained]]:
+def _accumulated(
+    lowering: Lowering, trained: list[Trained], calls: int
+) -> tuple[list[Op], list[Trained]]:
     """Each gradient added to a sum that outlives the call, which stands for it from then on."""
     ops, summed = [], []
+    call, how = lowering.site("", None).call_counter(), {"calls": calls}
     for p in trained:
         site = lowering.site(p.layer, ("optimizer", p.w))
         total = site.state(f"{p.name}.gradient_sum", p.w.shape, saved=False)
         site.update(
             accumulate_gradient,
             writes=[total],
-            reads=[total, p.gradient, site.call_counter()],
-            attributes={"calls": lowering.accumulate},
+            reads=[total, p.gradient, call],
+            attributes=how,
             flops=2 * total.size,
             elementwise=True,
         )
         ops += site.forward_ops
         summed.append(replace(p, gradient=total))
+    ops.append(Op(count_micro_batch, "", "other", (call,), (call,), attributes=how, flops=1))
     return ops, summed
 
 
@@ -107,17 +86,21 @@ def accumulate_gradient(total: Array, dw: Array, call: Array, *, calls: int) -> 
         np.multiply(dw, 1 / calls, out=total)
 
 
+def count_micro_batch(call: Array, *, calls: int) -> None:
+    """call = (call + 1) mod calls."""
+    call += 1
+    call %= calls
+
+
 # -- clipping --------------------------------------------------------------------------------------
 
 
 def _clipped(
     lowering: Lowering, trained: list[Trained], clip_norm: float
 ) -> tuple[list[Op], list[Trained]]:
-    """Each gradient times min(1, clip_norm / (norm + 1e-6)), the norm that of all of them together
-    (Pascanu et al. 2013; PyTorch's clip_grad_norm_).
+    """Each gradient times a coefficient of the norm of all of them, which are kept until then.
 
-    Its square comes as soon as a gradient exists, last layer first. All gradients must be kept
-    until the norm is known.
+    The squares come as soon as a gradient exists, last layer first.
     """
     ops: list[Op] = []
     squares = Tensor("squares", (len(trained),), lowering.master, "weight_gradient")

@@ -1,4 +1,4 @@
-// Between gradients and updates: equations in minidl/compiler/updates.py.
+// Between gradients and updates: equations in minidl/gradients.py.
 //
 // sum_of_squares: each block sums the squares of its part of a weight gradient and leaves them in
 // planned scratch, one block then takes the total; gradient_norm is one block over the totals of all
