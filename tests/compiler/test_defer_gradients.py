@@ -1,4 +1,4 @@
-"""Weight gradients that wait for the norm of all, made after the backward pass where that is less."""
+"""Weight gradients that wait for the norm of all, made after backward where that is less."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from minidl.compiler.rewrites.uses import Uses
 from minidl.ir import Op, StepGraph, dependencies
 
+BACKWARD = ("dgrad", "wgrad")
+
 
 def defer_gradients(graph: StepGraph) -> StepGraph:
     """Move behind the backward pass each wgrad whose result has to be kept until then, where that
@@ -25,7 +27,7 @@ def defer_gradients(graph: StepGraph) -> StepGraph:
 
 
 def _end_of_backward(ops: tuple[Op, ...]) -> int:
-    return max((i + 1 for i, op in enumerate(ops) if op.phase == "dgrad"), default=0)
+    return max((i + 1 for i, op in enumerate(ops) if op.phase in BACKWARD), default=0)
 
 
 def _waits(op: Op, position: int, end: int, late: set[int], uses: Uses) -> bool:
@@ -34,7 +36,7 @@ def _waits(op: Op, position: int, end: int, late: set[int], uses: Uses) -> bool:
     if op.phase != "wgrad" or not any(uses.reading(t)[-1:] > [end] for t in made):
         return False
     ending = (
-        t.storage.nbytes
+        t.nbytes
         for t in {t.storage for t in op.reads if not t.given}
         if all(p <= position or p in late for p in uses.reading(t))
     )
