@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minidl.compiler.lower import Target, lower_inference, lower_training
+from minidl.compiler.lower import Target, lower_holding, lower_inference, lower_training
 from minidl.compiler.planner import make_plan
 from minidl.devices.cpu import CpuDevice
 from minidl.devices.device import Device, whereabouts
+from minidl.gradients import GradientRule
 from minidl.ir import (
     ALIGNMENT,
     ArenaTooLargeError,
@@ -20,7 +21,6 @@ from minidl.ir import (
     Plan,
     Setting,
     Shape,
-    StepGraph,
     format_size,
     parse_size,
 )
@@ -57,6 +57,8 @@ def plan(
     budget: int | str | None = None,
     slices: int = 1,
     prefetch: bool = False,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
     without: Iterable[str] = (),
     image: Shape | None = None,
     alignment: int = ALIGNMENT,
@@ -73,6 +75,10 @@ def plan(
     slices: run the first layers on this many parts of the batch, one after the other.
     prefetch: give the next batch bytes of its own, so that with `Step.feed` it is copied to the GPU
     while a step runs; only on cuda.
+    clip_norm: multiply all weight gradients by min(1, clip_norm / (norm + 1e-6)), norm = sqrt(sum
+    of squares of all of them together), before the update takes them.
+    accumulate: calls that make one update, with the mean of their gradients. The plan is that of
+    the last of them, its bytes are what the larger of both kinds of call needs.
     without: names of passes to leave out. tuning: a file of measured tiles for CUDA's matrix
     products (`minidl.launches.product.read_tuning`).
     modes: also size the step in every memory mode.
@@ -81,8 +87,18 @@ def plan(
     target = _target(batch, device, precision, scratch_limit, slices, prefetch, tuning)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
+    setting = _with_rule(setting, clip_norm, accumulate)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
-    return replace(recipe.plan(modes=modes), at_batch=recipe.at_batch)
+    return recipe.plans(modes=modes).training
+
+
+@dataclass(frozen=True)
+class _Plans:
+    """What calls of a step run."""
+
+    training: Plan
+    holding: Plan | None
+    """Of the calls that only add to the sums of gradients, where there are some."""
 
 
 @dataclass(frozen=True)
@@ -95,20 +111,27 @@ class _Recipe:
     target: Target
     setting: Setting
 
-    def graph(self, target: Target) -> StepGraph:
-        return lower_training(self.network, self.loss, self.optimizer, target)
-
     def at_batch(self, batch: int, **changes: Any) -> Plan:
         """The plan for another batch, and other fields of the setting by name."""
-        setting = replace(self.setting, batch=batch, **changes)
-        return make_plan(self.graph(self.target.at(batch)), setting)
+        return self._planned(replace(self.setting, batch=batch, **changes)).training
 
-    def plan(self, guard: int = 0, modes: bool = False) -> Plan:
-        """The plan as it was asked for; BudgetError says which batch would fit."""
+    def plans(self, guard: int = 0, modes: bool = False) -> _Plans:
+        """The plans as they were asked for; BudgetError says which batch would fit."""
         try:
-            return make_plan(self.graph(self.target), self.setting, guard, modes)
+            return self._planned(self.setting, guard, modes)
         except BudgetError as error:
             raise self.with_way_out(error) from None
+
+    def _planned(self, setting: Setting, guard: int = 0, modes: bool = False) -> _Plans:
+        target, rule = self.target.at(setting.batch), _rule(setting)
+        graph = lower_training(self.network, self.loss, self.optimizer, target, rule)
+        training = replace(make_plan(graph, setting, guard, modes), at_batch=self.at_batch)
+        if setting.accumulate == 1:
+            return _Plans(training, None)
+        held = lower_holding(self.network, self.loss, target, rule, graph)
+        holding = make_plan(held, setting, guard)
+        size = max(training.arena_bytes, holding.arena_bytes)
+        return _Plans(replace(training, arena_bytes=size), holding)
 
     def with_way_out(self, error: BudgetError) -> BudgetError:
         """The same error, saying which batch would fit."""
@@ -137,6 +160,8 @@ def compile(  # noqa: A001 - the field's word for it
     budget: int | str | None = None,
     slices: int = 1,
     prefetch: bool = False,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
     without: Iterable[str] = (),
     seed: int = 0,
     image: Shape | None = None,
@@ -149,8 +174,8 @@ def compile(  # noqa: A001 - the field's word for it
     """Plan a training step, take its arena in one allocation and bind every op to it.
 
     device: "cpu", "cuda", or a device, say `CudaDevice(index=1)`.
-    recompute, budget, slices, prefetch, without, tuning: as in `plan`. ArenaTooLargeError where
-    the device has fewer bytes free, saying which batch or budget fits.
+    recompute, budget, slices, prefetch, clip_norm, accumulate, without, tuning: as in `plan`.
+    ArenaTooLargeError where the device has fewer bytes free, saying which batch or budget fits.
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.
     """
@@ -159,16 +184,18 @@ def compile(  # noqa: A001 - the field's word for it
     target = replace(target, seed=seed)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
+    setting = _with_rule(setting, clip_norm, accumulate)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
     guard = GUARD if debug else 0
-    training = recipe.plan(guard, modes=True)
-    forward = lower_inference(net, target, training.graph)
+    plans = recipe.plans(guard, modes=True)
+    forward = lower_inference(net, target, plans.training.graph)
     inference = make_plan(forward, replace(setting, recompute=None, budget=None), guard)
-    needed = max(training.arena_bytes, inference.arena_bytes)
+    needed = max(plans.training.arena_bytes, inference.arena_bytes)
     if setting.budget is not None and needed > setting.budget:
         raise BudgetError(setting.budget, needed, ", for predict")
     _require_memory(needed, recipe, place)
-    return Step(training, inference, recipe.loss.check, seed, debug, check_finite, place)
+    check = recipe.loss.check
+    return Step(plans.training, inference, check, seed, debug, check_finite, place, plans.holding)
 
 
 def device_of(device: str | Device) -> Device:
@@ -265,3 +292,14 @@ def _setting(
         slices=target.slices,
         prefetch=target.prefetch,
     )
+
+
+def _with_rule(setting: Setting, clip_norm: float | None, accumulate: int) -> Setting:
+    """The setting of a step that clips and accumulates; ArgumentError where it cannot."""
+    setting = replace(setting, clip_norm=clip_norm, accumulate=accumulate)
+    _rule(setting)
+    return setting
+
+
+def _rule(setting: Setting) -> GradientRule:
+    return GradientRule(setting.clip_norm, setting.accumulate)

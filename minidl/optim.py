@@ -144,7 +144,7 @@ class Adam(Optimizer):
             penalty, decay = decay, penalty
         reads = [w, dw] if penalty else [dw]
         _update(site, adam_moments, [m, v], reads, betas=self.betas, weight_decay=penalty)
-        reads = [m, v, self.rate(site), site.step_counter()]
+        reads = [m, v, self.rate(site), site.update_counter()]
         _update(site, adam_step, [w], reads, betas=self.betas, eps=self.eps, decoupled_decay=decay)
 
 

@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("minidl.ir", "minidl.checkout"),
     ("minidl.host", "minidl.signs", "minidl.bits", "minidl.philox"),
     ("minidl.launches",),
-    ("minidl.layers", "minidl.optim", "minidl.devices", "minidl.data"),
+    ("minidl.layers", "minidl.optim", "minidl.gradients", "minidl.devices", "minidl.data"),
     ("minidl.compiler", "minidl.runtime"),
     ("minidl.compile",),
     ("minidl", "minidl.cli", "minidl.interop", "minidl.train", "minidl.__main__"),

@@ -18,6 +18,7 @@ from minidl.ir import (
     Site,
     StepGraph,
     Tensor,
+    Trained,
     Variable,
 )
 from minidl.ir.site import SCRATCH_LIMIT
@@ -44,6 +45,17 @@ class OptimizerLike(Protocol):
     """What lowering needs of an optimizer."""
 
     def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None: ...
+
+
+class GradientRuleLike(Protocol):
+    """What lowering needs of what stands between gradients and the optimizer."""
+
+    @property
+    def accumulate(self) -> int: ...
+
+    def lower(
+        self, lowering: Lowering, trained: list[Trained], last: bool
+    ) -> tuple[list[Op], list[Trained]]: ...
 
 
 @dataclass(frozen=True)
@@ -89,20 +101,54 @@ class Target:
 
 
 def lower_training(
-    network: NetworkLike, loss: LossLike, optimizer: OptimizerLike, target: Target
+    network: NetworkLike,
+    loss: LossLike,
+    optimizer: OptimizerLike,
+    target: Target,
+    rule: GradientRuleLike | None = None,
 ) -> StepGraph:
-    """Every op of one training step in layer order: forward, backward, then all updates."""
+    """Every op of one training step in layer order: forward, backward, then all updates.
+
+    rule: what the optimizer gets for the gradients. Where it accumulates over several calls, this
+    is the last of them: see `lower_holding`.
+    """
+    return _lower(network, loss, optimizer, target, rule)
+
+
+def lower_holding(
+    network: NetworkLike,
+    loss: LossLike,
+    target: Target,
+    rule: GradientRuleLike,
+    training: StepGraph,
+) -> StepGraph:
+    """A call that adds its gradients to the sums and updates nothing.
+
+    Every variable of `training` is one here too, so that optimizer state outlives the call.
+    """
+    return _with_variables_of(training, _lower(network, loss, None, target, rule))
+
+
+def _lower(
+    network: NetworkLike,
+    loss: LossLike,
+    optimizer: OptimizerLike | None,
+    target: Target,
+    rule: GradientRuleLike | None,
+) -> StepGraph:
     lowering = target.lowering(training=True)
+    lowering.accumulate = rule.accumulate if rule is not None else 1
     prediction = _forward(network, lowering)
     shape, dtype = loss.target(prediction.shape)
     labels = lowering.input("target", shape, dtype or target.dtype)
     value = loss.apply(lowering, "loss", prediction, labels)
     sites = list(lowering.sites)
     backward, gradients = differentiate(lowering, value)
-    updates = _updates(lowering, gradients, optimizer)
+    updates = _updates(lowering, gradients, optimizer, rule)
+    counts = _count_ops(lowering, updates=optimizer is not None)
     return without_dead_ops(
         StepGraph(
-            ops=(*_ops(sites), *backward, *updates, _count_step(lowering)),
+            ops=(*_ops(sites), *backward, *updates, *counts),
             inputs=tuple(lowering.inputs),
             outputs=(value,),
             waiting=_twins(lowering.inputs) if target.prefetch else (),
@@ -124,12 +170,15 @@ def lower_inference(network: NetworkLike, target: Target, training: StepGraph) -
     """
     lowering = target.lowering(training=False)
     prediction = _forward(network, lowering)
-    ops = _ops(lowering.sites)
-    own = {v.name: v for v in lowering.variables.values()}
-    variables = tuple(own.get(v.name, v) for v in training.variables)
-    return StepGraph(
-        tuple(ops), tuple(lowering.inputs), (prediction,), variables, layers=_notes(lowering)
-    )
+    ops, own = _ops(lowering.sites), tuple(lowering.variables.values())
+    inputs, layers = tuple(lowering.inputs), _notes(lowering)
+    graph = StepGraph(tuple(ops), inputs, (prediction,), own, layers=layers)
+    return _with_variables_of(training, graph)
+
+
+def _with_variables_of(training: StepGraph, graph: StepGraph) -> StepGraph:
+    own = {v.name: v for v in graph.variables}
+    return replace(graph, variables=tuple(own.get(v.name, v) for v in training.variables))
 
 
 def _notes(lowering: Lowering) -> tuple[LayerNote, ...]:
@@ -168,18 +217,37 @@ def _ops(sites: list[Site]) -> list[Op]:
     return [op for site in sites for op in site.forward_ops]
 
 
-def _updates(lowering: Lowering, gradients: Gradients, optimizer: OptimizerLike) -> list[Op]:
-    """The update ops of every parameter in the order of the network, sums of gradients first."""
-    ops: list[Op] = []
+def _updates(
+    lowering: Lowering,
+    gradients: Gradients,
+    optimizer: OptimizerLike | None,
+    rule: GradientRuleLike | None,
+) -> list[Op]:
+    """From the gradients of all parameters, in the order of the network, to their updates."""
+    ops, trained = _totals(lowering, gradients)
+    if rule is not None:
+        more, trained = rule.lower(lowering, trained, last=optimizer is not None)
+        ops += more
+        gradients.forward_of.update((p.gradient, p.w) for p in trained)
+    if optimizer is None:
+        return ops
+    for p in trained:
+        site = lowering.site(p.layer, ("optimizer", p.w))
+        optimizer.lower(site, p.w, p.gradient, p.name)
+        ops += site.forward_ops
+    return ops
+
+
+def _totals(lowering: Lowering, gradients: Gradients) -> tuple[list[Op], list[Trained]]:
+    """The trained parameters in the order of the network, and the sums that their gradients are."""
+    ops, trained = [], []
     for variable in list(lowering.variables.values()):
         if variable.tensor in gradients.contributions:
             layer, _, name = variable.name.rpartition(".")
             ops += gradients.total(variable.tensor, layer)
-            site = lowering.site(layer, ("optimizer", variable.tensor))
             gradient = gradients.contributions[variable.tensor][0]
-            optimizer.lower(site, variable.tensor, gradient, name)
-            ops += site.forward_ops
-    return ops
+            trained.append(Trained(variable.tensor, layer, name, gradient))
+    return ops, trained
 
 
 def count_step(step: Array) -> None:
@@ -187,6 +255,8 @@ def count_step(step: Array) -> None:
     step += 1
 
 
-def _count_step(lowering: Lowering) -> Op:
-    step = lowering.site("", None).step_counter()
-    return Op(count_step, "", "other", (step,), (step,), flops=1)
+def _count_ops(lowering: Lowering, updates: bool) -> list[Op]:
+    """The call is counted, and its update where others make none."""
+    site = lowering.site("", None)
+    counters = dict.fromkeys((site.step_counter(), *([site.update_counter()] if updates else [])))
+    return [Op(count_step, "", "other", (t,), (t,), flops=1) for t in counters]

@@ -18,6 +18,7 @@ from minidl.compiler.place import EFFORT
 from minidl.compiler.rewrites import (
     chain_sums,
     commute_selections,
+    defer_gradients,
     fuse_activations,
     fuse_blocks,
     fuse_gradients,
@@ -71,6 +72,7 @@ MODES = {
                 join_parts,
                 fuse_updates,
                 hoist_updates,
+                defer_gradients,
                 order_by_layer,
             ),
             in_place,

@@ -13,7 +13,7 @@ from minidl.ir.errors import (
 from minidl.ir.graph import Array, LayerNote, StepGraph, Variable, dependencies
 from minidl.ir.op import Op, Phase
 from minidl.ir.plan import ALIGNMENT, Placement, Plan, Setting
-from minidl.ir.site import Lowering, Site
+from minidl.ir.site import Lowering, Site, Trained
 from minidl.ir.sizes import format_size, mib, parse_size
 from minidl.ir.tensor import Box, Kind, Shape, Tensor, part_of
 
@@ -41,6 +41,7 @@ __all__ = [
     "Site",
     "StepGraph",
     "Tensor",
+    "Trained",
     "Variable",
     "dependencies",
     "format_size",

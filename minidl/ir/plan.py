@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,10 @@ class Setting:
     """Parts of the batch that the network's first layers run on one after the other."""
     prefetch: bool = False
     """Whether the next batch has bytes of its own, to arrive while a step runs."""
+    clip_norm: float | None = None
+    """What the norm of all weight gradients together is clipped to."""
+    accumulate: int = 1
+    """Calls of the step that make one update."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,18 @@ class Plan:
     def recompute_flops(self) -> int:
         """Floating-point operations of the ops that run a second time."""
         return sum(op.flops for op in self.graph.ops if op.again)
+
+    @cached_property
+    def bytes_without(self) -> dict[str, int]:
+        """Arena bytes of the same step without `clip_norm` and without `accumulate`, of those in
+        use; planned when first asked for."""
+        s, plain = self.setting, {"clip_norm": None, "accumulate": 1}
+        used = {name: none for name, none in plain.items() if getattr(s, name) != none}
+        if self.at_batch is None:
+            return {}
+        return {
+            name: self.at_batch(s.batch, **{name: none}).arena_bytes for name, none in used.items()
+        }
 
     def largest_batch(self, memory: int | str) -> int:
         """The largest batch whose arena fits into `memory` bytes, say "12GiB"; 0 if none does.

@@ -38,6 +38,16 @@ class Call:
     output: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A parameter, called `name` at `layer`, and what the optimizer takes as its gradient."""
+
+    w: Tensor
+    layer: str
+    name: str
+    gradient: Tensor
+
+
 @dataclass
 class Lowering:
     """One walk over a network that collects its ops: what all layers of the network share."""
@@ -64,6 +74,8 @@ class Lowering:
     """Ends the names of tensors of one slice of the batch."""
     calls: list[Call] | None = None
     """A list: layers are noted there instead of being lowered."""
+    accumulate: int = 1
+    """Calls of the step that make one update."""
 
     @property
     def master(self) -> str:
@@ -156,6 +168,16 @@ class Site:
     def step_counter(self) -> Tensor:
         """Steps done so far: int64, shape (); the same tensor for the whole step."""
         return self.shared("step", "int64", zeros)
+
+    def update_counter(self) -> Tensor:
+        """Updates done so far: the step counter, where each step makes one."""
+        if self.lowering.accumulate == 1:
+            return self.step_counter()
+        return self.shared("updates", "int64", zeros)
+
+    def call_counter(self) -> Tensor:
+        """Calls since the last update: int64, below `accumulate`."""
+        return self.shared("micro_batch", "int64", zeros)
 
     def random_key(self) -> Tensor:
         """The seed, a uint64: the key of every counter-based random number."""

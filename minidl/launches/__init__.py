@@ -6,7 +6,14 @@ One module a family; the C++ is in `kernels/`. `launches_of(op)` is all that a d
 from __future__ import annotations
 
 from minidl.ir import Op, PlanError
-from minidl.launches import conv2d, linear, reductions, small, windows  # noqa: F401 - their rules
+from minidl.launches import (  # noqa: F401 - their rules
+    conv2d,
+    gradients,
+    linear,
+    reductions,
+    small,
+    windows,
+)
 from minidl.launches.elementwise import by_channel, elementwise
 from minidl.launches.launch import CONSTANTS, RULES, Address, Launch, constants, rule
 from minidl.launches.reductions import partial_floats, reduce_rows

@@ -26,7 +26,7 @@ from minidl.ir import (
 from minidl.ir.report.summary import Summary
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import first_not_finite
-from minidl.runtime.program import Program
+from minidl.runtime.program import Observer, Program
 from minidl.runtime.trace import Trace
 
 
@@ -34,7 +34,8 @@ class Step:
     """Call it to train: `loss = step(images, labels)`. All it needs lies in one arena.
 
     Weights, optimizer state and learning rate live there between steps; `predict` runs forward
-    in the bytes that a training step uses for activations.
+    in the bytes that a training step uses for activations. Compiled with accumulate=k, each k-th
+    call makes an update, with the mean of the gradients of k calls; the others only add theirs up.
     """
 
     def __init__(
@@ -46,23 +47,30 @@ class Step:
         debug: bool,
         check_finite: bool,
         device: Device | None = None,
+        holding: Plan | None = None,
     ) -> None:
         self.plan = training
         self.check_target = check_target
         self.inference_plan = inference
-        _require_same_variables(training, inference)
+        self.holding_plan = holding
+        for other in filter(None, (inference, holding)):
+            _require_same_variables(training, other)
         size = max(training.arena_bytes, inference.arena_bytes)
         self.arena = Arena(size, training.setting.alignment, device)
         self.check_finite = check_finite
         self._batch: list[Given] | None = None
         """The batch for the next step, checked."""
-        self._sent = False
-        """Whether its bytes are still where the plan has them."""
+        self._sent_for: Plan | None = None
+        """The plan that has its bytes where they are now; None: they are nowhere."""
         self._program = Program(training, self.arena, debug)
+        self._holding = Program(holding, self.arena, debug) if holding else None
+        self._ran = self._program
         self._predict = Program(inference, self.arena, debug)
         self._variables = {v.name: v for v in training.graph.variables}
         for variable in self._variables.values():
             self._set(variable, variable.initial(_generator(seed, variable), variable.tensor.shape))
+        self._held: int | None = 0
+        """`held`, so that no call has to read it back; None: it is to be read."""
 
     def __call__(self, *arrays: ArrayLike) -> float:
         """One training step, `step(images, labels)`; returns the loss of the weights before it.
@@ -85,18 +93,22 @@ class Step:
 
     def start(self) -> Callable[[], float]:
         """Begin a step on the batch that was put last; what it returns waits for the loss."""
-        if self._batch is None:
-            raise ArgumentError("no batch to train on: put(images, labels) first")
-        if not self._sent:
-            self._send(self._batch)
-        self.arena.take_inputs(self.plan)
-        self._batch, self._sent = None, False
+        self._take()
         self._run()
         return self._loss_later()
 
     def _send(self, batch: list[Given]) -> None:
-        self.arena.send_inputs(self.plan, batch)
-        self._sent = True
+        self._sent_for = self._next.plan
+        self.arena.send_inputs(self._sent_for, batch)
+
+    def _take(self) -> None:
+        """Put the batch where the next call's plan has it, whatever came between."""
+        if self._batch is None:
+            raise ArgumentError("no batch to train on: put(images, labels) first")
+        if self._sent_for is not self._next.plan:
+            self._send(self._batch)
+        self.arena.take_inputs(self._next.plan)
+        self._batch = self._sent_for = None
 
     def feed(self, batches: Iterable[tuple[ArrayLike, ...]]) -> Iterator[float]:
         """Train on one batch after the other, and give the loss of each.
@@ -115,29 +127,43 @@ class Step:
             yield waiting()
 
     def _loss_later(self) -> Callable[[], float]:
-        loss = self.plan.graph.outputs[0]
-        bytes_of_it = self.arena.device.later(self.arena.bytes, self.plan.offset(loss), loss.nbytes)
+        """The loss of the call that ran last, once it is asked for."""
+        loss, offset = self._ran.plan.graph.outputs[0], self._ran.plan.offset
+        bytes_of_it = self.arena.device.later(self.arena.bytes, offset(loss), loss.nbytes)
         return lambda: float(bytes_of_it().view(loss.dtype)[0])
 
     def trace(self, path: str | Path, *arrays: ArrayLike) -> float:
         """One training step, as a call makes it, whose ops are timed: a trace is written to `path`
         that ui.perfetto.dev shows. Returns the loss."""
-        trace = Trace(self.plan)
         self.put(*arrays)
-        self.arena.take_inputs(self.plan)
+        trace = Trace(self._next.plan)
+        self._take()
         trace.begin()
-        self._program.run(trace.observe)
+        self._run_next(trace.observe)
         trace.write(path)
         return self._loss_later()()
 
+    @property
+    def _next(self) -> Program:
+        """What the next call runs."""
+        if self._holding is None or self.held == self.accumulate - 1:
+            return self._program
+        return self._holding
+
     def _run(self) -> None:
         if not self.check_finite:
-            self._program.run()
+            self._run_next()
             return
         try:
-            self._program.run(self._program.require_finite)
+            self._run_next(self._next.require_finite)
         except NotFiniteError as error:
             raise NotFiniteError(f"step {self.steps}: {error}") from None
+
+    def _run_next(self, observe: Observer | None = None) -> None:
+        """Run the next call's program; after an error `held` is what the arena says."""
+        held, self._ran, self._held = self.held, self._next, None
+        self._ran.run(observe)
+        self._held = (held + 1) % self.accumulate
 
     def predict(self, *inputs: ArrayLike) -> Array:
         """The network's output for any number of pictures: a new array (N, ...)."""
@@ -148,7 +174,7 @@ class Step:
         batch, result = self.plan.setting.batch, graph.outputs[0]
         dtype = "float32" if result.dtype == "bfloat16" else result.dtype
         outputs = np.empty((count, *result.shape[1:]), dtype)
-        self._sent = False  # a batch that was put may lie where activations will
+        self._sent_for = None  # a batch that was put may lie where activations will
         for start in range(0, count, batch):
             size = min(batch, count - start)
             for tensor, array in zip(graph.inputs, arrays, strict=True):
@@ -170,8 +196,33 @@ class Step:
 
     @property
     def steps(self) -> int:
-        """Training steps done."""
+        """Training steps done: calls, also of those that several make one update."""
         return int(self.array("step"))
+
+    @property
+    def accumulate(self) -> int:
+        """Calls that make one update."""
+        return self.plan.setting.accumulate
+
+    @property
+    def updates(self) -> int:
+        """Updates done; Adam's t."""
+        return int(self.array("updates")) if self.accumulate > 1 else self.steps
+
+    @property
+    def held(self) -> int:
+        """Calls since the last update, whose gradients wait for the next; below `accumulate`."""
+        if self._held is None:
+            self._held = int(self.array("micro_batch")) if self.accumulate > 1 else 0
+        return self._held
+
+    @property
+    def gradient_norm(self) -> float:
+        """The norm of all weight gradients together in the last update, before it was clipped; 0
+        before the first. ArgumentError unless the step was compiled with clip_norm."""
+        if "gradient_norm" not in self._variables:
+            raise ArgumentError("the step has no gradient_norm: compile it with clip_norm")
+        return float(self.array("gradient_norm"))
 
     @property
     def learning_rate(self) -> float:
@@ -219,8 +270,10 @@ class Step:
         for name in filter(arrays.__contains__, self._variables):
             _require_same(name, self.array(name), arrays[name])
         _require_names(self._variables.keys(), arrays.keys(), "variables differ from the step's")
+        _require_held(arrays, self.accumulate)
         for name, variable in self._variables.items():
             self._set(variable, arrays[name])
+        self._held = None
 
     def _converted(self, variable: Variable, array: ArrayLike) -> Array:
         given, here = np.asarray(array), self.array(variable.name)
@@ -298,6 +351,16 @@ def _require_same(name: str, here: Array, given: Array) -> None:
         raise ArgumentError(f"{name}: expected dtype {here.dtype}, got {given.dtype}")
 
 
+def _require_held(arrays: Mapping[str, Array], accumulate: int) -> None:
+    """ArgumentError where more calls wait for an update than this step makes one of."""
+    held = int(arrays.get("micro_batch", np.zeros((), np.int64)))
+    if not 0 <= held < accumulate:
+        raise ArgumentError(
+            f"gradients of {held} calls wait for an update, which this step makes of {accumulate}: "
+            "compile it with the accumulate that they come from"
+        )
+
+
 def _require_numbers(array: Array, name: str) -> None:
     if array.dtype.kind not in "biuf":
         raise ArgumentError(f"{name} must be integers or floats, got {array.dtype}")
@@ -319,9 +382,9 @@ def _generator(seed: int, variable: Variable) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(variable.name.encode())]))
 
 
-def _require_same_variables(training: Plan, inference: Plan) -> None:
+def _require_same_variables(training: Plan, other: Plan) -> None:
     """Both plans must keep the network's variables at the same bytes."""
     here = {v.name: training.offset(v.tensor) for v in training.graph.variables}
-    for v in inference.graph.variables:
-        if here.get(v.name) != inference.offset(v.tensor):
-            raise PlanError(f"{v.name} lies elsewhere in the plan of predict")
+    for v in other.graph.variables:
+        if here.get(v.name) != other.offset(v.tensor):
+            raise PlanError(f"{v.name} lies elsewhere in another plan of the step")

@@ -12,7 +12,7 @@ from minidl.runtime.step import Step
 
 
 class Ema:
-    """a = decay a + (1 - decay) w after every `every` steps, a = w at first (Polyak and Juditsky
+    """a = decay a + (1 - decay) w after every `every` updates, a = w at first (Polyak and Juditsky
     1992; torchvision's --model-ema).
 
     Over weights and running statistics by PyTorch's names and layouts, in their own dtype;

@@ -35,6 +35,11 @@ class Trainer:
     step's. resume: a checkpoint, or a folder, of which the last good one is taken. arguments: how
     the run was asked for, to be kept. quiet: print nothing.
 
+    A step that accumulates over k calls has k steps here for each update: schedules, intervals and
+    logs count calls, the rate of an update is that of its last call, and `ema` counts updates.
+    Gradients that wait at the end of an epoch go into the next one's first update, and those that
+    wait at the end of the run into none.
+
     A run that is resumed ends in the same bits as one that never stopped, where the loader gives
     the same batches for the same epoch; schedule, ema and callbacks must be the same ones.
     ArgumentError or CheckpointError where it cannot begin: the step is then unchanged.
@@ -161,7 +166,8 @@ class Trainer:
                 "check_finite (--check-finite), which names the first op that is not finite"
             )
         self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
-        if self.ema is not None and self.steps % self.ema.every == 0:
+        updates, held = self.steps // self.step.accumulate, self.step.held
+        if self.ema is not None and not held and updates % self.ema.every == 0:
             self.ema.update(self.step)
         self._within = False
         return following

@@ -68,6 +68,18 @@ def test_a_step_allocates_less_than_a_mebibyte(
     assert peak_of(lambda: step.predict(pictures)) < MIB
 
 
+def test_clipping_and_accumulation_allocate_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minidl.runtime.step.Step._set", lambda *_: None)
+    network = dl.models.vgg11(classes=10, image=(32, 32, 3))
+    step = dl.compile(network, 8, clip_norm=1.0, accumulate=2, optimizer=dl.Adam())
+    step.arena.bytes[:] = 0
+    ((images, labels),) = random_batches(np.random.default_rng(0), 8, (32, 32, 3), 10, count=1)
+    for _ in range(2):
+        step(images, labels)
+    assert peak_of(lambda: step(images, labels)) < MIB
+    assert peak_of(lambda: step(images, labels)) < MIB
+
+
 def test_layers_of_every_kind_allocate_little() -> None:
     x = dl.Input((24, 24, 16))
     y = dl.LocalResponseNorm()(dl.GELU()(dl.BatchNorm2d()(dl.Conv2d(32, 3, padding=1)(x))))

@@ -36,7 +36,7 @@ def _fusible(consumer: Op, position: int, uses: Uses) -> int | None:
         alone = uses.reading(t) == [position]
         shaped = all(x.shape in (t.shape, ()) for x in consumer.operands)
         fits = alone and shaped and _may_wait(producer, makers[0], position, uses)
-        if fits and t.nbytes >= _held_up(consumer, uses):
+        if fits and (producer.phase == "update" or t.nbytes >= _held_up(consumer, uses)):
             return makers[0]
     return None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minidl.ir.op import Op
+from minidl.ir.report.costs import cost_lines
 from minidl.ir.sizes import format_size
 from minidl.ir.tensor import Tensor
 
@@ -38,11 +39,12 @@ def explain(plan: Plan) -> list[Explained]:
 
 
 def explain_text(plan: Plan) -> str:
-    """`explain` as text: a paragraph a layer."""
-    return "\n".join(
+    """`explain` as text: what settings cost, then a paragraph a layer."""
+    layers = (
         "\n".join((layer.layer, *(f"    {line}" for line in layer.lines)))
         for layer in explain(plan)
     )
+    return "\n".join((*cost_lines(plan), *layers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minidl.ir.report.costs import cost_lines
 from minidl.ir.sizes import format_size
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def plan_table(plan: Plan) -> str:
         share = f"{100 * size / caffe:.1f} %" if caffe else ""
         mark = "*" if mode == chosen else " "
         lines.append(f"{mark} {mode:<12} {format_size(size):>12} {share:>9}  {IDEAS[mode]}")
-    lines += [_settings(plan), _arena(plan), certificate(plan)]
+    lines += [_settings(plan), *cost_lines(plan), _arena(plan), certificate(plan)]
     return "\n".join(filter(None, lines))
 
 

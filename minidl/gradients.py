@@ -1,0 +1,170 @@
+"""Between gradients and updates: sums over several calls, clipping by the norm of all gradients.
+
+A step that accumulates over k calls is two graphs with the same variables: in k - 1 calls the
+gradients are added to persistent sums, in the last one too, and then the optimizer takes the sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from minidl.host import CHUNK, run_chunks
+from minidl.ir import ArgumentError, Array, Lowering, Op, Tensor, Trained, part_of
+from minidl.ir.site import zeros
+from minidl.launches.gradients import square_parts
+
+
+@dataclass(frozen=True)
+class GradientRule:
+    """g = mean of the gradients of `accumulate` calls, then g = g min(1, clip_norm / (|g| + 1e-6)).
+
+    |g| is the norm of all weight gradients together, sqrt(sum g^2) (Pascanu et al. 2013; PyTorch's
+    clip_grad_norm_).
+    """
+
+    clip_norm: float | None = None
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ArgumentError(f"clip_norm must be positive, or None: got {self.clip_norm}")
+        if not isinstance(self.accumulate, int) or self.accumulate < 1:
+            raise ArgumentError(
+                f"accumulate is a number of calls, at least 1: got {self.accumulate}"
+            )
+
+    def lower(
+        self, lowering: Lowering, trained: list[Trained], last: bool
+    ) -> tuple[list[Op], list[Trained]]:
+        """The ops from gradients to what an optimizer takes, and that.
+
+        last: whether the call makes the update; the others end with the sums.
+        """
+        ops: list[Op] = []
+        if self.accumulate > 1:
+            ops, trained = _accumulated(lowering, trained, self.accumulate)
+        if self.clip_norm is not None and last:
+            clips, trained = _clipped(lowering, trained, self.clip_norm)
+            ops += clips
+        return ops, trained
+
+
+# -- accumulation ----------------------------------------------------------------------------------
+
+
+def _accumulated(
+    lowering: Lowering, trained: list[Trained], calls: int
+) -> tuple[list[Op], list[Trained]]:
+    """Each gradient added to a sum that outlives the call, which stands for it from then on."""
+    ops, summed = [], []
+    call, how = lowering.site("", None).call_counter(), {"calls": calls}
+    for p in trained:
+        site = lowering.site(p.layer, ("optimizer", p.w))
+        total = site.state(f"{p.name}.gradient_sum", p.w.shape, saved=False)
+        site.update(
+            accumulate_gradient,
+            writes=[total],
+            reads=[total, p.gradient, call],
+            attributes=how,
+            flops=2 * total.size,
+            elementwise=True,
+        )
+        ops += site.forward_ops
+        summed.append(replace(p, gradient=total))
+    ops.append(Op(count_micro_batch, "", "other", (call,), (call,), attributes=how, flops=1))
+    return ops, summed
+
+
+def accumulate_gradient(total: Array, dw: Array, call: Array, *, calls: int) -> None:
+    """total = dw / calls in the first call, which clears it; then total = total + dw / calls."""
+    if call:
+        total += dw * (1 / calls)
+    else:
+        np.multiply(dw, 1 / calls, out=total)
+
+
+def count_micro_batch(call: Array, *, calls: int) -> None:
+    """call = (call + 1) mod calls."""
+    call += 1
+    call %= calls
+
+
+# -- clipping --------------------------------------------------------------------------------------
+
+
+def _clipped(
+    lowering: Lowering, trained: list[Trained], clip_norm: float
+) -> tuple[list[Op], list[Trained]]:
+    """Each gradient times a coefficient of the norm of all of them, which are kept until then.
+
+    The squares come as soon as a gradient exists, last layer first.
+    """
+    ops: list[Op] = []
+    squares = Tensor("squares", (len(trained),), lowering.master, "weight_gradient")
+    for i, p in enumerate(reversed(trained)):
+        ops += _square(lowering, p, part_of(squares, 0, i, i + 1, f"d:{p.w.name}.square"))
+    site = lowering.site("", None)
+    norm = site.shared("gradient_norm", lowering.master, zeros)
+    coefficient = Tensor("clip_coefficient", (), lowering.master, "weight_gradient")
+    site.update(
+        gradient_norm,
+        writes=[norm, coefficient],
+        reads=[squares],
+        attributes={"clip_norm": clip_norm},
+        flops=2 * len(trained),
+    )
+    ops += site.forward_ops
+    clipped = []
+    for p in trained:
+        site = lowering.site(p.layer, ("optimizer", p.w))
+        gradient = Tensor(f"d:{p.w.name}.clipped", p.w.shape, p.w.dtype, "weight_gradient")
+        site.update(
+            clip_gradient,
+            writes=[gradient],
+            reads=[p.gradient, coefficient],
+            in_place=((0, 0),),
+            tiled=0,
+            flops=gradient.size,
+        )
+        ops += site.forward_ops
+        clipped.append(replace(p, gradient=gradient))
+    return ops, clipped
+
+
+def _square(lowering: Lowering, p: Trained, square: Tensor) -> list[Op]:
+    site = lowering.site(p.layer, ("optimizer", p.w))
+    parts, _ = square_parts(p.w.size)
+    scratch = *site.host_scratch(-(-p.w.size // CHUNK)), *site.device_scratch(parts)
+    site.update(sum_of_squares, writes=[square, *scratch], reads=[p.gradient], flops=2 * p.w.size)
+    return site.forward_ops
+
+
+def sum_of_squares(square: Array, scratch: Array, dw: Array) -> None:
+    """square = sum of dw^2, by partial sums in a fixed order."""
+    flat = dw.reshape(-1)
+
+    def part(i: slice) -> None:
+        scratch[i.start // CHUNK] = np.add.reduce(flat[i] * flat[i])
+
+    run_chunks(part, flat.size)
+    square[0] = np.add.reduce(scratch)
+
+
+def gradient_norm(norm: Array, coefficient: Array, squares: Array, *, clip_norm: float) -> None:
+    """norm = sqrt(sum squares), coefficient = min(1, clip_norm / (norm + 1e-6)); NaN stays NaN."""
+    np.sqrt(np.add.reduce(squares), out=norm)
+    np.minimum(1, clip_norm / (norm + 1e-6), out=coefficient)
+
+
+def clip_gradient(
+    dw: Array, coefficient: Array, *, store: Callable[[tuple[slice, ...], Array], None]
+) -> None:
+    """clipped = coefficient dw, handed on part by part, so that an update can take it."""
+
+    def rows(part: slice) -> None:
+        store((part,), dw[part] * coefficient)
+
+    run_chunks(rows, len(dw), max(1, CHUNK * len(dw) // dw.size))

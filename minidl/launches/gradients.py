@@ -1,0 +1,83 @@
+"""Launches between gradients and updates: squares, the norm, clipping, counting."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.ir import Op
+from minidl.launches.elementwise import map_rows
+from minidl.launches.launch import (
+    THREADS,
+    Address,
+    Launch,
+    constants,
+    rule,
+    scratch_of,
+    source_of,
+)
+from minidl.launches.operands import (
+    ctype,
+    operand,
+    pixel_pitch,
+    sink,
+    sink_tensors,
+    sources_of_epilogue,
+    width_of_vectors,
+)
+
+PARTS = 1024
+"""Partial sums of one weight gradient at most."""
+LEAST_ELEMENTS = 8192
+"""Of a part."""
+SHARED = THREADS // 32 * 4
+"""Bytes: one float a warp."""
+
+
+def square_parts(size: int) -> tuple[int, int]:
+    """The number of partial sums of squares, and the elements of one."""
+    share = max(LEAST_ELEMENTS, -(-size // PARTS))
+    return -(-size // share), share
+
+
+@rule("sum_of_squares")
+def sum_of_squares(op: Op) -> list[Launch]:
+    square, (dw,) = op.writes[0], op.reads
+    parts, share = square_parts(dw.size)
+    partial = scratch_of(op)
+    arguments = (Address(partial), Address(dw), np.int64(dw.size), np.int64(share))
+    total = (Address(square), Address(partial), np.int32(parts))
+    source = source_of(op)
+    return [
+        Launch(f"sum_of_squares<{ctype(dw)}>", source, (parts, 1, 1), THREADS, arguments, SHARED),
+        Launch("total_of_parts", source, (1, 1, 1), THREADS, total, SHARED),
+    ]
+
+
+@rule("gradient_norm")
+def gradient_norm(op: Op) -> list[Launch]:
+    (norm, coefficient), (squares,) = op.writes, op.reads
+    addresses = (Address(t) for t in (norm, coefficient, squares))
+    arguments = (*addresses, np.int32(squares.size), np.float32(op.attributes["clip_norm"]))
+    return [Launch("gradient_norm", source_of(op), (1, 1, 1), THREADS, arguments, SHARED)]
+
+
+@rule("clip_gradient")
+def clip_gradient(op: Op) -> list[Launch]:
+    main = op.original
+    (clipped,), (dw, coefficient) = main.writes, main.reads
+    pairs = [sink(op, clipped, pixel_pitch)]
+    pairs += [operand(main, t, pixel_pitch) for t in (dw, coefficient)]
+    width = width_of_vectors([dw, *sink_tensors(op, clipped)], dw.size)
+    name, more = main.function.__name__, sources_of_epilogue(op)
+    return [map_rows(name, source_of(main), (), pairs, 1, dw.size, width, more)]
+
+
+@constants("accumulate_gradient")
+def accumulate_gradient(op: Op) -> tuple[np.generic, ...]:
+    return (np.float32(1 / op.attributes["calls"]),)
+
+
+@rule("count_micro_batch")
+def count_micro_batch(op: Op) -> list[Launch]:
+    arguments = (Address(op.writes[0]), np.int64(op.attributes["calls"]))
+    return [Launch("count_micro_batch", source_of(op), (1, 1, 1), 32, arguments)]
