@@ -7,6 +7,7 @@ kernels/resources.csv. A test compiles them again: spills, local memory or a war
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,13 +76,13 @@ def units() -> dict[Unit, Launch]:
 def _launches() -> Iterator[Launch]:
     for build, batch in NETWORKS:
         network = build()
-        for precision in PRECISIONS:
-            for memory in ("arena", "naive"):
-                plan = dl.plan(
-                    network, batch, device="cuda", precision=precision, memory=memory, modes=False
-                )
-                for op in plan.graph.ops:
-                    yield from launches_of(op)
+        ways = [{"memory": "arena"}, {"memory": "naive"}]
+        if build is models.alexnet:
+            ways.append({"clip_norm": 1.0, "accumulate": 2})
+        for precision, how in itertools.product(PRECISIONS, ways):
+            plan = dl.plan(network, batch, device="cuda", precision=precision, modes=False, **how)
+            for op in plan.graph.ops:
+                yield from launches_of(op)
 
 
 def compiled(chip: Chip, all_units: dict[Unit, Launch]) -> dict[Unit, Compiled]:

@@ -37,6 +37,8 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "budget": setting.budget,
         "slices": setting.slices,
         "prefetch": setting.prefetch,
+        "clip_norm": setting.clip_norm,
+        "accumulate": setting.accumulate,
         "recompute_flops": plan.recompute_flops,
         "step_flops": plan.graph.flops,
         "tensors": [_tensor(plan, t, ids) for t in ids],

@@ -60,8 +60,9 @@ def test_predict_does_not_disturb_training(
         assert state_bits(asked) == before == state_bits(left)
 
 
-def test_a_batch_is_put_and_then_trained_on() -> None:
-    asked, left = (dl.compile(network(), BATCH) for _ in range(2))
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batch_is_put_and_then_trained_on(accumulate: int) -> None:
+    asked, left = (dl.compile(network(), BATCH, accumulate=accumulate) for _ in range(2))
     with pytest.raises(dl.ArgumentError, match="put"):
         asked.start()
     for images, labels in batches(3):

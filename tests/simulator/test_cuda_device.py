@@ -70,11 +70,11 @@ def test_feeding_gives_the_losses_of_single_steps() -> None:
 
 
 @pytest.mark.usefixtures("cupy")
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_the_next_batch_arrives_in_bytes_of_its_own(precision: str) -> None:
+@pytest.mark.parametrize(("precision", "accumulate"), [("float32", 1), ("bf16", 1), ("bf16", 2)])
+def test_the_next_batch_arrives_in_bytes_of_its_own(precision: str, accumulate: int) -> None:
     network = NETWORKS["vgg_shaped"]()
     data = batches(network, 4)
-    how = options("vgg_shaped", precision=precision)
+    how = options("vgg_shaped", precision=precision, accumulate=accumulate)
     plain = dl.compile(network, BATCH, device="cuda", **how)
     step = dl.compile(network, BATCH, device="cuda", prefetch=True, **how)
     pictures, labels = step.plan.graph.waiting
