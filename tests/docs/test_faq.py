@@ -9,7 +9,7 @@ import pytest
 
 import minidl as dl
 from minidl.data.decode import pillow
-from tests.docs.pages import blocks, page, under
+from tests.docs.pages import blocks, page, pattern, under, words
 from tests.docs.provoked import CASES
 
 PAGE = page("docs/faq.md")
@@ -20,16 +20,6 @@ def an_empty_folder(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.chdir(str(tmp_path))
     yield
     pillow.cache_clear()
-
-
-def words(text: str) -> str:
-    """On one line, however it was wrapped."""
-    return " ".join(text.split())
-
-
-def pattern(message: str) -> str:
-    """`...` on the page stands for anything."""
-    return ".*?".join(re.escape(part) for part in words(message).split("..."))
 
 
 def test_every_section_is_provoked() -> None:
