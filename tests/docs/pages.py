@@ -36,7 +36,9 @@ def links(text: str) -> list[str]:
 def scripts(text: str) -> list[tuple[str, str | None]]:
     """Every Python block, with the `text` block right behind it: what it prints."""
     found = re.findall(
-        r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", text, re.DOTALL | re.MULTILINE
+        r"^```python\n(.*?)^```$(?:\n\n(?:<!-- begin \w+ -->\n)?```text\n(.*?)^```$)?",
+        text,
+        re.DOTALL | re.MULTILINE,
     )
     return [(code, shown or None) for code, shown in found]
 
