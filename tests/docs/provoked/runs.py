@@ -121,6 +121,11 @@ def no_batch(_: pytest.MonkeyPatch) -> object:
     return Trainer(compiled(), quiet=True).fit(Shuffled(pictures(3), labels(3), 4))
 
 
+@raises("### Arrays given to fit")
+def arrays(_: pytest.MonkeyPatch) -> object:
+    return Trainer(compiled(), quiet=True).fit(pictures(8), labels(8))
+
+
 @raises("### An iterator ends after one epoch")
 def iterator(_: pytest.MonkeyPatch) -> object:
     return Trainer(compiled(), quiet=True).fit((pictures(), labels()) for _ in range(3))

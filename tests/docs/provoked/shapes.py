@@ -21,6 +21,11 @@ def last_batch(_: pytest.MonkeyPatch) -> object:
     return compiled()(pictures(3), labels(3))
 
 
+@raises("### One picture without a batch")
+def one_picture(_: pytest.MonkeyPatch) -> object:
+    return compiled().predict(pictures()[0])
+
+
 @raises("### A label is out of range")
 def out_of_range(_: pytest.MonkeyPatch) -> object:
     return compiled()(pictures(), labels() + 7)
