@@ -212,6 +212,34 @@ def tiny_ops(memory: str) -> str:
     return "\n".join(["```", *lines, "```"])
 
 
+# -- docs/tutorial.md ----------------------------------------------------------------------------
+
+
+def tutorial_plan(**how: Any) -> dl.Plan:
+    net = dl.from_bytes(models.vgg_small(classes=10), (125.3, 122.9, 113.9), (62.5, 61.9, 66.5))
+    return dl.plan(net, 128, optimizer=dl.SGD(0.1, 0.9, weight_decay=5e-4), **how)
+
+
+def shown(*lines: str) -> str:
+    return "\n".join(["```text", *lines, "```"])
+
+
+def tutorial_summary() -> str:
+    """Its head, one row, and the totals."""
+    lines = str(tutorial_plan().summary()).splitlines()
+    row = next(line for line in lines if line.startswith("features.3 "))
+    return shown(*lines[:2], "...", row, "...", *lines[-3:])
+
+
+def tutorial_budget() -> str:
+    smaller = tutorial_plan(budget="80MiB", modes=False)
+    again = smaller.recompute_flops / smaller.graph.flops
+    batch = tutorial_plan(modes=False).largest_batch("1GiB")
+    return shown(
+        f"{mib(smaller.arena_bytes):.1f} MiB, {again:.1%} again", f"batch {batch} fits into 1 GiB"
+    )
+
+
 # -- putting it in place ------------------------------------------------------------------------
 
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
@@ -223,6 +251,9 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/decisions/0004-fujitsu2016-as-built.md", "fujitsu"): fujitsu,
     ("docs/architecture.md", "naive ops"): lambda: tiny_ops("naive"),
     ("docs/architecture.md", "arena ops"): lambda: tiny_ops("arena"),
+    ("docs/tutorial.md", "plan"): lambda: shown(*str(tutorial_plan()).splitlines()),
+    ("docs/tutorial.md", "summary"): tutorial_summary,
+    ("docs/tutorial.md", "budget"): tutorial_budget,
 }
 
 

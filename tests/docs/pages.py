@@ -31,3 +31,23 @@ def links(text: str) -> list[str]:
     """Targets of links to files of the tree, without anchors."""
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
     return [t for t in targets if not re.match(r"[a-z]+:", t)]
+
+
+def scripts(text: str) -> list[tuple[str, str | None]]:
+    """Every Python block, with the `text` block right behind it: what it prints."""
+    found = re.findall(
+        r"^```python\n(.*?)^```$(?:\n\n(?:<!-- begin \w+ -->\n)?```text\n(.*?)^```$)?",
+        text,
+        re.DOTALL | re.MULTILINE,
+    )
+    return [(code, shown or None) for code, shown in found]
+
+
+def words(text: str) -> str:
+    """On one line, however it was wrapped."""
+    return " ".join(text.split())
+
+
+def pattern(text: str) -> str:
+    """Of what a page shows; `...` stands for anything."""
+    return ".*?".join(re.escape(part) for part in words(text).split("..."))

@@ -1,0 +1,153 @@
+"""Pictures, their files, and the processes that read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minidl.data import (
+    Arrays,
+    ImageFolder,
+    ImageTar,
+    Loader,
+    Source,
+    decoded,
+    evaluation,
+    open_data,
+)
+from minidl.ir import Array
+from tests.data.pictures import Deadly, Faulty, Stuck
+from tests.docs.provoked.cases import jpeg, labels, put, raises, tar
+
+
+@raises("### No such data")
+def no_data(_: pytest.MonkeyPatch) -> object:
+    return open_data("picturs")
+
+
+@raises("### No picture found")
+def no_picture(_: pytest.MonkeyPatch) -> object:
+    put("pictures/cat.jpg", jpeg())
+    return ImageFolder("pictures")
+
+
+@raises("### Training and test have other classes")
+def other_classes(_: pytest.MonkeyPatch) -> object:
+    put("pictures/train/cat/0.jpg", jpeg())
+    put("pictures/train/dog/0.jpg", jpeg())
+    put("pictures/val/cat/0.jpg", jpeg())
+    return open_data("pictures")
+
+
+@raises("### A picture is broken")
+def broken(_: pytest.MonkeyPatch) -> object:
+    put("pictures/cat/0.jpg", jpeg()[:100])
+    return list(Loader(ImageFolder("pictures"), 1, evaluation(8), seed=0).epoch(0))
+
+
+@raises("### A picture is broken")
+def no_image(_: pytest.MonkeyPatch) -> object:
+    put("pictures/cat/0.jpg", b"<html>404 not found</html>")
+    return list(Loader(ImageFolder("pictures"), 1, evaluation(8), seed=0).epoch(0))
+
+
+@raises("### A picture is too large")
+def too_large(_: pytest.MonkeyPatch) -> object:
+    put("pictures/cat/0.jpg", jpeg(400, 300))
+    loader = Loader(ImageFolder("pictures"), 1, evaluation(8), seed=0, pixels=100_000)
+    return list(loader.epoch(0))
+
+
+@raises("### An encoded picture without a transform")
+def no_transform(_: pytest.MonkeyPatch) -> object:
+    put("pictures/cat/0.jpg", jpeg())
+    return Loader(ImageFolder("pictures"), 1, seed=0)
+
+
+@raises("### Pictures of several sizes")
+def sizes(_: pytest.MonkeyPatch) -> object:
+    put("pictures/cat/0.jpg", jpeg())
+    put("pictures/cat/1.jpg", jpeg(9, 8))
+    return decoded(ImageFolder("pictures"))
+
+
+@raises("### Too many pictures to decode in memory")
+def too_many(_: pytest.MonkeyPatch) -> object:
+    put("pictures/cat/0.jpg", jpeg(640, 480))
+    return decoded(Repeated(ImageFolder("pictures"), 10_000))
+
+
+class Repeated:
+    """A picture many times."""
+
+    def __init__(self, source: Source, count: int) -> None:
+        self.source, self.count = source, count
+        self.classes, self.labels = source.classes, np.zeros(count, np.int64)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        return self.source.name(0)
+
+    def read(self, index: int) -> bytes | Array:
+        return self.source.read(0)
+
+
+@raises("### More pictures in a batch than there are")
+def batch(_: pytest.MonkeyPatch) -> object:
+    return Loader(small(8), 16, seed=0)
+
+
+@raises("### Arrays that are no pictures")
+def no_pictures(_: pytest.MonkeyPatch) -> object:
+    return Arrays(np.zeros((8, 28, 28), np.uint8), labels(8))
+
+
+@raises("### A tar is cut short")
+def cut_short(_: pytest.MonkeyPatch) -> object:
+    tar("pictures.tar", cat=jpeg(200, 200))
+    put("pictures.tar", Path("pictures.tar").read_bytes()[:600])
+    return ImageTar("pictures.tar")
+
+
+@raises("### A tar is cut short")
+def no_tar(_: pytest.MonkeyPatch) -> object:
+    put("pictures.tar", b"<html>404 not found</html>")
+    return ImageTar("pictures.tar")
+
+
+def small(count: int = 40) -> Arrays:
+    images = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3)).astype(np.uint8)
+    return Arrays(images, np.arange(count) % 5)
+
+
+def epoch(source: type[Arrays], silence: float = 60) -> object:
+    full = small()
+    with Loader(source(full.images, full.labels), 4, seed=0, workers=1, silence=silence) as loader:
+        return list(loader.epoch(0))
+
+
+@raises("### A worker died")
+def died(_: pytest.MonkeyPatch) -> object:
+    return epoch(Deadly)
+
+
+@raises("### A worker failed")
+def failed(_: pytest.MonkeyPatch) -> object:
+    return epoch(Faulty)
+
+
+@raises("### A worker is silent")
+def silent(_: pytest.MonkeyPatch) -> object:
+    return epoch(Stuck, silence=2)
+
+
+@raises("### The source cannot be sent to workers")
+def not_sent(_: pytest.MonkeyPatch) -> object:
+    class Here(Arrays):
+        """Of a function, so that no other process finds it."""
+
+    return epoch(Here)

@@ -1,0 +1,66 @@
+"""Shapes, batches and labels."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+import minidl as dl
+from tests.docs.provoked.cases import compiled, labels, network, pictures, raises
+
+
+@raises("### Pictures are NCHW")
+def nchw(_: pytest.MonkeyPatch) -> object:
+    return compiled()(pictures().transpose(0, 3, 1, 2), labels())
+
+
+@raises("### The last batch is smaller")
+def last_batch(_: pytest.MonkeyPatch) -> object:
+    return compiled()(pictures(3), labels(3))
+
+
+@raises("### One picture without a batch")
+def one_picture(_: pytest.MonkeyPatch) -> object:
+    return compiled().predict(pictures()[0])
+
+
+@raises("### A label is out of range")
+def out_of_range(_: pytest.MonkeyPatch) -> object:
+    return compiled()(pictures(), labels() + 7)
+
+
+@raises("### Labels are one-hot, or floats")
+def one_hot(_: pytest.MonkeyPatch) -> object:
+    return compiled()(pictures(), np.eye(10)[labels()])
+
+
+@raises("### Labels are one-hot, or floats")
+def float_labels(_: pytest.MonkeyPatch) -> object:
+    return compiled()(pictures(), labels().astype(np.float32))
+
+
+@raises("### The network has no input")
+def no_input(_: pytest.MonkeyPatch) -> object:
+    return dl.compile(dl.Sequential(dl.Flatten(), dl.Linear(10)), batch=4)
+
+
+@raises("### A Linear behind a picture")
+def no_flatten(_: pytest.MonkeyPatch) -> object:
+    return dl.plan(dl.Sequential(dl.Input((8, 8, 3)), dl.Conv2d(4, 3), dl.Linear(10)), batch=4)
+
+
+@raises("### A kernel larger than the picture")
+def large_kernel(_: pytest.MonkeyPatch) -> object:
+    return dl.plan(dl.Sequential(dl.Input((8, 8, 3)), dl.Conv2d(4, 11), dl.Flatten()), batch=4)
+
+
+@raises("### A layer is called with an array")
+def eager(_: pytest.MonkeyPatch) -> object:
+    return dl.Linear(10)(cast(Any, pictures()))
+
+
+@raises("### A batch that is none")
+def batch_of_none(_: pytest.MonkeyPatch) -> object:
+    return dl.plan(network(), batch=0)
