@@ -6,7 +6,7 @@ from minidl.data.decode import decode
 from minidl.data.digits import digits
 from minidl.data.errors import BrokenPictureError, WorkerError
 from minidl.data.folder import ImageFolder
-from minidl.data.loader import Batches, Feed, Loader, feed_of
+from minidl.data.loader import Loader
 from minidl.data.memory import decoded
 from minidl.data.mnist import mnist
 from minidl.data.opening import held_out, open_data
@@ -25,11 +25,9 @@ from minidl.data.transforms import (
 
 __all__ = [
     "Arrays",
-    "Batches",
     "BrokenPictureError",
     "CentreCrop",
     "Dataset",
-    "Feed",
     "ImageFolder",
     "ImageTar",
     "Loader",
@@ -47,7 +45,6 @@ __all__ = [
     "decoded",
     "digits",
     "evaluation",
-    "feed_of",
     "held_out",
     "mnist",
     "normalised",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -23,13 +22,6 @@ Batch = tuple[Array, Array]
 
 SILENCE = 300.0
 """Seconds after which workers that give nothing are taken for stuck."""
-
-
-class Feed(Protocol):
-    """What a trainer reads: batches by epoch, from the middle of one if need be."""
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Batches start, start + 1, ... of an epoch."""
 
 
 class Loader:
@@ -72,7 +64,7 @@ class Loader:
         pixels: int = PIXELS,
         silence: float = SILENCE,
     ) -> None:
-        _check(source, batch, seed, workers, ring, broken)
+        _check(source, batch, seed, workers, ring, broken, drop_last)
         self.recipe = Recipe(source, transform, batch, seed, shuffle, broken, pixels)
         self.workers, self.drop_last, self.copy, self.silence = workers, drop_last, copy, silence
         picture, dtype = self.recipe.look()
@@ -147,36 +139,16 @@ class Loader:
         self.close()
 
 
-class Batches:
-    """A Feed of any iterable of (pictures, labels) that starts anew each time it is iterated."""
-
-    def __init__(self, batches: Iterable[Batch]) -> None:
-        self.batches = batches
-        self._spent = False
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """All of it; the first `start` are read and left out. ArgumentError for an iterator that
-        was used up before."""
-        iterator = iter(self.batches)
-        once = iterator is self.batches
-        if once and self._spent:
-            raise ArgumentError("the batches were an iterator, which lasts for one epoch only")
-        self._spent = once
-        return (
-            (np.asarray(images), np.asarray(labels))
-            for number, (images, labels) in enumerate(iterator)
-            if number >= start
+def _check(
+    source: Source, batch: int, seed: int, workers: int, ring: int, broken: str, drop_last: bool
+) -> None:
+    if not len(source):
+        raise ArgumentError("the source has no pictures")
+    if not 1 <= batch <= (len(source) if drop_last else batch):
+        raise ArgumentError(
+            f"batch must be in [1, {len(source)}], the pictures, got {batch}: use a smaller one, "
+            "or drop_last=False where an incomplete batch will do, as in validation"
         )
-
-
-def feed_of(data: Loader | Iterable[Batch]) -> Feed:
-    """What a trainer was given, as a Feed."""
-    return data if isinstance(data, Loader) else Batches(data)
-
-
-def _check(source: Source, batch: int, seed: int, workers: int, ring: int, broken: str) -> None:
-    if not 1 <= batch <= len(source):
-        raise ArgumentError(f"batch must be in [1, {len(source)}], the pictures, got {batch}")
     if not 0 <= seed < 2**64:
         raise ArgumentError(f"seed must be in [0, 2^64), got {seed}")
     if workers < 0 or ring < 0 or (ring == 1 and workers):

@@ -64,7 +64,7 @@ def of_dataset(data: Dataset) -> Splits:
     return Splits(data.name, train, test)
 
 
-def held_out(source: Source, seed: int, name: str | os.PathLike[str]) -> Splits:
+def held_out(source: Source, seed: int = 0, name: str | os.PathLike[str] = "pictures") -> Splits:
     """One picture in ten for the test, the others for training, both in the source's order."""
     if len(source) < 2:
         raise ArgumentError(f"{name}: one picture cannot be split into training and test")

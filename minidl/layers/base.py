@@ -94,6 +94,16 @@ def require_rank(rank: int, shape: Shape, meaning: str) -> None:
         raise ShapeError(f"needs {rank} dimensions {meaning}, got {len(shape)}: {shape}")
 
 
+def require_bool(layer: Layer, bias: object) -> None:
+    """ArgumentError where something else stands in the place of `bias`, as PyTorch's habit of
+    naming the inputs first has it."""
+    if not isinstance(bias, bool):
+        raise ArgumentError(
+            f"{layer!r}: bias is True or False, got {bias!r}: a layer is given its features, the "
+            "size of its input is inferred"
+        )
+
+
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:
     """(value, value) for an integer, as PyTorch's arguments have it."""
     return (value, value) if isinstance(value, int) else value

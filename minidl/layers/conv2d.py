@@ -15,7 +15,7 @@ from minidl.ir.op import Finish
 from minidl.ir.site import HOST_LANES
 from minidl.launches.conv2d import conv2d_products
 from minidl.launches.staged import Staging
-from minidl.layers.base import Layer, pair, require_rank
+from minidl.layers.base import Layer, pair, require_bool, require_rank
 from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.layers.reduction import add_bias_wgrad
 from minidl.layers.window import (
@@ -56,6 +56,7 @@ class Conv2d(Layer):
     window: Window = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        require_bool(self, self.bias)
         stride, dilation = pair(self.stride), pair(self.dilation)
         window = Window(pair(self.kernel), stride, pair(self.padding), dilation)
         object.__setattr__(self, "window", window)

@@ -13,7 +13,7 @@ from minidl.host import lane_of, run_chunks, run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.ir.site import HOST_LANES
 from minidl.launches.linear import linear_products
-from minidl.layers.base import Layer, require_rank
+from minidl.layers.base import Layer, require_bool, require_rank
 from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.layers.reduction import add_bias_wgrad
 from minidl.layers.window import blocks
@@ -39,6 +39,9 @@ class Linear(Layer):
     initial: Initial = field(default=lecun_uniform, repr=False)
     initial_bias: Initial | None = field(default=None, repr=False)
     """None: U(-1/sqrt(inputs), 1/sqrt(inputs)), PyTorch's default."""
+
+    def __post_init__(self) -> None:
+        require_bool(self, self.bias)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         require_rank(2, inputs[0], "(batch, features)")

@@ -157,7 +157,7 @@ class Step:
         try:
             self._run_next(self._next.require_finite)
         except NotFiniteError as error:
-            raise NotFiniteError(f"step {self.steps}: {error}") from None
+            raise NotFiniteError(f"step {self.steps + 1}: {error}") from None
 
     def _run_next(self, observe: Observer | None = None) -> None:
         """Run the next call's program; after an error `held` is what the arena says."""
@@ -303,9 +303,8 @@ class Step:
                 raise ArgumentError(f"{tensor.name} must be integers, got {array.dtype}")
             _require_range(array, tensor)
             if self.check_finite and (where := first_not_finite(array)) is not None:
-                raise NotFiniteError(
-                    f"step {self.steps}: {tensor.name} holds {array.flat[where]} at element {where}"
-                )
+                found = f"{array.flat[where]} at element {where}"
+                raise NotFiniteError(f"step {self.steps + 1}: {tensor.name} holds {found}")
         self.check_target(_on_host(arrays[-1]), self.inference_plan.graph.outputs[0].shape)
         return arrays
 
@@ -325,7 +324,7 @@ def _require_shapes(arrays: list[Given], tensors: tuple[Tensor, ...], batch: int
         if array.shape != expected:
             raise ShapeError(
                 f"{tensor.name}: the step was compiled for shape {expected}, got {array.shape}: "
-                "pictures are NHWC; compile again for another batch or image"
+                + _way_out(array.shape, expected)
             )
         if not isinstance(array, OnDevice):
             _require_numbers(array, tensor.name)
@@ -334,6 +333,19 @@ def _require_shapes(arrays: list[Given], tensors: tuple[Tensor, ...], batch: int
                 f"{tensor.name}: on the GPU the step reads {tensor.dtype}, the array is "
                 f"{array.dtype}: convert it there, or give an array on the host"
             )
+
+
+def _way_out(given: Shape, expected: Shape) -> str:
+    """What to do about a shape that does not fit."""
+    if given and len(given) == len(expected) - 1:
+        return "the first axis is the batch: add it, array[None], or give several samples"
+    if given and given[1:] == expected[1:]:
+        return "leave out a short last batch (drop_last=True), or compile again for this batch"
+    if len(expected) == 1:
+        return "labels are one whole number a sample: labels.argmax(axis=1) of one-hot rows"
+    if len(expected) == 4 and given == (expected[0], expected[3], *expected[1:3]):
+        return "pictures are NHWC: images.transpose(0, 2, 3, 1)"
+    return "pictures are NHWC; compile again for another batch or image"
 
 
 def _require_names(here: AbstractSet[str], given: AbstractSet[str], what: str) -> None:

@@ -9,7 +9,7 @@ from minidl.train.callbacks import Callback, Checkpoints, EarlyStopping
 from minidl.train.checkpoint import State, latest, load, save
 from minidl.train.ema import Ema
 from minidl.train.history import Epoch, History
-from minidl.train.loaders import InOrder, Loader, Repeated, Shuffled, as_loader
+from minidl.train.loaders import Feed, InOrder, Repeated, Shuffled, as_loader
 from minidl.train.log import Log
 from minidl.train.metrics import Evaluation, Metrics, measure
 from minidl.train.png import Png
@@ -42,9 +42,9 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Exponential",
+    "Feed",
     "History",
     "InOrder",
-    "Loader",
     "Log",
     "Metrics",
     "MultiStep",

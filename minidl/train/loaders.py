@@ -16,7 +16,7 @@ Batch = tuple[Array, ...]
 
 
 @runtime_checkable
-class Loader(Protocol):
+class Feed(Protocol):
     """A source of batches that can begin in the middle of an epoch."""
 
     def __len__(self) -> int:
@@ -74,6 +74,6 @@ class Repeated:
             yield tuple(np.asarray(array) for array in arrays)
 
 
-def as_loader(source: Loader | Iterable[Any]) -> Loader:
+def as_loader(source: Feed | Iterable[Any]) -> Feed:
     """A loader is itself; any other iterable is walked once an epoch."""
-    return source if isinstance(source, Loader) else Repeated(source)
+    return source if isinstance(source, Feed) else Repeated(source)

@@ -15,14 +15,14 @@ from minidl.train.callbacks import Callback, Checkpoints
 from minidl.train.ema import Ema
 from minidl.train.history import Epoch, History
 from minidl.train.interrupt import Interrupt
-from minidl.train.loaders import Batch, Loader, as_loader
+from minidl.train.loaders import Batch, Feed, as_loader
 from minidl.train.log import Log
 from minidl.train.metrics import Evaluation, measure
 from minidl.train.progress import Progress
 from minidl.train.report import Report
 from minidl.train.schedules import Constant, Memory, Position, Schedule
 
-Data = Loader | Iterable[Any]
+Data = Feed | Iterable[Any]
 
 
 class Trainer:
@@ -119,7 +119,7 @@ class Trainer:
 
     # -- epochs and steps ------------------------------------------------------------------
 
-    def _begin(self, train: Loader, epochs: int) -> None:
+    def _begin(self, train: Feed, epochs: int) -> None:
         length = len(train)
         if not length:
             raise ArgumentError("the training loader has no batch: use a smaller batch")
@@ -131,7 +131,7 @@ class Trainer:
         self.epochs, self.steps_per_epoch, self.stop = epochs, length, ""
         self._within, self._started = False, time.perf_counter()
 
-    def _train_epoch(self, train: Loader, interrupt: Interrupt) -> None:
+    def _train_epoch(self, train: Feed, interrupt: Interrupt) -> None:
         self._call("on_epoch_begin")
         start, pictures = time.perf_counter(), 0
         batches = iter(train.epoch(self.epoch, start=self.batch))
@@ -177,7 +177,7 @@ class Trainer:
         at = Position(done, self.steps_per_epoch, self.epochs)
         return self.base_rate * self.schedule.factor(at, self.memory)
 
-    def _end_epoch(self, val: Loader | None, interrupt: Interrupt) -> None:
+    def _end_epoch(self, val: Feed | None, interrupt: Interrupt) -> None:
         measured = {} if val is None else self._validate(val, interrupt)
         done = Epoch(
             epoch=self.epoch + 1,
@@ -198,7 +198,7 @@ class Trainer:
         self._within = False
         interrupt.check()
 
-    def _validate(self, val: Loader, interrupt: Interrupt) -> dict[str, float | None]:
+    def _validate(self, val: Feed, interrupt: Interrupt) -> dict[str, float | None]:
         """Fields of `Epoch`, of the step's weights and of averaged ones."""
 
         def batches() -> Iterable[tuple[Array, ...]]:

@@ -12,7 +12,6 @@ import pytest
 
 from minidl.data import (
     Arrays,
-    Batches,
     BrokenPictureError,
     ImageFolder,
     Loader,
@@ -22,7 +21,6 @@ from minidl.data import (
     batches,
     decoded,
     evaluation,
-    feed_of,
     training,
 )
 from minidl.ir import ArgumentError, Array, ShapeError
@@ -237,21 +235,6 @@ def test_epochs_out_of_range_and_missing_transforms_are_refused(folder: ImageFol
             loader.epoch(epoch, start)
     with pytest.raises(ArgumentError, match="needs a transform"):
         Loader(folder, 4, seed=0)
-
-
-def test_any_iterable_of_batches_is_a_feed() -> None:
-    source = small()
-    pairs = [(source.images[i : i + 4], source.labels[i : i + 4]) for i in range(0, 40, 4)]
-    feed = feed_of(pairs)
-    assert isinstance(feed, Batches)
-    assert same(list(feed.epoch(0)), pairs)
-    assert same(list(feed.epoch(1, start=7)), pairs[7:])
-    once = feed_of(iter(pairs))
-    assert len(list(once.epoch(0))) == 10
-    with pytest.raises(ArgumentError, match="one epoch only"):
-        once.epoch(1)
-    loader = Loader(source, 4, seed=0)
-    assert feed_of(loader) is loader
 
 
 def test_sources_survive_a_fork(folder: ImageFolder) -> None:

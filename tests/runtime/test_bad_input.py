@@ -81,7 +81,7 @@ def test_pictures_that_are_not_finite(value: float) -> None:
     step = dl.compile(network(), BATCH, check_finite=True)
     step(X, Y)
     before = state_bits(step)
-    with pytest.raises(NotFiniteError, match=rf"step 1: input holds {value} at element 5"):
+    with pytest.raises(NotFiniteError, match=rf"step 2: input holds {value} at element 5"):
         step(with_value(X, value), Y)
     assert state_bits(step) == before
     assert np.isfinite(step(X, Y))
@@ -90,7 +90,7 @@ def test_pictures_that_are_not_finite(value: float) -> None:
 def test_a_target_that_is_not_finite() -> None:
     step = dl.compile(network(), BATCH, loss=dl.MSE(), check_finite=True)
     before = state_bits(step)
-    with pytest.raises(NotFiniteError, match=r"step 0: target holds nan at element 5"):
+    with pytest.raises(NotFiniteError, match=r"step 1: target holds nan at element 5"):
         step(X, with_value(np.zeros((BATCH, CLASSES)), np.nan))
     assert state_bits(step) == before
 
