@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from minidl.cli.options import add_config, add_device, add_network, add_switch
 from minidl.cli.pictures import add_constants
-from minidl.cli.trained import add_trained, find, step_of
+from minidl.cli.trained import add_trained, description, find, step_of
 from minidl.interop import export_onnx, save_weights
 from minidl.ir import ArgumentError
 
@@ -53,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
     trained = find(options)
     step = step_of(trained, options, batch=1)
     if options.safetensors is not None:
-        about = json.dumps(trained.about.as_dict())
-        save_weights(options.safetensors, step.state_dict(), {"minidl": about})
+        header = description(trained.about, trained.flags)
+        save_weights(options.safetensors, step.state_dict(), header)
         print(f"weights: {options.safetensors}")
     if options.onnx is not None:
         export_onnx(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,12 +186,14 @@ def network(options: argparse.Namespace) -> dl.Network:
 
 def model_image(model: str) -> tuple[int, int, int]:
     """Height, width and channels that a model has where nothing else is asked for."""
-    build: Callable[..., dl.Network] = dl.models.MODELS[model]
-    height, width, channels = build().image
+    height, width, channels = _parameter(model, "image")
     return height, width, channels
 
 
 def model_classes(model: str) -> int:
     """Outputs that a model has where nothing else is asked for."""
-    build: Callable[..., dl.Network] = dl.models.MODELS[model]
-    return int(build().output.shape[-1])
+    return int(_parameter(model, "classes"))
+
+
+def _parameter(model: str, name: str) -> Any:
+    return inspect.signature(dl.models.MODELS[model]).parameters[name].default

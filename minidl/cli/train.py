@@ -42,7 +42,14 @@ from minidl.cli.running import (
     trainer,
 )
 from minidl.cli.schedules import add_schedule, schedule
-from minidl.cli.trained import AVERAGED, WEIGHTS, checkpoint_at, load_checkpoint, load_file
+from minidl.cli.trained import (
+    AVERAGED,
+    WEIGHTS,
+    checkpoint_at,
+    description,
+    load_checkpoint,
+    load_file,
+)
 from minidl.data import Splits
 from minidl.interop import save_weights
 from minidl.ir import ArgumentError
@@ -134,11 +141,16 @@ def _fit(made: Trainer, options: argparse.Namespace, about: About, splits: Split
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_way_on(made)) from None
     if made.output_dir is not None:
-        save_weights(made.output_dir / WEIGHTS, made.step.state_dict())
-        print(f"weights: {made.output_dir / WEIGHTS}")
-        if made.ema is not None and made.ema.arrays:
-            save_weights(made.output_dir / AVERAGED, made.ema.arrays)
-            print(f"averaged weights: {made.output_dir / AVERAGED}")
+        _write(made, made.output_dir, description(about, vars(options)))
+
+
+def _write(made: Trainer, folder: Path, header: dict[str, str]) -> None:
+    """The weights, and averaged ones where there are some."""
+    save_weights(folder / WEIGHTS, made.step.state_dict(), header)
+    print(f"weights: {folder / WEIGHTS}")
+    if made.ema is not None and made.ema.arrays:
+        save_weights(folder / AVERAGED, made.ema.arrays, header)
+        print(f"averaged weights: {folder / AVERAGED}")
 
 
 def _way_on(made: Trainer) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 import minidl as dl
 from minidl.cli.about import About, usual_constants
 from minidl.cli.options import Group, add_switch, device, model_classes, model_image
@@ -18,7 +20,8 @@ from minidl.train import checkpoint
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "weights-averaged.safetensors"
-"""What a run writes at its end, with PyTorch's names and layouts."""
+HEADER = "minidl"
+"""What a run writes at its end, with PyTorch's names and layouts; the key of their header."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ def add_trained(parser: argparse.ArgumentParser) -> Group:
         "--weights",
         type=Path,
         metavar="FILE",
-        help=".safetensors, .pth or .npz with torchvision's names; in a run's folder it knows its "
-        "network, elsewhere --model says it",
+        help=".safetensors, .pth or .npz with torchvision's names; what minidl wrote knows its "
+        "network, of others --model says it",
     )
     add_switch(group, "--model-ema", "of a checkpoint, take the averaged weights")
     group.add_argument(
@@ -70,11 +73,10 @@ def find(options: argparse.Namespace) -> Trained:
         return Trained(_overruled(about, options), path, True, flags)
     if options.model_ema:
         raise ArgumentError(f"--model-ema is for --run; a run writes {AVERAGED} for --weights")
-    beside = options.weights.parent / "args.json"
-    arguments = _read_arguments(beside) if beside.is_file() else {}
-    about = _written(arguments, beside) if arguments and not options.model else None
-    flags = arguments.get("flags", {}) if about is not None else {}
-    return Trained(_overruled(about, options), options.weights, False, flags)
+    options.weights.open("rb").close()
+    arguments = described(options.weights) if options.model is None else {}
+    about = _written(arguments, options.weights)
+    return Trained(_overruled(about, options), options.weights, False, arguments.get("flags", {}))
 
 
 def checkpoint_at(where: Path) -> Path:
@@ -87,10 +89,18 @@ def checkpoint_at(where: Path) -> Path:
     return found
 
 
-def _read_arguments(path: Path) -> dict[str, Any]:
+def description(about: About, flags: Mapping[str, Any]) -> dict[str, str]:
+    """What a file of weights says in its header of the network that has them."""
+    kept = {k: flags[k] for k in ("data_path", "seed") if k in flags}
+    return {HEADER: json.dumps({"about": about.as_dict(), "flags": kept})}
+
+
+def described(path: Path) -> dict[str, Any]:
+    """What `description` wrote, empty where it did not."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["arguments"]
-    except (ValueError, KeyError, TypeError):
+        with safe_open(path, "numpy") as file:
+            found = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+    except (SafetensorError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -167,7 +177,10 @@ def load_checkpoint(step: dl.Step, path: Path, averaged: bool) -> None:
     try:
         if averaged:
             if "ema" not in state.arrays:
-                raise ArgumentError("it has no averaged weights: the run had no --model-ema")
+                raise ArgumentError(
+                    "it has no averaged weights: the run had no --model-ema, or not yet "
+                    "--model-ema-steps steps"
+                )
             step.load_state_dict(state.arrays["ema"])
             return
         kept = {v.name for v in step.plan.graph.variables if v.saved}

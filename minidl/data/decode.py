@@ -160,4 +160,6 @@ class _naming:  # noqa: N801 - read as a word of the `with` statement
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         # Decoders of hostile bytes raise nearly anything: OSError, SyntaxError, struct.error, ...
         if isinstance(error, Exception) and not isinstance(error, (ArgumentError, MemoryError)):
-            raise BrokenPictureError(f"{self.name}: cannot be decoded: {error}") from error
+            unknown = "cannot identify image file" in str(error)
+            why = "it is neither JPEG nor PNG, or damaged" if unknown else error
+            raise BrokenPictureError(f"{self.name}: cannot be decoded: {why}") from error
