@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
+from docs import commands
 from minidl import models
 from minidl.compiler.buffers import Sharing, gradients_over_data
 from minidl.compiler.lower import Target, lower_training
@@ -223,6 +224,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/decisions/0004-fujitsu2016-as-built.md", "fujitsu"): fujitsu,
     ("docs/architecture.md", "naive ops"): lambda: tiny_ops("naive"),
     ("docs/architecture.md", "arena ops"): lambda: tiny_ops("arena"),
+    **commands.TABLES,
 }
 
 

@@ -77,7 +77,7 @@ def _by_key(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
         words = [w for w in action.option_strings if w.startswith("--")]
         for word in words[:1] if is_switch(action) else words:
             named[word[2:].replace("-", "_")] = action
-    del named["config"]
+    named.pop("config", None)
     return named
 
 

@@ -1,4 +1,4 @@
-"""The command line, as a user types it."""
+"""plan, compare and train on the digits, as a user types them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from minidl.cli import main
 from minidl.compiler.verify_file import check_file
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_plan_prints_every_mode_and_writes_a_file_that_holds(
