@@ -12,6 +12,7 @@ from types import ModuleType
 from minidl.cli import compare, completion, evaluate, export, place, plan, predict, train
 from minidl.cli.config import of_run, read_config
 from minidl.cli.parser import Commands
+from minidl.data import BrokenPictureError
 from minidl.ir import MinidlError
 
 COMMANDS: dict[str, ModuleType] = {
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (MinidlError, OSError, MemoryError) as error:
         print(f"{name}: error: {_words(error)}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+        asked_wrong = isinstance(error, ValueError) and not isinstance(error, BrokenPictureError)
+        return 2 if asked_wrong else 1
     except KeyboardInterrupt as stop:
         print(": ".join([f"{name}: interrupted", *map(str, stop.args)]), file=sys.stderr)
         return 130

@@ -16,6 +16,14 @@ from tests.docs.pages import blocks, page, under
 PARSERS = Commands(COMMANDS).by_name
 PAGE = page("docs/cli.md")
 EXAMPLES = [line for module in COMMANDS.values() for line, _ in module.EXAMPLES]
+SHOWN = [
+    line.partition("#")[0].strip()
+    for text in (PAGE, page("README.md"))
+    for code in blocks(text, "sh")
+    for line in code.splitlines()
+    if line.startswith("minidl ")
+]
+"""What the pages show."""
 CHEAP = [
     *(line for line in EXAMPLES if line.startswith("minidl completion")),
     "minidl compare --model lenet -b 4 --classes 10 --steps 1",
@@ -63,7 +71,7 @@ def test_a_command_has_config_its_own_first_example_and_one_on_the_page(command:
     assert f"minidl {command}" in "".join(shown)
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", dict.fromkeys([*EXAMPLES, *SHOWN]))
 def test_example_parses(example: str) -> None:
     Commands(COMMANDS).parse(shlex.split(example)[1:])
 
