@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import replace
 
-from minidl.cli.about import About, usual_constants
+from minidl.cli.about import About, Numbers, usual_constants
 from minidl.cli.options import Group, add_switch, model_image
 from minidl.cli.values import natural, numbers
 from minidl.data import (
@@ -102,10 +102,14 @@ def about_pictures(options: argparse.Namespace, splits: Splits) -> About:
     first = splits.train.read(0)
     image = _image(options, splits, first)
     about = About(options.model, classes, image, names=names)
-    if not isinstance(first, bytes) and first.dtype != "uint8":
-        constants = [(c,) for c in digit_constants()] if splits.name == "digits" else [None, None]
-        return replace(about, reads="float32", mean=constants[0], std=constants[1])
+    mean: Numbers | None
+    std: Numbers | None
     mean, std = usual_constants(image[2])
+    if not isinstance(first, bytes) and first.dtype != "uint8":
+        # They go in as they are; constants say how a picture becomes one of them.
+        known = splits.name == "digits"
+        mean, std = ((c,) if known else None for c in digit_constants())
+        about = replace(about, reads="float32")
     return replace(about, mean=options.mean or mean, std=options.std or std)
 
 
