@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
+from docs import commands
 from minidl import models
 from minidl.compiler.buffers import Sharing, gradients_over_data
 from minidl.compiler.lower import Target, lower_training
@@ -254,6 +255,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/tutorial.md", "plan"): lambda: shown(*str(tutorial_plan()).splitlines()),
     ("docs/tutorial.md", "summary"): tutorial_summary,
     ("docs/tutorial.md", "budget"): tutorial_budget,
+    **commands.TABLES,
 }
 
 

@@ -1,55 +1,86 @@
-"""The command line: `minidl train`, `minidl plan`, `minidl compare`, `minidl place`."""
+"""The command line: `minidl train`, `eval`, `predict`, `export`, `plan`, `compare`, `place`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import warnings
 from collections.abc import Sequence
+from types import ModuleType
 
-from minidl.cli import compare, place, plan, train
+from minidl.cli import compare, completion, evaluate, export, place, plan, predict, train
+from minidl.cli.config import of_run, read_config
+from minidl.cli.parser import Commands
+from minidl.data import BrokenPictureError
 from minidl.ir import MinidlError
 
-EPILOG = """examples:
-  minidl train                               AlexNet on the bundled handwritten digits
-  minidl plan --model vgg16 -b 128           what one step needs, in every memory mode
-  minidl plan --model vgg16 -b 128 --device cuda --json plan.json
-  minidl plan --model vgg16 --device cuda --gpu-memory 12GiB --recompute 0.01
-  minidl place blocks.csv --capacity 1MiB    offsets for any blocks with lifetimes
-  minidl compare --model alexnet -b 8        real steps in every mode: bytes, time, same bits
-"""
+COMMANDS: dict[str, ModuleType] = {
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "export": export,
+    "plan": plan,
+    "compare": compare,
+    "place": place,
+    "completion": completion,
+}
+"""By name, in the order of `minidl --help`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 done, 1 it failed, 2 it was not asked right. Errors are one line."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    """Run a command; 0 done, 1 it failed, 2 it was not asked right, 130 Ctrl-C. Errors are one
+    line."""
+    commands = Commands(COMMANDS)
+    options = commands.parse(arguments)
+    name = f"minidl {options.command}"
     try:
-        return int(options.run(options))
-    except (MinidlError, OSError) as error:
-        print(f"minidl {options.command}: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    except KeyboardInterrupt:
-        print(f"minidl {options.command}: interrupted", file=sys.stderr)
+        with warnings.catch_warnings():
+            _tell_warnings(name)
+            options = complete(options, commands, arguments)
+            return int(options.run(options))
+    except BrokenPipeError:
+        # Whoever read is gone: Python must not find that out again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (MinidlError, OSError, MemoryError) as error:
+        print(f"{name}: error: {_words(error)}", file=sys.stderr)
+        asked_wrong = isinstance(error, ValueError) and not isinstance(error, BrokenPictureError)
+        return 2 if asked_wrong else 1
+    except KeyboardInterrupt as stop:
+        print(": ".join([f"{name}: interrupted", *map(str, stop.args)]), file=sys.stderr)
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="minidl",
-        description="Train neural networks in one planned arena.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (train, plan, compare, place):
-        name = command.__name__.rpartition(".")[2]
-        summary = (command.__doc__ or "").splitlines()[0]
-        sub = commands.add_parser(
-            name,
-            help=summary,
-            description=command.__doc__,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
-        command.add_arguments(sub)
-        sub.set_defaults(run=command.run)
-    return parser
+def complete(
+    options: argparse.Namespace, commands: Commands, arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """The options with what --config and the run of --resume say; flags win over the file, the
+    file over the run."""
+    parser = commands.by_name[options.command]
+    config = getattr(options, "config", None)
+    values = read_config(config, options.command, commands) if config is not None else {}
+    if values:
+        parser.set_defaults(**values)
+        options = commands.parse(arguments)
+    if getattr(options, "resume", None):
+        parser.set_defaults(**of_run(train.inherited(options), parser) | values)
+        options = commands.parse(arguments)
+    return options
+
+
+def _tell_warnings(name: str) -> None:
+    """Pictures that are passed over are told in one line each."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        print(f"{name}: {message}", file=sys.stderr)
+
+    warnings.filterwarnings("always", message="skipped: ")
+    warnings.showwarning = show  # type: ignore[assignment]
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong in one line, an OSError by its file."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or type(error).__name__}"
+    return " ".join(str(error).split()) or "out of memory"

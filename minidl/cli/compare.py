@@ -10,23 +10,35 @@ import numpy as np
 
 import minidl as dl
 from minidl.cli.options import (
+    add_config,
     add_device,
     add_network,
     add_optimizer,
     device,
     network,
     optimizer,
-    positive,
 )
+from minidl.cli.values import positive, seed
 from minidl.compiler.modes import MODES
 from minidl.ir import Array, format_size
 
+EXAMPLES = (
+    ("minidl compare --model alexnet -b 8", "bytes, time and bits of every memory mode"),
+    ("minidl compare --model lenet -b 4 --classes 10 --steps 1", "the same in a second"),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
     add_network(parser, model="alexnet", batch=8, classes=1000)
     add_optimizer(parser, lr=0.01)
-    parser.add_argument("--steps", type=positive, default=3, help="timed steps, after one more")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, dropout and pictures")
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--steps", type=positive, default=3, metavar="N", help="timed steps, after one more"
+    )
+    group.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="of weights, dropout and pictures"
+    )
     add_device(parser)
 
 
@@ -43,7 +55,6 @@ def run(options: argparse.Namespace) -> int:
             optimizer=optimizer(options),
             memory=mode,
             seed=options.seed,
-            scratch_limit=options.scratch,
             **device(options),
         )
         seconds, bits = _train(step, options)

@@ -3,116 +3,151 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import minidl as dl
+from minidl.cli.values import positive, size
 from minidl.compiler.modes import MODES, switches
-from minidl.ir import parse_size
+from minidl.ir import ArgumentError
+
+Group = argparse._ArgumentGroup
+"""Where flags are added: their heading in --help."""
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+def add_switch(group: Group, name: str, what: str, default: bool = False) -> None:
+    """`--name`, and `--no-name` that takes back what a file says."""
+    group.add_argument(name, action=argparse.BooleanOptionalAction, default=default, help=what)
 
 
-def size(text: str) -> int:
-    """Bytes: `12GiB`, `800MiB`, `1.5GB`."""
-    try:
-        return parse_size(text)
-    except dl.ArgumentError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument_group("flags from a file").add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML, the flags' long names; flags here win"
+    )
 
 
-def add_network(parser: argparse.ArgumentParser, model: str, batch: int, classes: int) -> None:
-    """--model, -b, --image, --classes, --scratch."""
-    parser.add_argument(
+def add_network(
+    parser: argparse.ArgumentParser, model: str | None, batch: int | None, classes: int | None
+) -> Group:
+    """--model, -b, --image, --classes."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
         "--model",
         choices=sorted(dl.models.MODELS),
         default=model,
         metavar="NAME",
         help=f"network: {', '.join(sorted(dl.models.MODELS))}",
     )
-    parser.add_argument(
-        "-b", "--batch-size", type=positive, default=batch, metavar="N", help="pictures in one step"
-    )
-    parser.add_argument(
+    if batch is not None:
+        group.add_argument(
+            "-b",
+            "--batch-size",
+            type=positive,
+            default=batch,
+            metavar="N",
+            help="pictures in one step",
+        )
+    group.add_argument(
         "--image",
         type=positive,
         metavar="PIXELS",
         help="height and width of the pictures (default: the command's or model's)",
     )
-    parser.add_argument(
-        "--classes", type=positive, default=classes, metavar="N", help="outputs of the network"
+    group.add_argument(
+        "--classes",
+        type=positive,
+        default=classes,
+        metavar="N",
+        help="outputs of the network" + ("" if classes else " (default: what the data has)"),
     )
-    parser.add_argument(
+    return group
+
+
+def add_optimizer(parser: argparse.ArgumentParser, lr: float) -> Group:
+    """--opt, --lr, --momentum, --wd."""
+    group = parser.add_argument_group("optimizer")
+    group.add_argument("--opt", choices=list(OPTIMIZERS), default="sgd", help="optimizer")
+    group.add_argument("--lr", type=float, default=lr, metavar="RATE", help="learning rate")
+    group.add_argument(
+        "--momentum", type=float, default=0.9, metavar="SHARE", help="SGD's momentum"
+    )
+    group.add_argument(
+        "--wd",
+        "--weight-decay",
+        type=float,
+        default=5e-4,
+        dest="weight_decay",
+        metavar="SHARE",
+        help="weight decay",
+    )
+    return group
+
+
+def add_device(parser: argparse.ArgumentParser) -> Group:
+    """--device, --precision, --amp, --tuning, --scratch."""
+    group = parser.add_argument_group("device")
+    group.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="cuda: an NVIDIA GPU"
+    )
+    group.add_argument(
+        "--precision",
+        choices=["float32", "tf32", "bf16"],
+        default="float32",
+        help="tf32, bf16: tensor cores, on cuda",
+    )
+    add_switch(group, "--amp", "the same as --precision bf16")
+    group.add_argument(
+        "--tuning", metavar="FILE", help="measured tiles of matrix products on cuda, JSON"
+    )
+    group.add_argument(
         "--scratch",
         type=size,
         default="32MiB",
         metavar="SIZE",
         help="most workspace that one op may plan",
     )
-
-
-def add_optimizer(parser: argparse.ArgumentParser, lr: float) -> None:
-    """--opt, --lr, --momentum, --wd."""
-    parser.add_argument("--opt", choices=list(OPTIMIZERS), default="sgd", help="optimizer")
-    parser.add_argument("--lr", type=float, default=lr, help="learning rate")
-    parser.add_argument("--momentum", type=float, default=0.9, help="SGD's momentum")
-    parser.add_argument(
-        "--wd", "--weight-decay", type=float, default=5e-4, dest="weight_decay", help="weight decay"
-    )
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """--device, --precision, --tuning."""
-    parser.add_argument(
-        "--device", choices=["cpu", "cuda"], default="cpu", help="cuda: an NVIDIA GPU"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=["float32", "tf32", "bf16"],
-        default="float32",
-        help="tf32, bf16: tensor cores, on cuda",
-    )
-    parser.add_argument(
-        "--tuning", metavar="FILE", help="measured tiles of matrix products on cuda, JSON"
-    )
+    return group
 
 
 def device(options: argparse.Namespace) -> dict[str, Any]:
     """The flags of `add_device` as arguments of dl.plan and dl.compile."""
-    return {name: getattr(options, name) for name in ("device", "precision", "tuning")}
+    if options.amp and options.device != "cuda":
+        raise ArgumentError("--amp computes in bf16 on tensor cores: it needs --device cuda")
+    if options.amp and options.precision == "tf32":
+        raise ArgumentError("--amp is bf16: leave --precision tf32 out")
+    return {
+        "device": options.device,
+        "precision": "bf16" if options.amp else options.precision,
+        "tuning": options.tuning,
+        "scratch_limit": options.scratch,
+    }
 
 
-def add_memory(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--memory", choices=list(MODES), default="arena", help="memory mode")
-
-
-def add_planning(parser: argparse.ArgumentParser) -> None:
-    """--memory, --recompute, --budget, --slices, --without."""
-    add_memory(parser)
-    parser.add_argument(
+def add_planning(parser: argparse.ArgumentParser) -> Group:
+    """--memory, --recompute, --budget, --slices, --prefetch, --without."""
+    group = parser.add_argument_group("memory")
+    group.add_argument("--memory", choices=list(MODES), default="arena", help="memory mode")
+    group.add_argument(
         "--recompute",
         type=float,
         metavar="SHARE",
         help="share of the step's operations that running forward ops again may take: 0.01 for "
         "1 %%; by default only ops as cheap as an elementwise pass run again",
     )
-    parser.add_argument(
+    group.add_argument(
         "--budget", type=size, metavar="SIZE", help="fit into it, at the least extra work"
     )
-    parser.add_argument(
+    group.add_argument(
         "--slices",
         type=positive,
         default=1,
         metavar="N",
         help="parts of the batch that the first layers run on one after the other",
     )
-    parser.add_argument(
+    add_switch(group, "--prefetch", "copy the next batch to the GPU while a step runs; on cuda")
+    group.add_argument(
         "--without",
         action="append",
         default=[],
@@ -120,11 +155,12 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         metavar="PASS",
         help=f"leave a pass of the compiler out: {', '.join(switches())}",
     )
+    return group
 
 
 def planning(options: argparse.Namespace) -> dict[str, Any]:
     """The flags of `add_planning` as arguments of dl.plan and dl.compile."""
-    names = ("memory", "recompute", "budget", "slices", "without")
+    names = ("memory", "recompute", "budget", "slices", "prefetch", "without")
     return {name: getattr(options, name) for name in names}
 
 
@@ -140,10 +176,24 @@ def optimizer(options: argparse.Namespace) -> dl.Optimizer:
     return OPTIMIZERS[options.opt](options)
 
 
-def network(options: argparse.Namespace, channels: int | None = None) -> dl.Network:
+def network(options: argparse.Namespace) -> dl.Network:
     """The model that the flags name; the model's own image where no flag says otherwise."""
     build: Callable[..., dl.Network] = dl.models.MODELS[options.model]
-    if options.image is None and channels is None:
+    if options.image is None:
         return build(options.classes)
-    depth = channels if channels is not None else build().image[2]
-    return build(options.classes, (options.image, options.image, depth))
+    return build(options.classes, (options.image, options.image, model_image(options.model)[2]))
+
+
+def model_image(model: str) -> tuple[int, int, int]:
+    """Height, width and channels that a model has where nothing else is asked for."""
+    height, width, channels = _parameter(model, "image")
+    return height, width, channels
+
+
+def model_classes(model: str) -> int:
+    """Outputs that a model has where nothing else is asked for."""
+    return int(_parameter(model, "classes"))
+
+
+def _parameter(model: str, name: str) -> Any:
+    return inspect.signature(dl.models.MODELS[model]).parameters[name].default

@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from minidl.cli.options import size
+from minidl.cli.options import add_config
+from minidl.cli.values import size
 from minidl.compiler.place import EFFORT, max_load, place, top
 from minidl.compiler.place.table import read_table, write_table
 from minidl.ir import ArgumentError
@@ -15,8 +16,17 @@ HARD = 100 * EFFORT
 """A file is placed once and may be worth minutes."""
 
 
+EXAMPLES = (
+    ("minidl place blocks.csv", "offsets for any blocks with lifetimes"),
+    ("minidl place blocks.csv --capacity 1MiB --out placed.csv", "stop where they fit"),
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="id,lower,upper,size; lifetimes are [lower, upper)")
+    add_config(parser)
+    parser.add_argument(
+        "file", type=Path, metavar="CSV", help="id,lower,upper,size; lifetimes are [lower, upper)"
+    )
     parser.add_argument(
         "--capacity",
         type=size,

@@ -8,41 +8,51 @@ from pathlib import Path
 import minidl as dl
 from minidl.cli.compared import print_ablation, print_largest_batches
 from minidl.cli.options import (
+    Group,
+    add_config,
     add_device,
     add_network,
     add_optimizer,
     add_planning,
+    add_switch,
     device,
     network,
     optimizer,
     planning,
-    size,
+)
+from minidl.cli.values import size
+
+EXAMPLES = (
+    ("minidl plan --model vgg16 -b 128", "what one step needs, in every memory mode"),
+    ("minidl plan --model vgg16 -b 128 --device cuda --json plan.json", "the plan as a file"),
+    (
+        "minidl plan --model vgg16 --device cuda --gpu-memory 12GiB --recompute 0.01",
+        "the largest batch that fits",
+    ),
+    ("minidl plan --model lenet --classes 10 --summary --explain", "layer by layer"),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
     add_network(parser, model="alexnet", batch=128, classes=1000)
     add_optimizer(parser, lr=0.01)
     add_planning(parser)
     add_device(parser)
-    parser.add_argument(
+    _add_output(parser.add_argument_group("output"))
+
+
+def _add_output(group: Group) -> None:
+    group.add_argument(
         "--gpu-memory", type=size, metavar="SIZE", help="show the largest batch that fits"
     )
-    parser.add_argument(
-        "--summary",
-        action="store_true",
-        help="a show layer by layer shape, parameters, work, stash",
-    )
-    parser.add_argument(
-        "--explain", action="store_true", help="say layer by layer what was chosen, and why"
-    )
-    parser.add_argument(
-        "--ablate", action="store_true", help="show what each pass of the compiler buys"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the plan file")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page to look at")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="draw it (extra: minidl[plot])")
-    parser.add_argument(
+    add_switch(group, "--summary", "show layer by layer shape, parameters, work, stash")
+    add_switch(group, "--explain", "say layer by layer what was chosen, and why")
+    add_switch(group, "--ablate", "show what each pass of the compiler buys")
+    group.add_argument("--json", type=Path, metavar="FILE", help="write the plan file")
+    group.add_argument("--html", type=Path, metavar="FILE", help="write a page to look at")
+    group.add_argument("--png", type=Path, metavar="FILE", help="draw it (extra: minidl[plot])")
+    group.add_argument(
         "--snapshot", type=Path, metavar="FILE", help="write it for PyTorch's memory viewer"
     )
 
@@ -53,7 +63,6 @@ def run(options: argparse.Namespace) -> int:
         options.batch_size,
         optimizer=optimizer(options),
         **device(options),
-        scratch_limit=options.scratch,
         **planning(options),
     )
     print(plan)

@@ -3,62 +3,183 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import minidl as dl
+from minidl.cli import evaluate
+from minidl.cli.about import About
+from minidl.cli.config import saved_flags
 from minidl.cli.options import (
+    add_config,
     add_device,
     add_network,
     add_optimizer,
     add_planning,
+    add_switch,
     device,
-    network,
     optimizer,
     planning,
-    positive,
 )
-from minidl.data import digits
-from minidl.train import SCHEDULES, fit
+from minidl.cli.pictures import (
+    about_pictures,
+    add_augmentation,
+    add_pictures,
+    digits_image,
+    open_pictures,
+    require_batch,
+    test_loader,
+    training_loader,
+)
+from minidl.cli.running import (
+    add_averaging,
+    add_run,
+    folder_of,
+    require_folder,
+    resumed,
+    trainer,
+)
+from minidl.cli.schedules import add_schedule, schedule
+from minidl.cli.trained import (
+    AVERAGED,
+    WEIGHTS,
+    checkpoint_at,
+    description,
+    load_checkpoint,
+    load_file,
+)
+from minidl.data import Splits
+from minidl.interop import save_weights
+from minidl.ir import ArgumentError
+from minidl.train import Trainer
+from minidl.train import checkpoint as checkpoints
+
+EXAMPLES = (
+    ("minidl train", "AlexNet on the bundled handwritten digits"),
+    (
+        "minidl train --data-path photos --model resnet18 -b 32 --epochs 90 --output-dir run",
+        "pictures in folders, one a class; photos/train and photos/val if they are there",
+    ),
+    ("minidl train --resume run", "go on where it stopped, with the same flags"),
+    (
+        "minidl train --data-path photos --weights alexnet.pth --new-head --lr 0.001",
+        "fine-tune weights of torchvision for classes of your own",
+    ),
+    (
+        "minidl train --data-path cifar10 --model vgg_small --device cuda --amp --prefetch",
+        "on a GPU in bf16, the next batch copied meanwhile",
+    ),
+    ("minidl train --config run.toml --lr 0.02", "flags from a file, one of them overruled"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_network(parser, model="alexnet", batch=64, classes=10)
-    add_optimizer(parser, lr=0.005)
-    parser.add_argument(
-        "--lr-scheduler", choices=list(SCHEDULES), default="cosine", help="of the learning rate"
+    add_config(parser)
+    network = add_network(parser, model="alexnet", batch=64, classes=None)
+    network.add_argument(
+        "--weights", type=Path, metavar="FILE", help="begin with them: .safetensors, .pth or .npz"
     )
+    add_switch(network, "--new-head", "with --weights of other classes: the last layer begins anew")
+    add_augmentation(add_pictures(parser, "digits"))
+    loss = add_optimizer(parser, lr=0.005)
+    loss.add_argument(
+        "--label-smoothing", type=float, default=0.0, metavar="SHARE", help="of the loss's targets"
+    )
+    add_schedule(parser)
+    add_run(parser)
+    testing = parser.add_argument_group("test")
+    add_switch(testing, "--test-only", "measure --weights or --resume, and train nothing")
+    evaluate.add_confusion(testing)
+    add_averaging(parser)
     add_planning(parser)
-    parser.add_argument(
-        "--data-path",
-        default="digits",
-        metavar="NAME",
-        choices=["digits"],
-        help="what to train on: digits, the bundled pictures",
-    )
-    parser.add_argument("--epochs", type=positive, default=10, help="passes over the pictures")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, dropout and shuffling")
     add_device(parser)
-    parser.add_argument(
-        "--check-finite",
-        action="store_true",
-        help="stop at the first op that writes a NaN or an infinity",
-    )
 
 
 def run(options: argparse.Namespace) -> int:
-    options.image = options.image or 64
-    channels = dl.models.MODELS[options.model]().image[2]
-    net = network(options, channels)
-    data = digits((options.image, options.image, channels))
-    step = dl.compile(
-        net,
+    resume = resumed(options.resume, options.output_dir)
+    if resume is not None and options.output_dir is None:
+        options.output_dir = folder_of(resume)
+    require_folder(options)
+    schedule(options)
+    splits = open_pictures(options.data_path, options.seed, digits_image(options))
+    about = about_pictures(options, splits)
+    if options.test_only:
+        return _test(options, about, splits, resume)
+    require_batch(options.batch_size, splits)
+    step = _step(options, about)
+    if options.weights is not None and resume is None:
+        load_file(step, options.weights, options.new_head)
+    flags = saved_flags(options, options.parser)
+    made = trainer(step, options, resume, {"flags": flags, "about": about.as_dict()})
+    print(step.plan, flush=True)
+    _fit(made, options, about, splits)
+    return 0
+
+
+def _step(options: argparse.Namespace, about: About) -> dl.Step:
+    return dl.compile(
+        about.network(),
         options.batch_size,
+        loss=dl.CrossEntropy(options.label_smoothing),
         optimizer=optimizer(options),
         seed=options.seed,
-        scratch_limit=options.scratch,
         check_finite=options.check_finite,
         **device(options),
         **planning(options),
     )
-    print(step.plan, flush=True)
-    fit(step, data, options.epochs, options.seed, SCHEDULES[options.lr_scheduler])
+
+
+def _fit(made: Trainer, options: argparse.Namespace, about: About, splits: Splits) -> None:
+    """All epochs, then the weights; KeyboardInterrupt says what is kept and how to go on."""
+    with ExitStack() as stack:
+        train = stack.enter_context(training_loader(options, about, splits.train))
+        test = stack.enter_context(test_loader(options, about, splits.test))
+        try:
+            made.fit(train, test, options.epochs)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_way_on(made)) from None
+    if made.output_dir is not None:
+        _write(made, made.output_dir, description(about, vars(options)))
+
+
+def _write(made: Trainer, folder: Path, header: dict[str, str]) -> None:
+    """The weights, and averaged ones where there are some."""
+    save_weights(folder / WEIGHTS, made.step.state_dict(), header)
+    print(f"weights: {folder / WEIGHTS}")
+    if made.ema is not None and made.ema.arrays:
+        save_weights(folder / AVERAGED, made.ema.arrays, header)
+        print(f"averaged weights: {folder / AVERAGED}")
+
+
+def _way_on(made: Trainer) -> str:
+    """What is kept of a run that was interrupted."""
+    kept = checkpoints.found(made.output_dir) if made.output_dir is not None else []
+    if not kept:
+        return "nothing is kept without --output-dir"
+    return (
+        f"saved {kept[-1]}; go on with: minidl train --resume {shlex.quote(str(made.output_dir))}"
+    )
+
+
+def _test(options: argparse.Namespace, about: About, splits: Splits, resume: Path | None) -> int:
+    """--test-only: the network that these flags would train, with weights that are there."""
+    if (options.weights is None) == (resume is None):
+        raise ArgumentError("--test-only measures --weights FILE or --resume DIR")
+    step = _step(options, about)
+    if resume is not None:
+        load_checkpoint(step, checkpoint_at(resume), options.model_ema)
+    else:
+        load_file(step, options.weights)
+    with test_loader(options, about, splits.test) as loader:
+        evaluate.report(step, about, splits.name, [loader], options.confusion)
     return 0
+
+
+def inherited(options: argparse.Namespace) -> dict[str, Any]:
+    """The flags of the run that --resume names, empty where there is none."""
+    found = resumed(options.resume, options.output_dir)
+    if found is None:
+        return {}
+    return dict(checkpoints.read(checkpoint_at(found))[1].arguments.get("flags", {}))

@@ -3,7 +3,7 @@
 from minidl.data.cifar import cifar10
 from minidl.data.dataset import Dataset, batches
 from minidl.data.decode import decode
-from minidl.data.digits import digits
+from minidl.data.digits import digit_constants, digits
 from minidl.data.errors import BrokenPictureError, WorkerError
 from minidl.data.folder import ImageFolder
 from minidl.data.loader import Loader
@@ -43,6 +43,7 @@ __all__ = [
     "cifar10",
     "decode",
     "decoded",
+    "digit_constants",
     "digits",
     "evaluation",
     "held_out",

@@ -160,5 +160,6 @@ class _naming:  # noqa: N801 - read as a word of the `with` statement
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         # Decoders of hostile bytes raise nearly anything: OSError, SyntaxError, struct.error, ...
         if isinstance(error, Exception) and not isinstance(error, (ArgumentError, MemoryError)):
-            why = "no picture that is known" if "identify" in str(error) else error
+            unknown = "cannot identify image file" in str(error)
+            why = "it is neither JPEG nor PNG, or damaged" if unknown else error
             raise BrokenPictureError(f"{self.name}: cannot be decoded: {why}") from error

@@ -18,6 +18,9 @@ from minidl.ir import ArgumentError, Array
 TEST_SHARE = 5
 """One picture in five is kept for the test."""
 
+WHITE = 16
+"""The largest pixel value, full ink."""
+
 
 def digits(image: tuple[int, int, int] = (64, 64, 3)) -> Dataset:
     """1,438 training and 359 test pictures, scaled to `image` by bilinear interpolation, grey
@@ -33,6 +36,13 @@ def digits(image: tuple[int, int, int] = (64, 64, 3)) -> Dataset:
     test, train = order[: len(order) // TEST_SHARE], order[len(order) // TEST_SHARE :]
     classes = tuple(map(str, range(10)))
     return Dataset("digits", classes, images[train], labels[train], images[test], labels[test])
+
+
+def digit_constants() -> tuple[float, float]:
+    """Mean and standard deviation by which `digits` normalises, for pixels in [0, 255]: white ink
+    on black paper."""
+    grey = _read()[:, :64].astype(np.float32)
+    return float(grey.mean()) * 255 / WHITE, float(grey.std()) * 255 / WHITE
 
 
 def _read() -> Array:

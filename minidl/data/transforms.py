@@ -162,9 +162,10 @@ class CentreCrop:
         return start * old / new, min(old, (start + self.side) * old / new)
 
 
-def training(side: int) -> Transform:
-    """What is usual for training: PadCrop up to 64 pixels, RandomResizedCrop above."""
-    return PadCrop(side) if side <= SMALL else RandomResizedCrop(side)
+def training(side: int, flip: bool = True) -> Transform:
+    """What is usual for training: PadCrop up to 64 pixels, RandomResizedCrop above. flip: half of
+    the pictures are mirrored, which writing does not bear."""
+    return PadCrop(side, flip=flip) if side <= SMALL else RandomResizedCrop(side, flip=flip)
 
 
 def evaluation(side: int) -> Transform:

@@ -286,7 +286,8 @@ def _require_own(folder: Path, resumed: Path | None) -> None:
         return
     if resumed is None:
         raise ArgumentError(
-            f"{folder} has checkpoints of another run: resume it, or choose another folder"
+            f"{folder} has checkpoints of another run: resume it (--resume), or choose "
+            "another folder"
         )
     if resumed.resolve().parent != folder.resolve():
         raise ArgumentError(f"{folder} has checkpoints, and {resumed} is not one of them")

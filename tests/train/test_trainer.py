@@ -230,7 +230,7 @@ def test_ctrl_c_while_it_validates(tmp_path: Path) -> None:
 def test_a_folder_of_another_run(tmp_path: Path) -> None:
     run = Trainer(compiled(), quiet=True, output_dir=tmp_path / "a", checkpoint_every=2)
     run.fit(training(), epochs=1)
-    with pytest.raises(ArgumentError, match="another run: resume it, or choose another folder"):
+    with pytest.raises(ArgumentError, match=r"another run: resume it \(--resume\), or choose"):
         Trainer(compiled(), output_dir=tmp_path / "a")
     early = checkpoint.found(tmp_path / "a")[0]
     with pytest.raises(ArgumentError, match=r"later .*: remove .*00000006"):

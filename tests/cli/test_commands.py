@@ -1,4 +1,4 @@
-"""The command line, as a user types it."""
+"""plan, compare and train on the digits, as a user types them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import minidl as dl
 from minidl.cli import main
 from minidl.compiler.verify_file import check_file
+from minidl.data import digits
+from minidl.interop import read_weights
+from minidl.train import Cosine, fit
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_plan_prints_every_mode_and_writes_a_file_that_holds(
@@ -70,6 +74,18 @@ def test_same_seed_same_run(capsys: pytest.CaptureFixture[str]) -> None:
         main([*flags, "--seed", seed])
         losses.append(capsys.readouterr().out.split("loss ")[1].split()[0])
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_train_is_what_fit_does_on_the_digits(tmp_path: Path) -> None:
+    """The command's way to the data changes no bit."""
+    flags = ["--model", "lenet", "--image", "32", "--epochs", "2", "-b", "64"]
+    assert main(["train", *flags, "--output-dir", str(tmp_path)]) == 0
+    optimizer = dl.SGD(0.005, momentum=0.9, weight_decay=5e-4)
+    step = dl.compile(dl.models.lenet(), 64, optimizer=optimizer)
+    fit(step, digits((32, 32, 1)), 2, schedule=Cosine())
+    written = read_weights(tmp_path / "weights.safetensors")
+    here = step.state_dict()
+    assert {n: a.tobytes() for n, a in written.items()} == {n: a.tobytes() for n, a in here.items()}
 
 
 def test_what_fits_and_what_each_pass_buys(capsys: pytest.CaptureFixture[str]) -> None:

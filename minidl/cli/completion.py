@@ -1,0 +1,26 @@
+"""Print a script that completes commands, flags and values in a shell."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from minidl.cli.parser import Parser
+from minidl.cli.shells import bash, fish, zsh
+
+EXAMPLES = (
+    ("minidl completion bash", "into ~/.bashrc: source <(minidl completion bash)"),
+    ("minidl completion zsh", "into ~/.zshrc, behind compinit: source <(minidl completion zsh)"),
+    ("minidl completion fish", "into config.fish: minidl completion fish | source"),
+)
+
+SHELLS: dict[str, Callable[[dict[str, Parser]], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=list(SHELLS), help="the shell to write for")
+
+
+def run(options: argparse.Namespace) -> int:
+    print(SHELLS[options.shell](options.parsers), end="")
+    return 0

@@ -1,0 +1,126 @@
+"""Flags from a TOML file, and from the run that is resumed: values that a command starts from."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from minidl.cli.parser import Commands, flags, is_switch, nearest
+from minidl.ir import ArgumentError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Values = dict[str, Any]
+"""By the options' names."""
+
+
+def read_config(path: Path, command: str, commands: Commands) -> Values:
+    """What a file says about a command.
+
+    Keys are the flags' long names, with - or _. Outside of tables they are meant for every command
+    that has such a flag, in a table `[train]` for that one. ArgumentError names the file and the
+    key that no command has, or whose value is none.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArgumentError(f"--config {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ArgumentError(f"--config {path}: not TOML: {error}") from None
+    by_command = {name: _by_key(parser) for name, parser in commands.by_name.items()}
+    everywhere = {k: a for known in by_command.values() for k, a in known.items()}
+    values: Values = {}
+    for table, key, given in _entries(data, path, by_command):
+        known = by_command[table] if table else everywhere
+        plain = key.replace("-", "_")
+        if plain not in known:
+            flag = nearest(
+                f"--{key}".replace("_", "-"), (f"--{k.replace('_', '-')}" for k in known)
+            )
+            raise ArgumentError(f"--config {path}: unknown key {key!r}{flag}")
+        action = by_command[command].get(plain)
+        if action is not None and table in ("", command):
+            values[action.dest] = _value(action, given, f"--config {path}: {key}")
+    return values
+
+
+def of_run(saved: Mapping[str, Any], parser: argparse.ArgumentParser) -> Values:
+    """The flags of a run, as `saved_flags` kept them; what is no flag any more is left out."""
+    known = {action.dest: action for action in flags(parser)}
+    return {
+        name: _value(known[name], given, f"the run's {name}")
+        for name, given in saved.items()
+        if name in known and name not in OWN and given is not None
+    }
+
+
+OWN = ("config", "resume", "output_dir", "test_only")
+"""Flags that say what to do with a run, not what the run is."""
+
+
+def saved_flags(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Values:
+    """The values of all flags of a command, for JSON."""
+    found = {action.dest: getattr(options, action.dest) for action in flags(parser)}
+    return {k: str(v) if isinstance(v, Path) else v for k, v in sorted(found.items())}
+
+
+def _by_key(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """Flags by their long names; a switch by the name without `no_` only."""
+    named: dict[str, argparse.Action] = {}
+    for action in flags(parser):
+        words = [w for w in action.option_strings if w.startswith("--")]
+        for word in words[:1] if is_switch(action) else words:
+            named[word[2:].replace("-", "_")] = action
+    named.pop("config", None)
+    return named
+
+
+def _entries(
+    data: Mapping[str, Any], path: Path, commands: Mapping[str, object]
+) -> Iterator[tuple[str, str, Any]]:
+    """Table (empty outside of one), key and value; what stands in tables comes last, and wins."""
+    for key, given in data.items():
+        if not isinstance(given, dict):
+            yield "", key, given
+    for table, inside in data.items():
+        if not isinstance(inside, dict):
+            continue
+        if table not in commands:
+            raise ArgumentError(
+                f"--config {path}: no command [{table}]{nearest(table, commands)}; there are "
+                f"{', '.join(commands)}"
+            )
+        yield from ((table, key, given) for key, given in inside.items())
+
+
+def _value(action: argparse.Action, given: Any, where: str) -> Any:
+    """A value as the flag would have made it from words; ArgumentError where it would not."""
+    if is_switch(action):
+        if not isinstance(given, bool):
+            raise ArgumentError(f"{where}: must be true or false, got {given!r}")
+        return given
+    if isinstance(given, (bool, dict)):
+        raise ArgumentError(f"{where}: {given!r} is no value of {action.option_strings[-1]}")
+    if isinstance(action.default, list):
+        return [
+            _word(action, each, where) for each in (given if isinstance(given, list) else [given])
+        ]
+    return _word(action, ",".join(map(str, given)) if isinstance(given, list) else given, where)
+
+
+def _word(action: argparse.Action, given: Any, where: str) -> Any:
+    convert: Any = action.type or str
+    try:
+        value = convert(str(given))
+    except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
+        raise ArgumentError(f"{where}: {given!r}: {error}") from None
+    if action.choices is not None and value not in action.choices:
+        allowed = ", ".join(map(str, action.choices))
+        raise ArgumentError(f"{where}: {given!r} is none of {allowed}")
+    return value

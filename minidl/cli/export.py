@@ -1,0 +1,68 @@
+"""Write trained weights for other programs: ONNX, .safetensors with PyTorch's names and layouts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from minidl.cli.options import add_config, add_device, add_network, add_switch
+from minidl.cli.pictures import add_constants
+from minidl.cli.trained import add_trained, description, find, step_of
+from minidl.interop import export_onnx, save_weights
+from minidl.ir import ArgumentError
+
+EXAMPLES = (
+    ("minidl export --run run --onnx model.onnx", "a model that ONNX Runtime reads, NCHW"),
+    (
+        "minidl export --run run --onnx model.onnx --channels-last --probabilities",
+        "NHWC pictures in, probabilities out",
+    ),
+    ("minidl export --run run --safetensors model.safetensors", "weights that PyTorch reads"),
+    (
+        "minidl export --weights vgg16.pth --model vgg16 --safetensors vgg16.safetensors",
+        "from one format to the other",
+    ),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--onnx", type=Path, metavar="FILE", help="write a model (extra: minidl[onnx])"
+    )
+    group.add_argument(
+        "--safetensors",
+        type=Path,
+        metavar="FILE",
+        help="write the weights, with PyTorch's names and layouts",
+    )
+    add_switch(group, "--channels-last", "ONNX: the input is NHWC, not NCHW")
+    add_switch(group, "--probabilities", "ONNX: the output is the softmax, not what goes into it")
+    group.add_argument("--opset", type=int, default=17, metavar="N", help="ONNX: its version")
+    weights = add_trained(parser)
+    add_constants(weights)
+    add_network(parser, model=None, batch=None, classes=None)
+    add_device(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.onnx is None and options.safetensors is None:
+        raise ArgumentError("write what? --onnx FILE, --safetensors FILE or both")
+    trained = find(options)
+    step = step_of(trained, options, batch=1)
+    if options.safetensors is not None:
+        header = description(trained.about, trained.flags)
+        save_weights(options.safetensors, step.state_dict(), header)
+        print(f"weights: {options.safetensors}")
+    if options.onnx is not None:
+        export_onnx(
+            trained.about.network(),
+            step,
+            options.onnx,
+            opset=options.opset,
+            channels_last=options.channels_last,
+            probabilities=options.probabilities,
+        )
+        print(f"ONNX model: {options.onnx}")
+    return 0
