@@ -126,7 +126,8 @@ def device(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_planning(parser: argparse.ArgumentParser) -> Group:
-    """--memory, --recompute, --budget, --slices, --prefetch, --without."""
+    """--memory, --recompute, --budget, --slices, --prefetch, --clip-grad-norm, --accumulate,
+    --without."""
     group = parser.add_argument_group("memory")
     group.add_argument("--memory", choices=list(MODES), default="arena", help="memory mode")
     group.add_argument(
@@ -148,6 +149,19 @@ def add_planning(parser: argparse.ArgumentParser) -> Group:
     )
     add_switch(group, "--prefetch", "copy the next batch to the GPU while a step runs; on cuda")
     group.add_argument(
+        "--clip-grad-norm",
+        type=float,
+        metavar="NORM",
+        help="clip all weight gradients by their norm together; the plan says what that costs",
+    )
+    group.add_argument(
+        "--accumulate",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="steps that make one update, with the mean of their gradients",
+    )
+    group.add_argument(
         "--without",
         action="append",
         default=[],
@@ -160,8 +174,9 @@ def add_planning(parser: argparse.ArgumentParser) -> Group:
 
 def planning(options: argparse.Namespace) -> dict[str, Any]:
     """The flags of `add_planning` as arguments of dl.plan and dl.compile."""
-    names = ("memory", "recompute", "budget", "slices", "prefetch", "without")
-    return {name: getattr(options, name) for name in names}
+    names = ("memory", "recompute", "budget", "slices", "prefetch", "accumulate", "without")
+    named = {name: getattr(options, name) for name in names}
+    return {**named, "clip_norm": options.clip_grad_norm}
 
 
 OPTIMIZERS: dict[str, Callable[[argparse.Namespace], dl.Optimizer]] = {
