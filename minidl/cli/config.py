@@ -60,7 +60,7 @@ def of_run(saved: Mapping[str, Any], parser: argparse.ArgumentParser) -> Values:
     }
 
 
-OWN = ("config", "resume", "output_dir", "test_only")
+OWN = ("config", "resume", "output_dir", "test_only", "weights", "new_head", "confusion")
 """Flags that say what to do with a run, not what the run is."""
 
 

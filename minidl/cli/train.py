@@ -102,6 +102,12 @@ def run(options: argparse.Namespace) -> int:
     if resume is not None and options.output_dir is None:
         options.output_dir = folder_of(resume)
     require_folder(options)
+    if options.resume not in (None, "auto") and options.weights is not None:
+        raise ArgumentError("--resume goes on with the run's weights: leave --weights out")
+    if options.confusion is not None and not options.test_only:
+        raise ArgumentError(
+            "--confusion is for --test-only; a run's --output-dir has confusion.csv"
+        )
     schedule(options)
     splits = open_pictures(options.data_path, options.seed, digits_image(options))
     about = about_pictures(options, splits)
@@ -158,8 +164,10 @@ def _way_on(made: Trainer) -> str:
     kept = checkpoints.found(made.output_dir) if made.output_dir is not None else []
     if not kept:
         return "nothing is kept without --output-dir"
+    saved = checkpoints.steps_of(kept[-1]) == made.steps
     return (
-        f"saved {kept[-1]}; go on with: minidl train --resume {shlex.quote(str(made.output_dir))}"
+        f"{'saved' if saved else 'this step is lost; the last checkpoint is'} {kept[-1]}; "
+        f"go on with: minidl train --resume {shlex.quote(str(made.output_dir))}"
     )
 
 

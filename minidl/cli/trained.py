@@ -74,7 +74,7 @@ def find(options: argparse.Namespace) -> Trained:
     if options.model_ema:
         raise ArgumentError(f"--model-ema is for --run; a run writes {AVERAGED} for --weights")
     options.weights.open("rb").close()
-    arguments = described(options.weights) if options.model is None else {}
+    arguments = described(options.weights)
     about = _written(arguments, options.weights)
     return Trained(_overruled(about, options), options.weights, False, arguments.get("flags", {}))
 
@@ -120,7 +120,7 @@ def _overruled(about: About | None, options: argparse.Namespace) -> About:
     if about is None:
         about = _of_flags(options, len(names))
     elif options.model not in (None, about.model):
-        raise ArgumentError(f"the run trained {about.model}, not {options.model}")
+        raise ArgumentError(f"these are weights of {about.model}, not of {options.model}")
     changes: dict[str, Any] = {"names": names} if names else {}
     if options.image is not None:
         changes["image"] = (options.image, options.image, about.image[2])

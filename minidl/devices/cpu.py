@@ -45,6 +45,9 @@ class HostMemory:
     def write_ahead(self, memory: Array, offset: int, data: Array) -> None:
         self.write(memory, offset, data)
 
+    def after_copies(self) -> None:
+        """Copies are done when they return."""
+
     def move(self, memory: Array, to: int, offset: int, nbytes: int) -> None:
         memory[to : to + nbytes] = memory[offset : offset + nbytes]
 

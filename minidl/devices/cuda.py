@@ -61,6 +61,7 @@ class CudaDevice:
             self.staging = Staging(self.cupy, self.stream)
             self.staging_ahead = Staging(self.cupy, self.copies)
         self._moved: Any = None
+        self._arriving: list[tuple[Any, Any]] = []
         self.functions: dict[str, Any] = {}
         self._modules: list[Any] = []
 
@@ -105,6 +106,9 @@ class CudaDevice:
                 self.stream.ptr,
             )
             arrived = self.stream.record()
+        # CuPy's pool knows no streams: pinned memory outlives the copy, whoever drops the result
+        self._arriving = [pair for pair in self._arriving if not pair[1].done]
+        self._arriving.append((pinned, arrived))
 
         def result() -> Array:
             arrived.synchronize()
@@ -122,10 +126,14 @@ class CudaDevice:
                 self.copies.wait_event(self._moved)
             self.staging_ahead.copy(memory.ptr + offset, bytes_of(data))
 
-    def move(self, memory: Any, to: int, offset: int, nbytes: int) -> None:
-        runtime = self.runtime
+    def after_copies(self) -> None:
         with self._device:
             self.stream.wait_event(self.copies.record())
+
+    def move(self, memory: Any, to: int, offset: int, nbytes: int) -> None:
+        runtime = self.runtime
+        self.after_copies()
+        with self._device:
             runtime.memcpyAsync(
                 memory.ptr + to,
                 memory.ptr + offset,

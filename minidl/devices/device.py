@@ -50,6 +50,9 @@ class Device(Protocol):
         """Copy bytes inside of `memory`, behind all calls and `write_ahead`s made so far; what is
         written ahead later waits for it."""
 
+    def after_copies(self) -> None:
+        """Calls from now on wait for every `write_ahead` made so far."""
+
     def fill(self, memory: Any, offset: int, nbytes: int, value: int) -> None:
         """Set each of `nbytes` bytes to `value`."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.ir import Op, Tensor
+from minidl.ir import Op, PlanError, Tensor
 from minidl.launches.launch import (
     Address,
     Argument,
@@ -26,7 +26,10 @@ from minidl.launches.operands import (
     width_of_vectors,
 )
 from minidl.launches.pooled import PooledSink
-from minidl.launches.product import Operand, Problem, Product
+from minidl.launches.product import LAYERS, Operand, Problem, Product
+
+COUNTED = 2**31 - 128
+"""Rows, columns and terms of a sum are counted in 31 bits, whole tiles of them."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,18 @@ def _product(
     more_sources: tuple[str, ...],
 ) -> Launch:
     p, tile = product.problem, product.tile
+    grid = -(-p.m // tile.m), -(-p.n // tile.n), p.groups * product.splits
+    if max(p.m, p.n, p.k) >= COUNTED or max(grid[1:]) > LAYERS:
+        raise PlanError(
+            f"{op.name}: a product of {p.m:,} x {p.n:,} by {p.k:,} in {p.groups:,} groups is more "
+            "than a kernel can count: use a smaller batch, or fewer groups"
+        )
     loop = tile.main_loop(whole=width % tile.piece == 0)
     sizes = (np.int32(n) for n in (p.m, p.n, p.k, product.k_of_a_split))
     return Launch(
         f"Gemm<{loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}>",
         source_of(op.original),
-        (-(-p.m // tile.m), -(-p.n // tile.n), p.groups * product.splits),
+        grid,
         tile.threads,
         (a.fields, b.fields, result, rows[1], *sizes, division(product.splits)),
         tile.shared_bytes(a.operand, b.operand) + a.room + b.room,

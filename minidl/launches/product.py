@@ -105,6 +105,8 @@ TILES = (
 PEAK = {"simt": 60e12, "tf32": 495e12, "bf16": 989e12}
 """Floating-point operations a second of the whole chip."""
 
+LAYERS = 65535
+"""Of a grid, at most: a group and a split each are one."""
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 LEAST_STEPS = 8
 """Main-loop steps of one split at least."""
@@ -187,7 +189,8 @@ def choose(
         name, count = tuning[problem.key]
         tile = next(tile for tile in TILES if tile.name == name)
         found = Product(problem, tile, count if splits else 1)
-        if (fits is None or fits(tile)) and found.scratch * 4 <= scratch_limit:
+        allowed = (fits is None or fits(tile)) and problem.groups * found.splits <= LAYERS
+        if allowed and found.scratch * 4 <= scratch_limit:
             return found
     tiles = tuple(t for t in TILES if t.unit == problem.unit and (fits is None or fits(t)))
     return _fastest(problem, tiles, min(scratch_limit, SCRATCH), splits)
@@ -208,7 +211,7 @@ def _fastest(
 
 def _may_split(problem: Problem, tile: Tile, count: int, scratch_limit: int) -> bool:
     product = Product(problem, tile, count)
-    long = problem.k >= count * LEAST_STEPS * tile.k
+    long = problem.k >= count * LEAST_STEPS * tile.k and problem.groups * count <= LAYERS
     return long and product.scratch * 4 <= scratch_limit
 
 

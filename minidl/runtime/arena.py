@@ -65,6 +65,8 @@ class Arena:
 
     def send_inputs(self, plan: Plan, arrays: list[Given]) -> None:
         """Send a batch to where the plan has it, or has it wait for its step."""
+        if plan.graph.waiting and any(isinstance(array, OnDevice) for array in arrays):
+            self.device.after_copies()
         for tensor, array in zip(plan.graph.waiting or plan.graph.inputs, arrays, strict=True):
             if not plan.graph.waiting or isinstance(array, OnDevice):
                 self.write(plan, tensor, array)

@@ -29,6 +29,9 @@ from minidl.runtime.debug import first_not_finite
 from minidl.runtime.program import Observer, Program
 from minidl.runtime.trace import Trace
 
+Prepared = list[Given]
+"""A batch that was checked."""
+
 
 class Step:
     """Call it to train: `loss = step(images, labels)`. All it needs lies in one arena.
@@ -84,15 +87,19 @@ class Step:
         self.put(*arrays)
         return self.start()()
 
-    def put(self, *arrays: ArrayLike) -> None:
+    def put(self, *arrays: ArrayLike) -> Prepared:
         """Check and convert a batch and send it to the device, where a step that was started may
         still run; `start` trains on it. With `prefetch` it arrives beside that step, else behind
         it. The arrays may change once `start` was called."""
         self._batch = self._checked(arrays)
         self._send(self._batch)
+        return self._batch
 
-    def start(self) -> Callable[[], float]:
-        """Begin a step on the batch that was put last; what it returns waits for the loss."""
+    def start(self, batch: Prepared | None = None) -> Callable[[], float]:
+        """Begin a step on the batch that was put last, or on `batch`, which `put` returned, should
+        another have come between; what it returns waits for the loss."""
+        if batch is not None and batch is not self._batch:
+            self._batch, self._sent_for = batch, None
         self._take()
         self._run()
         return self._loss_later()
@@ -117,14 +124,20 @@ class Step:
         also copied to it. A loss comes one batch later than it was asked for, the last at the end.
         """
         waiting: Callable[[], float] | None = None
-        for arrays in batches:
-            self.put(*arrays)
-            now = self.start()
+        following = iter(batches)
+        while True:
+            try:
+                arrays = next(following, None)
+                now = None if arrays is None else self.start(self.put(*arrays))
+            except Exception:
+                if waiting is not None:
+                    yield waiting()  # that step is done, whatever became of the next batch
+                raise
             if waiting is not None:
                 yield waiting()
+            if now is None:
+                return
             waiting = now
-        if waiting is not None:
-            yield waiting()
 
     def _loss_later(self) -> Callable[[], float]:
         """The loss of the call that ran last, once it is asked for."""
@@ -174,7 +187,9 @@ class Step:
         batch, result = self.plan.setting.batch, graph.outputs[0]
         dtype = "float32" if result.dtype == "bfloat16" else result.dtype
         outputs = np.empty((count, *result.shape[1:]), dtype)
-        self._sent_for = None  # a batch that was put may lie where activations will
+        if self._sent_for is not None:  # a batch that was put may lie where activations will
+            self._sent_for = None
+            self.arena.device.after_copies()
         for start in range(0, count, batch):
             size = min(batch, count - start)
             for tensor, array in zip(graph.inputs, arrays, strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
-from minidl.runtime.step import Step
+from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
 from minidl.train.callbacks import Callback, Checkpoints
 from minidl.train.ema import Ema
@@ -135,29 +135,35 @@ class Trainer:
         self._call("on_epoch_begin")
         start, pictures = time.perf_counter(), 0
         batches = iter(train.epoch(self.epoch, start=self.batch))
-        arrays = self._put_next(batches)
-        while arrays is not None:
-            pictures += len(arrays[-1])
-            arrays = self._train_step(batches)
+        batch = self._put_next(batches)
+        while batch is not None:
+            pictures += len(batch[-1])
+            batch, failed = self._train_step(batch, batches)
             self._call("on_step_end")
+            if failed is not None:
+                raise failed
             interrupt.check()
         if not self._loss_count:
             raise ArgumentError(f"the training loader gave no batch in epoch {self.epoch + 1}")
         self._speed = pictures / max(1e-9, time.perf_counter() - start)
 
-    def _put_next(self, batches: Iterator[Batch]) -> Batch | None:
+    def _put_next(self, batches: Iterator[Batch]) -> Prepared | None:
         """Send the next batch to the device, which may still be at work; None at the end."""
         arrays = next(batches, None)
-        if arrays is not None:
-            self.step.put(*arrays)
-        return arrays
+        return None if arrays is None else self.step.put(*arrays)
 
-    def _train_step(self, batches: Iterator[Batch]) -> Batch | None:
-        """One step on the batch that was put; returns the one put meanwhile."""
+    def _train_step(
+        self, batch: Prepared, batches: Iterator[Batch]
+    ) -> tuple[Prepared | None, Exception | None]:
+        """One step; the batch that was put meanwhile, or what went wrong with it: this step is
+        done all the same, and counts."""
         self.step.learning_rate = self._rate()
         self._within = True
-        finish = self.step.start()
-        following = self._put_next(batches)
+        finish, following, failed = self.step.start(batch), None, None
+        try:
+            following = self._put_next(batches)
+        except Exception as error:
+            failed = error
         loss = finish()
         self.batch, self.steps, self.loss = self.batch + 1, self.steps + 1, loss
         if not math.isfinite(loss):
@@ -170,7 +176,7 @@ class Trainer:
         if self.ema is not None and not held and updates % self.ema.every == 0:
             self.ema.update(self.step)
         self._within = False
-        return following
+        return following, failed
 
     def _rate(self) -> float:
         done = self.epoch * self.steps_per_epoch + self.batch

@@ -79,7 +79,7 @@ def test_a_run_of_another_network(run: Path, capsys: pytest.CaptureFixture[str])
     status, error = failed(capsys, "train", "--resume", str(run), "--classes", "7")
     assert (status, "another network" in error) == (1, True)
     status, error = failed(capsys, "eval", "--run", str(run), "--model", "alexnet")
-    assert (status, "lenet, not alexnet" in error) == (2, True)
+    assert (status, "lenet, not of alexnet" in error) == (2, True)
     status, error = failed(capsys, "eval", "--run", str(run), "--model-ema", "-j", "0")
     assert (status, "no averaged weights" in error) == (1, True)
 

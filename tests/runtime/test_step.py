@@ -78,6 +78,15 @@ def test_a_batch_is_put_and_then_trained_on(accumulate: int) -> None:
         asked.start()
 
 
+def test_feeding_gives_every_loss_also_where_a_batch_is_no_good() -> None:
+    asked, left = (dl.compile(network(), BATCH) for _ in range(2))
+    given = [*batches(3), (pictures(BATCH + 1), np.zeros(BATCH, int))]
+    fed = asked.feed(given)
+    assert [next(fed) for _ in range(3)] == [left(*batch) for batch in given[:3]]
+    with pytest.raises(dl.ShapeError):
+        next(fed)
+
+
 @pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH + 2])
 def test_predict_takes_any_number_of_pictures(count: int) -> None:
     step = dl.compile(network(), BATCH)

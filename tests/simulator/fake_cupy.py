@@ -139,6 +139,10 @@ class Stream(Context):
     def record(self) -> Any:
         return self
 
+    @property
+    def done(self) -> bool:
+        return True
+
     def wait_event(self, event: Any) -> None:
         assert event is not self, "a stream need not wait for itself"
         assert self.captured is None, "waited while a graph is captured"

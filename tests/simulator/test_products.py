@@ -11,6 +11,7 @@ import minidl as dl
 from benchmarks.gpu.tune import Always
 from minidl.launches import launches_of
 from minidl.launches.product import (
+    LAYERS,
     TILES,
     Problem,
     Product,
@@ -63,6 +64,17 @@ def test_the_model_prefers_what_fills_the_chip(unit: str) -> None:
     assert deep.scratch == deep.splits * 64 * 576
     assert choose(Problem(unit, 64, 576, 802816), LARGE, False, None).splits == 1
     assert choose(Problem(unit, 64, 576, 802816), 1000, True, None).splits == 1
+
+
+def test_a_grid_has_no_more_layers_than_a_gpu_takes() -> None:
+    for groups in (512, 2048, 60_000):
+        product = choose(Problem("simt", 1, 9, 128 * 56 * 56, groups), LARGE, True, None)
+        assert product.splits * groups <= LAYERS
+    layer = dl.Conv2d(2**16, 1, groups=2**16)
+    net = dl.Sequential(dl.Input((2, 2, 2**16)), layer, dl.AdaptiveAvgPool2d(1), dl.Flatten())
+    plan = dl.plan(net, 2, device="cuda", modes=False)
+    with pytest.raises(dl.PlanError, match="fewer groups"):
+        [launches_of(op) for op in plan.graph.ops]
 
 
 def test_splits_cover_the_sum_in_whole_steps() -> None:

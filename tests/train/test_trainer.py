@@ -368,13 +368,15 @@ def stopping(losses: list[float], **how: Any) -> tuple[EarlyStopping, Trainer, d
     early = EarlyStopping("loss", **how)
     run = Trainer(step, quiet=True, callbacks=[Written(), early])
     values = iter(losses)
-    run._train_step = lambda _: _set_loss(run, next(values))  # type: ignore[method-assign]
+    run._train_step = lambda *_: _set_loss(run, next(values))  # type: ignore[method-assign]
     run.fit(training(4), epochs=len(losses))
     return early, run, step
 
 
-def _set_loss(run: Trainer, loss: float) -> None:
+def _set_loss(run: Trainer, loss: float) -> tuple[None, None]:
+    """In the place of the one step of an epoch: no batch follows, nothing failed."""
     run._loss_sum, run._loss_count = loss, 1
+    return None, None
 
 
 def test_early_stopping_after_patience() -> None:
@@ -422,3 +424,38 @@ def test_early_stopping_needs_what_it_watches() -> None:
         Trainer(compiled(), quiet=True, callbacks=[EarlyStopping()]).fit(training())
     with pytest.raises(ArgumentError, match="patience"):
         EarlyStopping(patience=0)
+
+
+class Failing(Shuffled):
+    """Fails on the way to a batch, as a broken picture does."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Array, ...]]:
+        for number, arrays in enumerate(super().epoch(epoch, start)):
+            if start + number == 3:
+                raise StoppedError
+            yield arrays
+
+
+def test_a_step_counts_whatever_becomes_of_the_next_batch() -> None:
+    step, whole = compiled(), compiled()
+    trainer = Trainer(step, quiet=True)
+    with pytest.raises(StoppedError):
+        trainer.fit(Failing(*pictures(24), BATCH))
+    assert (trainer.batch, trainer.steps, step.steps) == (3, 3, 3)
+    trainer.fit(training())
+    Trainer(whole, quiet=True).fit(training())
+    assert state_bits(step) == state_bits(whole)
+
+
+def test_a_callback_may_use_the_step() -> None:
+    step, alone = compiled(), compiled()
+    other = next(training(seed=9).epoch(0))
+
+    class Curious(Callback):
+        def on_step_end(self, trainer: Trainer) -> None:
+            trainer.step.predict(other[0])
+            trainer.step.put(*other)
+
+    Trainer(step, callbacks=[Curious()], quiet=True).fit(training(), epochs=2)
+    Trainer(alone, quiet=True).fit(training(), epochs=2)
+    assert state_bits(step) == state_bits(alone)
