@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import pytest
 
 _skipped: list[str] = []
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, which some press.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_logreport(report: Any) -> None:

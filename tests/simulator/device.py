@@ -33,7 +33,7 @@ COMMON = ("-std=c++17", "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasin
 KERNEL_FLAGS = {
     "plain": ("-O1", "-mfma"),
     "race": ("-O0", "-mfma", "-fsanitize=thread"),
-    "address": ("-O1", "-g", "-mfma", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "address": ("-O1", "-g1", "-mfma", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
 }
 RUNTIME_FLAGS = {"plain": (), "race": ("-DSIM_RACE",), "address": ("-fsanitize=address",)}
 VARIANT = os.environ.get("MINIDL_SIMULATOR", "plain")

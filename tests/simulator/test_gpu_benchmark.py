@@ -141,7 +141,7 @@ def test_results_are_never_overwritten(device: CudaDevice, tmp_path: Path) -> No
     assert json.loads(path.read_text()) == result
     page = report.page(tmp_path)
     assert "1 of 1 checks passed" in page
-    assert page.count("Not measured yet") == 3
+    assert page.count("Not measured yet") == 4
 
 
 def test_the_page_is_of_the_newest_results() -> None:

@@ -25,19 +25,20 @@ from tests.simulator.device import COMPILER, SimulatedDevice
 from tests.simulator.test_ops import IDS, TABLE
 
 CASES = dict(zip(IDS, TABLE, strict=True))
-NAMES = (
-    "conv2d-many-tiles",
-    "conv2d-many-channels",
-    "conv2d-few-channels-many-pixels",
-    "linear-tiles",
+CASES_AND_SPLITS = (
+    ("conv2d-many-tiles", 3),
+    ("conv2d-many-channels", 1),
+    ("conv2d-few-channels-many-pixels", 1),
+    ("conv2d-few-channels-many-pixels", 3),
+    ("linear-tiles", 1),
+    ("linear-tiles", 3),
 )
 LARGE = 2**25
 PRECISIONS = {"simt": "float32", "tf32": "tf32", "bf16": "bf16"}
 
 
 @pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
-@pytest.mark.parametrize("splits", [1, 3])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "splits"), CASES_AND_SPLITS)
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: tile.name.replace(" ", "-"))
 def test_tile(tile: Tile, name: str, splits: int) -> None:
     (_, case), precision = CASES[name], PRECISIONS[tile.unit]

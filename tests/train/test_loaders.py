@@ -7,7 +7,7 @@ import pytest
 
 from minidl.data import batches
 from minidl.ir import ArgumentError
-from minidl.train import InOrder, Loader, Repeated, Shuffled, as_loader
+from minidl.train import Feed, InOrder, Repeated, Shuffled, as_loader
 from tests.train.small import pictures
 
 IMAGES, LABELS = pictures(23)
@@ -16,7 +16,7 @@ LOADERS = [Shuffled(IMAGES, LABELS, 5, seed=3), InOrder(IMAGES, LABELS, 5), Repe
 
 
 @pytest.mark.parametrize("loader", LOADERS, ids=lambda loader: type(loader).__name__)
-def test_an_epoch_from_any_batch_on(loader: Loader) -> None:
+def test_an_epoch_from_any_batch_on(loader: Feed) -> None:
     whole = list(loader.epoch(2))
     assert len(whole) == len(loader)
     for start in range(len(loader) + 1):
