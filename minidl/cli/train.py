@@ -45,7 +45,6 @@ from minidl.cli.schedules import add_schedule, schedule
 from minidl.cli.trained import (
     AVERAGED,
     WEIGHTS,
-    checkpoint_at,
     description,
     load_checkpoint,
     load_file,
@@ -177,7 +176,7 @@ def _test(options: argparse.Namespace, about: About, splits: Splits, resume: Pat
         raise ArgumentError("--test-only measures --weights FILE or --resume DIR")
     step = _step(options, about)
     if resume is not None:
-        load_checkpoint(step, checkpoint_at(resume), options.model_ema)
+        load_checkpoint(step, checkpoints.at(resume), options.model_ema)
     else:
         load_file(step, options.weights)
     with test_loader(options, about, splits.test) as loader:
@@ -190,4 +189,4 @@ def inherited(options: argparse.Namespace) -> dict[str, Any]:
     found = resumed(options.resume, options.output_dir)
     if found is None:
         return {}
-    return dict(checkpoints.read(checkpoint_at(found))[1].arguments.get("flags", {}))
+    return dict(checkpoints.read(checkpoints.at(found))[1].arguments.get("flags", {}))

@@ -67,7 +67,7 @@ def find(options: argparse.Namespace) -> Trained:
     if (options.run_path is None) == (options.weights is None):
         raise ArgumentError("which weights? --run DIR, or --weights FILE")
     if options.run_path is not None:
-        path = checkpoint_at(options.run_path)
+        path = checkpoint.at(options.run_path)
         arguments = checkpoint.read(path)[1].arguments
         about, flags = _written(arguments, path), arguments.get("flags", {})
         return Trained(_overruled(about, options), path, True, flags)
@@ -77,16 +77,6 @@ def find(options: argparse.Namespace) -> Trained:
     arguments = described(options.weights)
     about = _written(arguments, options.weights)
     return Trained(_overruled(about, options), options.weights, False, arguments.get("flags", {}))
-
-
-def checkpoint_at(where: Path) -> Path:
-    """The last good checkpoint of a folder; a file is itself."""
-    if not where.is_dir():
-        return where
-    found = checkpoint.latest(where)
-    if found is None:
-        raise CheckpointError(f"{where}: no good checkpoint in this folder")
-    return found
 
 
 def description(about: About, flags: Mapping[str, Any]) -> dict[str, str]:

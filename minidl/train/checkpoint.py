@@ -113,6 +113,16 @@ def latest(folder: str | Path) -> Path | None:
     return None
 
 
+def at(where: Path) -> Path:
+    """The last good checkpoint of a folder; a file is itself."""
+    if not where.is_dir():
+        return where
+    path = latest(where)
+    if path is None:
+        raise CheckpointError(f"{where}: no good checkpoint in this folder")
+    return path
+
+
 def read(path: str | Path) -> tuple[Arrays, State]:
     """The variables and the state of a checkpoint; CheckpointError where it is damaged, cannot be
     read or has another format."""

@@ -78,7 +78,7 @@ class Trainer:
             self.callbacks += [Log(print_freq), Report(), Checkpoints(checkpoint_every)]
         elif checkpoint_every is not None:
             raise ArgumentError("checkpoint_every needs an output_dir")
-        path = None if resume is None else _checkpoint_at(Path(resume))
+        path = None if resume is None else checkpoint.at(Path(resume))
         if self.output_dir is not None:
             _require_own(self.output_dir, path)
         if path is not None:
@@ -272,16 +272,6 @@ class Trainer:
         self.memory = state.schedule
         if self.ema is not None:
             self.ema.load(state.arrays.get("ema", {}))
-
-
-def _checkpoint_at(where: Path) -> Path:
-    """The checkpoint that `resume` names."""
-    if not where.is_dir():
-        return where
-    path = checkpoint.latest(where)
-    if path is None:
-        raise CheckpointError(f"{where}: no good checkpoint in this folder")
-    return path
 
 
 def _require_own(folder: Path, resumed: Path | None) -> None:
