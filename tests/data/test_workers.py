@@ -93,11 +93,15 @@ def test_workers_outlive_an_epoch_that_is_left_and_serve_the_next() -> None:
         assert started(made) == workers
 
 
-def test_killed_worker_is_named_and_the_others_end() -> None:
+@pytest.mark.parametrize("when", ["idle", "busy"])
+def test_killed_worker_is_named_and_the_others_end(when: str) -> None:
     with loader() as made:
         workers = started(made)
         epoch = made.epoch(0)
+        if when == "busy":
+            next(epoch)
         os.kill(workers[1], signal.SIGKILL)
+        assert until(lambda: not alive(workers[1]))  # the others could end the epoch before
         with pytest.raises(WorkerError, match=rf"worker 1 \(process {workers[1]}\).*-9.*SIGKILL"):
             list(epoch)
         assert not any(alive(worker) for worker in workers)
