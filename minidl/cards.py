@@ -129,7 +129,8 @@ CARDS: tuple[Card, ...] = (
     _card(
         "a100", "A100 40 GB", "sm_80", 108, 1410, 40, 40,
         (19.5, 156.0, 312.0), (1555, GEN4_X16),
-        ("a100-40gb", "a100-sxm4-40gb", "a100-pcie-40gb"), (A100,),
+        ("a100-40gb", "a100-sxm4-40gb", "a100-pcie-40gb"),
+        ("https://developer.nvidia.com/blog/nvidia-ampere-architecture-in-depth/", A100),
     ),
     _card(
         "a100-80gb", "A100 80 GB", "sm_80", 108, 1410, 80, 40,
@@ -249,7 +250,7 @@ def _known(capability: int) -> Architecture:
 
 def _plain(name: str) -> str:
     """A name without its maker, spaces and marks: `NVIDIA GeForce RTX 3060` is rtx3060."""
-    return re.sub(r"nvidia|geforce|[^a-z0-9]", "", name.lower())
+    return re.sub(r"nvidia|geforce|tesla|[^a-z0-9]", "", name.lower())
 
 
 def _plain_names(card: Card) -> set[str]:

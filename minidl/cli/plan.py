@@ -61,6 +61,8 @@ def _add_output(group: Group) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.gpu is not None:
+        options.device = "cuda"
     plan = dl.plan(
         network(options),
         options.batch_size,

@@ -164,6 +164,12 @@ def room(a: Operand, b: Operand) -> Room:
     return lambda tile: tile.shared_bytes(a, b)
 
 
+def largest_room(tile: Tile) -> int:
+    """Of a main loop, whatever its operands are."""
+    kinds = [Operand(4, k_major) for k_major in (False, True)]
+    return max(tile.shared_bytes(a, b) for a in kinds for b in kinds)
+
+
 Tuning = Mapping[str, tuple[str, int]]
 """By a problem's key: a tile's name and the splits, as measured on some device."""
 
@@ -186,14 +192,15 @@ def choose(
     scratch_limit: int,
     splits: bool,
     tuning: Tuning | None,
-    shared: Room,
+    shared: Room | None = None,
     card: Card = DEFAULT,
 ) -> Product:
     """The product with the least modelled time on a card; a measured choice wins where it fits.
 
-    splits: whether the sum may be split; shared: what a tile needs, and a block of the card has to
-    have.
+    splits: whether the sum may be split; shared: what a tile needs and a block of the card has to
+    have; where it is not said, what the largest operands need.
     """
+    shared = shared or largest_room
     if tuning and problem.key in tuning:
         name, count = tuning[problem.key]
         tile = next(tile for tile in TILES if tile.name == name)

@@ -207,6 +207,14 @@ def libraries(units: Iterable[Unit], architecture: str) -> dict[str, bytes]:
     return {entry: str(path).encode() for entry, path in paths.items()}
 
 
+PROPERTIES = {
+    "name": b"NVIDIA H100 80GB HBM3",
+    "multiProcessorCount": 132,
+    "totalGlobalMem": 85_520_809_984,
+}
+"""Of the default card, so that plans are what they are without a device."""
+
+
 class Device(Context):
     compute_capability = "90"
 
@@ -239,5 +247,6 @@ cuda = SimpleNamespace(
         driverGetVersion=lambda: 13000,
         runtimeGetVersion=lambda: 13000,
         getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda index: dict(PROPERTIES),
     ),
 )

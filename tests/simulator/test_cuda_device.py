@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.cards import DEFAULT
 from minidl.compiler.verify_file import check_file
 from minidl.devices import cubins
 from minidl.devices.cuda import CudaDevice, DeviceError
@@ -55,6 +56,25 @@ def test_a_step_is_one_graph_and_allocates_nothing() -> None:
         step(*batch)
     assert fake_cupy.GRAPHS == [3], "the first step is eager, the others one graph"
     assert len(fake_cupy.Memory.taken) == 1
+
+
+@pytest.mark.usefixtures("cupy")
+def test_a_step_is_planned_for_the_card_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = dl.Sequential(dl.Input((8,)), dl.Linear(3))
+    step = dl.compile(network, BATCH, device="cuda")
+    assert step.plan.setting.card is DEFAULT, "the stand-in is one of it"
+    laptop = {
+        "name": b"NVIDIA GeForce RTX 4070 Laptop GPU",
+        "multiProcessorCount": 36,
+        "totalGlobalMem": 8 * 2**30,
+    }
+    monkeypatch.setattr(fake_cupy.Device, "compute_capability", "89")
+    monkeypatch.setattr(fake_cupy, "PROPERTIES", laptop)
+    card = dl.compile(network, BATCH, device="cuda").plan.setting.card
+    assert card is not None
+    assert (card.name, card.multiprocessors) == ("NVIDIA GeForce RTX 4070 Laptop GPU", 36)
+    assert (card.architecture, card.memory) == ("sm_89", 8 * 2**30)
+    assert dl.plan(network, BATCH, device="cuda").setting.card is DEFAULT, "touches no device"
 
 
 @pytest.mark.usefixtures("cupy")
