@@ -23,16 +23,9 @@ class Architecture:
     shared: int
     """Bytes of shared memory of a multiprocessor."""
     shared_of_a_block: int
-    """Bytes that one block may ask for; beyond `STATIC_SHARED` it has to ask."""
+    """Bytes that one block may ask for."""
     registers: int = 65536
     """Of 32 bits, of a multiprocessor."""
-
-
-THREADS_OF_A_BLOCK = 1024
-BLOCKS_ACROSS = 65535
-"""Of a grid in y and in z; in x there are 2^31 - 1."""
-STATIC_SHARED = 48 * 1024
-"""Bytes of shared memory of a block that need no asking."""
 
 
 @dataclass(frozen=True)

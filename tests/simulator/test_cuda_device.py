@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.cards import DEFAULT
+from minidl.cards import BY_NAME, DEFAULT
 from minidl.compiler.verify_file import check_file
 from minidl.devices import cubins
 from minidl.devices.cuda import CudaDevice, DeviceError
@@ -59,21 +59,25 @@ def test_a_step_is_one_graph_and_allocates_nothing() -> None:
 
 
 @pytest.mark.usefixtures("cupy")
-def test_a_step_is_planned_for_the_card_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "count", "memory", "known"),
+    [
+        ("NVIDIA H100 80GB HBM3", 132, 85_520_809_984, "h100"),
+        ("NVIDIA H100 PCIe", 114, 85_520_809_984, "h100-pcie"),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 16, 10 * 2**30, ""),
+    ],
+)
+def test_a_step_is_planned_for_the_card_that_is_there(
+    name: str, count: int, memory: int, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"name": name.encode(), "multiProcessorCount": count, "totalGlobalMem": memory}
+    monkeypatch.setattr(fake_cupy.cuda.runtime, "getDeviceProperties", lambda index: said)
     network = dl.Sequential(dl.Input((8,)), dl.Linear(3))
-    step = dl.compile(network, BATCH, device="cuda")
-    assert step.plan.setting.card is DEFAULT, "the stand-in is one of it"
-    laptop = {
-        "name": b"NVIDIA GeForce RTX 4070 Laptop GPU",
-        "multiProcessorCount": 36,
-        "totalGlobalMem": 8 * 2**30,
-    }
-    monkeypatch.setattr(fake_cupy.Device, "compute_capability", "89")
-    monkeypatch.setattr(fake_cupy, "PROPERTIES", laptop)
     card = dl.compile(network, BATCH, device="cuda").plan.setting.card
     assert card is not None
-    assert (card.name, card.multiprocessors) == ("NVIDIA GeForce RTX 4070 Laptop GPU", 36)
-    assert (card.architecture, card.memory) == ("sm_89", 8 * 2**30)
+    assert card.name == (known or name)
+    assert (card.multiprocessors, card.architecture) == (count, "sm_90a")
+    assert card == BY_NAME[known] if known else card.memory == memory
     assert dl.plan(network, BATCH, device="cuda").setting.card is DEFAULT, "touches no device"
 
 
