@@ -10,13 +10,11 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from minidl.checkout import kernels_folder
 from minidl.devices.device import Call, in_order
 from minidl.ir import Plan
 from minidl.launches import Address, Launch, launches_of
@@ -55,19 +53,6 @@ def unit_of(launch: Launch) -> Unit:
 
 def _file(stem: str) -> str:
     return f"{stem}.cuh" if stem == "elementwise" else f"{stem}.cu"
-
-
-SOURCES = (".cu", ".cuh", ".cpp", ".hpp")
-
-
-@cache
-def sources_hash(*folders: Path) -> str:
-    """A digest of the sources in some folders, by default `kernels/`: what a unit is made of."""
-    digest = hashlib.sha256()
-    for folder in folders or (kernels_folder(),):
-        for path in sorted(p for p in folder.iterdir() if p.suffix in SOURCES):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ from typing import Literal
 from minidl.checkout import kernels_folder
 from minidl.devices.cpu import HostMemory
 from minidl.devices.device import Call
-from minidl.devices.kernels import Unit, bind, sources_hash
+from minidl.devices.kernels import Unit, bind, digest_of
 from minidl.ir import Array, Op, Plan, Tensor
 from minidl.launches import Launch
 
@@ -54,8 +53,9 @@ def cache_folder() -> Path:
 
 def build(source: str, flags: tuple[str, ...], link: tuple[str, ...], folder: Path) -> Path:
     """Compile a C++ source to a shared library, or take the one made before."""
-    digest = hashlib.sha256("\0".join((sources_hash(folder, HERE), source, *flags, *link)).encode())
-    target = cache_folder() / f"{digest.hexdigest()[:32]}.so"
+    whole_source = f'#include "cuda_host.hpp"\n{source}'
+    digest = digest_of(whole_source, (folder, HERE), *COMMON, *flags, "link", *link)
+    target = cache_folder() / f"{digest[:32]}.so"
     if target.exists():
         return target
     with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
