@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import minidl as dl
 from benchmarks.gpu.engines import Engine, TorchEngine
 from benchmarks.gpu.network import Case
 from benchmarks.gpu.counting import CountingDevice
@@ -50,7 +49,3 @@ def load_engines() -> dict[str, Any]:
     except ImportError:
         return {"torch": torch.__version__, "torchvision": "absent"}
     return {"torch": torch.__version__, "torchvision": torchvision.__version__}
-
-
-def optimizer(lr: float = 1e-3) -> dl.Optimizer:
-    return dl.SGD(lr=lr, momentum=0.9, weight_decay=5e-4)

@@ -33,6 +33,11 @@ class Case:
         return f"{self.model} b{self.batch}"
 
 
+def optimizer(lr: float) -> dl.Optimizer:
+    """What every engine is timed with."""
+    return dl.SGD(lr=lr, momentum=0.9, weight_decay=5e-4)
+
+
 def batch_of(network: dl.Network, batch: int, classes: int = 5) -> Batch:
     """The same pictures in every process, drawn in a moment: few, each with its own brightness."""
     ((shape, dtype),) = network.input_specs

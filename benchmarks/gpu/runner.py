@@ -12,21 +12,22 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from benchmarks.gpu.rows import FAULTS, LARGEST, LEFT_OUT, LOG, PASSED, ROWS, TABLE, Row, Tail, note
-from benchmarks.gpu.worker import NOT_STARTED, STICKY, Phase, Settings, with_start
+from benchmarks.gpu.worker import NOT_STARTED, STICKY, Phase, Settings
 
 ROOT = Path(__file__).parents[2]
 GRACE = 2.0
 """Seconds that a case under way is given beyond its phase's end."""
 TRIES = 2
 """Starts in a row that may fail before any case begins."""
-Table = Callable[[list[Row]], str]
 
 
 class Child:
@@ -80,14 +81,13 @@ class Run:
     """All phases of a part within a number of seconds."""
 
     def __init__(self, settings: Settings, seconds: float, cores: int) -> None:
-        settings.folder.mkdir(parents=True, exist_ok=True)
-        self.settings, self.seconds, self.cores = with_start(settings), seconds, cores
+        self.settings, self.seconds, self.cores = settings, seconds, cores
         self.begin = time.time()
-        self.tail = Tail(settings.folder / ROWS, self.settings.begin)
+        self.tail = Tail(settings.folder / ROWS, settings.begin)
         self.rows: list[Row] = []
         self.children: list[Child] = []
 
-    def phases(self, phases: Sequence[Phase], show: Callable[[], None]) -> None:
+    def phases(self, phases: Sequence[Phase], show: Callable[[], object]) -> None:
         """One after the other; each leaves to those behind it what they need at least."""
         for i, phase in enumerate(phases):
             later = sum(p.least for p in phases[i + 1 :]) * self.seconds
@@ -185,22 +185,25 @@ class Run:
 def run_part(settings: Settings, seconds: float, cores: int) -> int:
     """Run a part's phases and print its table; 1 where a fault was found, 130 where it was ended."""
     part = importlib.import_module(settings.part)
-    run = Run(settings, seconds, cores)
-    path = settings.folder / TABLE
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    rows, path = settings.folder / ROWS, settings.folder / TABLE
     before = path.read_text(encoding="utf-8") if path.exists() else ""
+    begin = rows.stat().st_size if rows.exists() else 0
+    with tempfile.TemporaryDirectory() as scratch, _interruptible():
+        run = Run(replace(settings, begin=begin, scratch=scratch), seconds, cores)
 
-    def show() -> None:
-        path.write_text(before + part.table(run.rows), encoding="utf-8")
+        def show() -> str:
+            text: str = part.table(run.rows)
+            path.write_text(before + text, encoding="utf-8")
+            return text
 
-    ended = False
-    with _interruptible():
+        ended = False
         try:
             run.phases(part.PHASES, show)
         except KeyboardInterrupt:
             ended = True
-    run.end()
-    show()
-    print(part.table(run.rows), flush=True)
+        run.end()
+        print(show(), flush=True)
     return 130 if ended else int(any(row.get("result") in FAULTS for row in run.rows))
 
 

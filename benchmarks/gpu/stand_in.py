@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import minidl as dl
 import minidl.devices.cuda as cuda
 from benchmarks.gpu.counting import CountingDevice
 from benchmarks.gpu.engines import Engine, TableEngine
@@ -52,7 +51,3 @@ def engines() -> list[Engine]:
 
 def load_engines() -> dict[str, Any]:
     return {"torch": "a table of times"}
-
-
-def optimizer(lr: float = 0.02) -> dl.Optimizer:
-    return dl.SGD(lr=lr, momentum=0.9, weight_decay=5e-4)

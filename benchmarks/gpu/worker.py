@@ -17,14 +17,14 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.gpu.rows import FAULTS, LEFT_OUT, PASSED, ROWS, Row, Tail, error, note
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 STICKY, NOT_STARTED = 3, 4
 """Exit statuses: the context is lost; the phase failed before or between its cases."""
 GPU = "benchmarks.gpu.machine"
@@ -43,6 +43,8 @@ class Settings:
     seed: int = 0
     silence: float = 0
     """Seconds without a row after which a case hangs, in the place of what each says; 0: as it says."""
+    scratch: str = ""
+    """A folder for files between processes, which is gone afterwards."""
     begin: int = 0
     """The byte of rows.jsonl at which this run begins."""
 
@@ -98,21 +100,28 @@ class Worker:
     def wants(self, name: str) -> bool:
         return re.search(self.settings.only, f"{self.phase.name} {name}") is not None
 
-    def mine(self, things: Sequence[T], name: Callable[[T], str]) -> list[T]:
-        """Of all things whose case is wanted, this worker's."""
+    def mine(
+        self,
+        things: Sequence[T],
+        name: Callable[[T], str],
+        group: Callable[[T], Hashable] = lambda thing: thing,
+    ) -> list[T]:
+        """Of all things whose case is wanted, this worker's; those of a group stay together."""
         wanted = [thing for thing in things if self.wants(name(thing))]
         if self.index == 0:
             self.note({"expected": len(wanted)})
-        return wanted[self.index :: self.of]
+        groups = list(dict.fromkeys(map(group, wanted)))
+        own = set(groups[self.index :: self.of])
+        return [thing for thing in wanted if group(thing) in own]
 
     def run(self, name: str, work: Callable[[], Row | None], silence: float = 0) -> bool:
-        """Run a case, unless a process before this one did; whether it passed now.
+        """Run a case, unless a process before this one did; False where it is at fault.
 
         `work` returns what its row says; "wrong" in it makes it one. `silence`: the seconds that
         it may take, where that is more than the phase's.
         """
         if name in self.done:
-            return False
+            return True
         if time.time() > self.stop:
             self.note({"case": name, "result": LEFT_OUT, "why": "no time left"})
             sys.exit(0)
@@ -127,7 +136,7 @@ class Worker:
             self.note(row)
             os._exit(STICKY)  # a lost context may not let the interpreter end
         self.note(row)
-        return bool(row["result"] == PASSED)
+        return row["result"] not in FAULTS
 
     def _row(self, name: str, work: Callable[[], Row | None]) -> Row:
         try:
@@ -135,7 +144,9 @@ class Worker:
             if self._device is not None:
                 self._device.synchronize()  # what this case broke must not be the next one's fault
             wrong = found.pop("wrong", "")
-            return {**found, "result": "wrong", "why": wrong} if wrong else found | {"result": PASSED}
+            return (
+                {**found, "result": "wrong", "why": wrong} if wrong else found | {"result": PASSED}
+            )
         except CaseLeftOutError as reason:
             return {"result": LEFT_OUT, "why": str(reason)}
         except KeyboardInterrupt:
@@ -182,12 +193,6 @@ def main() -> None:
         why = error(settings.folder, f"{phase.name}: outside of its cases")
         note(settings.folder, {**where, "case": "(start)", "result": "failed", "why": why})
         sys.exit(NOT_STARTED)
-
-
-def with_start(settings: Settings) -> Settings:
-    """The settings of a run that begins behind the rows that are there."""
-    path = settings.folder / ROWS
-    return replace(settings, begin=path.stat().st_size if path.exists() else 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,180 @@
+"""What was found, as text: a section a phase, every fault by name, and what there was no time for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.gpu.first_contact.steps import PRECISIONS
+from benchmarks.gpu.rows import FAULTS, LEFT_OUT, PASSED, Row
+
+MOST = 60
+"""Faults that are listed of each kind; rows.jsonl has all."""
+
+
+def table(rows: list[Row]) -> str:
+    known = [row for row in rows if "case" in row]
+    parts = [section(known) for section in SECTIONS]
+    parts += [
+        _counts(rows),
+        _listed(known, FAULTS, "FAULTS"),
+        _listed(known, (LEFT_OUT,), "LEFT OUT"),
+    ]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def of_phase(rows: list[Row], phase: str, result: str = PASSED) -> list[Row]:
+    return [row for row in rows if row["phase"] == phase and row["result"] == result]
+
+
+def _counts(rows: list[Row]) -> str:
+    """A line a phase: how many cases there were to be, and what became of them."""
+    lines = ["CASES"]
+    for phase in dict.fromkeys(row["phase"] for row in rows):
+        mine = [row for row in rows if row["phase"] == phase]
+        results = [row["result"] for row in mine if "case" in row]
+        counts = [f"{results.count(r)} {r}" for r in dict.fromkeys((PASSED, *results))]
+        expected = next((f" of {row['expected']}" for row in mine if "expected" in row), "")
+        of = "" if phase == "compile" else expected  # kernels are not known before they are planned
+        lines.append(f"  {phase}: {', '.join(counts)}{of}")
+    return "\n".join(lines)
+
+
+def _listed(rows: list[Row], results: tuple[str, ...], title: str) -> str:
+    found = [row for row in rows if row["result"] in results]
+    lines = [f"{title} {len(found)}"]
+    for row in found[:MOST]:
+        lines.append(
+            f"  {row['phase']}: {row['case']}: {row['result']}: {row.get('why', '')[:200]}"
+        )
+    return "\n".join(lines + ([f"  and {len(found) - MOST} more"] if len(found) > MOST else []))
+
+
+def _environment(rows: list[Row]) -> str:
+    lines = ["ENVIRONMENT"]
+    for row in rows:
+        for name, value in row.get("facts", {}).items():
+            lines.append(f"  {name}: {', '.join(value) if isinstance(value, list) else value}")
+    return "\n".join(lines)
+
+
+def _compile(rows: list[Row]) -> str:
+    made = [row for row in of_phase(rows, "compile") if "cached" in row]
+    if not made:
+        return ""
+    longest = max(made, key=lambda row: row["compile_s"])
+    return (
+        f"COMPILE {len(made)} kernels, {sum(row['cached'] for row in made)} of them carried along; "
+        f"{sum(row['compile_s'] for row in made):.0f} s of compiling, longest "
+        f"{longest['case']} {longest['compile_s']:.1f} s"
+    )
+
+
+def _ops(rows: list[Row]) -> str:
+    lines = []
+    for precision in PRECISIONS:
+        mine = [row for row in of_phase(rows, "ops") if row["case"].endswith(f" {precision}")]
+        closest = sorted(mine, key=lambda row: -row["bounds"])[:3]
+        near = [f"{row['case']} {row['tensor']} {row['bounds']:.2f}" for row in closest]
+        if mine:
+            lines.append(
+                f"  {precision}: {len(mine)} right; nearest to their bounds: {', '.join(near)}"
+            )
+    return "\n".join(["OPS against float64", *lines]) if lines else ""
+
+
+def _modes(rows: list[Row]) -> str:
+    modes, pairs = (len(of_phase(rows, phase)) for phase in ("modes", "in place"))
+    return f"BIT FOR BIT {modes} memory modes as naive, {pairs} ops in place as apart"
+
+
+def _ceilings(rows: list[Row]) -> str:
+    found: dict[str, float] = {}
+    for row in rows:
+        found |= row.get("ceilings", {})
+    return "CEILINGS " + ", ".join(f"{n} {v:.4g}" for n, v in found.items()) if found else ""
+
+
+def _steps(rows: list[Row]) -> str:
+    """A line a network and precision."""
+    by_name = {row["case"]: row for row in of_phase(rows, "steps")}
+    lines = []
+    for name, row in by_name.items():
+        if not name.endswith(" step"):
+            continue
+        of = name.removesuffix(" step")
+        engines = [by_name.get(f"{of} beside {engine}", {}) for engine in ("eager", "compiled")]
+        ops = by_name.get(f"{of} ops", {})
+        cells = [f"{row['arena_mib']:.0f}", f"{row['bind_s']:.1f}", f"{row['loss']:.3f}"]
+        cells += [f"{row['loss_later']:.3f}", f"{row['ms']:.3f}"]
+        for engine in engines:
+            cells += _beside(engine)
+        cells += [_number(ops.get("sum_ms")), _number(ops.get("floor_ms"))]
+        lines.append((of, *cells))
+    if not lines:
+        return ""
+    head = ("STEPS", "arena MiB", "bind s", "loss", "later", "ms", "eager ms", "/ ours")
+    return aligned([(*head, "compiled ms", "/ ours", "sum of ops", "floor ms"), *lines])
+
+
+def _beside(row: Row) -> list[str]:
+    """The engine's time, and how often ours, measured in turn with it, fits into it."""
+    if not row:
+        return ["-", "-"]
+    return [f"{row['engine_ms']:.3f}", f"{row['engine_ms'] / row['ms']:.2f}"]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _exactness(rows: list[Row]) -> str:
+    found = [r for r in of_phase(rows, "steps") if "gradient" in r]
+    lines = [
+        (
+            row["case"],
+            f"{row['logits']:.1e}",
+            f"{row['loss']:.1e}",
+            f"{row['gradient']:.1e}",
+            row["of"],
+        )
+        for row in found
+    ]
+    head = ("AGAINST FLOAT64", "logits", "loss", "worst gradient", "of")
+    return aligned([head, *lines]) if lines else ""
+
+
+def _worst(rows: list[Row]) -> str:
+    """The ops that take longest beyond their floor."""
+    lines = []
+    for row in of_phase(rows, "steps"):
+        for op in row.get("worst", ()):
+            floor = op.get("floor_ms")
+            rate = f"{op['flops'] / op['ms'] / 1e9:.1f} TFLOP/s, {op['bytes'] / op['ms'] / 1e6:.0f} GB/s"
+            cells = (f"{op['ms']:.4f}", _number(floor), op.get("bound", "-"), rate)
+            lines.append((row["case"].removesuffix(" ops"), op["op"], *cells))
+    head = ("WORST OPS", "op", "ms", "floor ms", "bound by", "reached")
+    return aligned([head, *lines]) if lines else ""
+
+
+def aligned(lines: list[tuple[Any, ...]]) -> str:
+    """Cells below each other: the first and last column to the left, the others to the right."""
+    widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]
+
+    def text(line: tuple[Any, ...]) -> str:
+        cells = [f"{cell!s:>{width}}" for cell, width in zip(line, widths, strict=True)]
+        return "  ".join([f"{line[0]!s:<{widths[0]}}", *cells[1:]]).rstrip()
+
+    return "\n".join(map(text, lines))
+
+
+SECTIONS: tuple[Callable[[list[Row]], str], ...] = (
+    _environment,
+    _compile,
+    _ops,
+    _modes,
+    _ceilings,
+    _steps,
+    _exactness,
+    _worst,
+)
