@@ -36,7 +36,7 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """PyTorch with torchvision's networks: channels_last, autocast in bf16, TF32 where asked for."""
+    """PyTorch with torchvision's networks: channels_last, autocast in bf16, TF32 if asked for."""
 
     def __init__(self, torch: Any, mode: str | None = None) -> None:
         """mode: of torch.compile; None: eager."""

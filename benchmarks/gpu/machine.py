@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.gpu.counting import CountingDevice
 from benchmarks.gpu.engines import Engine, TorchEngine
 from benchmarks.gpu.network import Case
-from benchmarks.gpu.counting import CountingDevice
 from benchmarks.gpu.torch_ops import torch_or_none
 from minidl import models
 

@@ -54,8 +54,8 @@ def batch_of(network: dl.Network, batch: int, classes: int = 5) -> Batch:
 
 
 class Resident:
-    """A compiled step whose batch lies on the device beside the arena. Each run first copies it into
-    the arena, whose bytes a step uses again: without that a second run would train on remains."""
+    """A compiled step whose batch lies on the device beside the arena. Each run first copies it
+    there, where a step uses its bytes again: without that a second run would train on remains."""
 
     def __init__(self, device: Any, network: dl.Network, data: Batch, **how: Any) -> None:
         self.device, self.data = device, data

@@ -1,8 +1,8 @@
 """Run phases in processes of their own, so that a case costs itself alone, and time is shared.
 
-A process that dies, or that is silent for too long, is ended with all that it started; the case that
-it was at has a row that says so, and another process goes on behind it. When time runs out, or at
-Ctrl-C or SIGTERM, what is known so far is a table.
+A process that dies, or that is silent for too long, is ended with all that it started; the case
+that it was at has a row that says so, and another process goes on behind it. When time runs out, or
+at Ctrl-C or SIGTERM, what is known so far is a table.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from benchmarks.gpu.rows import FAULTS, LARGEST, LEFT_OUT, LOG, PASSED, ROWS, TA
 from benchmarks.gpu.worker import NOT_STARTED, STICKY, Phase, Settings
 
 ROOT = Path(__file__).parents[2]
+ENTRY = "from benchmarks.gpu.worker import main; main()"
 GRACE = 2.0
 """Seconds that a case under way is given beyond its phase's end."""
 TRIES = 2
@@ -35,7 +36,7 @@ class Child:
 
     def __init__(self, settings: Settings, phase: Phase, index: int, of: int, stop: float) -> None:
         self.phase, self.index, self.fruitless = phase, index, 0
-        command = [sys.executable, "-m", "benchmarks.gpu.worker", settings.dumps(), phase.name]
+        command = [sys.executable, "-c", ENTRY, settings.dumps(), phase.name]
         self.command = [*command, str(index), str(of), str(stop)]
         self.log = settings.folder / LOG
         self.start()
@@ -183,7 +184,7 @@ class Run:
 
 
 def run_part(settings: Settings, seconds: float, cores: int) -> int:
-    """Run a part's phases and print its table; 1 where a fault was found, 130 where it was ended."""
+    """Run a part's phases and print its table; 1: a fault was found; 130: it was ended."""
     part = importlib.import_module(settings.part)
     settings.folder.mkdir(parents=True, exist_ok=True)
     rows, path = settings.folder / ROWS, settings.folder / TABLE
@@ -203,7 +204,7 @@ def run_part(settings: Settings, seconds: float, cores: int) -> int:
         except KeyboardInterrupt:
             ended = True
         run.end()
-        print(show(), flush=True)
+        print(show(), end="", flush=True)
     return 130 if ended else int(any(row.get("result") in FAULTS for row in run.rows))
 
 

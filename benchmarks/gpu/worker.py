@@ -1,7 +1,5 @@
 """The process of a phase: it runs cases, and writes a row the moment that one is known.
 
-    python -m benchmarks.gpu.worker SETTINGS PHASE INDEX OF STOP         (the runner starts it)
-
 A case that raises costs itself. One after which the CUDA context is past use ends the process with
 STICKY, and the runner starts another behind it. `--only` is a pattern searched in "phase case".
 """
@@ -42,7 +40,7 @@ class Settings:
     only: str = ""
     seed: int = 0
     silence: float = 0
-    """Seconds without a row after which a case hangs, in the place of what each says; 0: as it says."""
+    """Seconds without a row after which a case hangs; 0: as each case says."""
     scratch: str = ""
     """A folder for files between processes, which is gone afterwards."""
     begin: int = 0
@@ -180,6 +178,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
+    """What the runner starts, with SETTINGS PHASE INDEX OF STOP as arguments."""
     _end_with_parent()
     settings = Settings(**json.loads(sys.argv[1]))
     index, of, stop = int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
@@ -193,7 +192,3 @@ def main() -> None:
         why = error(settings.folder, f"{phase.name}: outside of its cases")
         note(settings.folder, {**where, "case": "(start)", "result": "failed", "why": why})
         sys.exit(NOT_STARTED)
-
-
-if __name__ == "__main__":
-    main()

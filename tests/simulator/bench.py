@@ -212,8 +212,8 @@ def check_case(case: Case, precision: str, device: Any, tuning: Tuning | None = 
 
 
 def relative_errors(run: Run) -> dict[str, float]:
-    """Of each tensor: the error's norm as a share of its own, or of a quarter an element where terms
-    of about 1 cancel; NaN where anything is."""
+    """Of each tensor: the error's norm as a share of its own and, as terms of about 1 may cancel,
+    of a quarter an element; NaN where anything is NaN."""
     found = {}
     for name, expected in run.expected.items():
         error = run.found[name].astype(np.float64) - expected

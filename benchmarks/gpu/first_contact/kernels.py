@@ -1,8 +1,8 @@
 """Compile every kernel that the other phases need, on all cores, and load it as the device does.
 
 Each process takes a share of what needs kernels; a kernel that several need is compiled by the
-process that claims it first. Machine code comes from MINIDL_CACHE, or from a folder `.cubins` in the
-checkout where one was carried along, if it was made of the same sources for this card.
+process that claims it first. Machine code comes from MINIDL_CACHE, or from a folder `.cubins` in
+the checkout where one was carried along, if it was made of the same sources for this card.
 """
 
 from __future__ import annotations

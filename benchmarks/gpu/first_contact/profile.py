@@ -1,8 +1,8 @@
 """Milliseconds of each op of a step, and the least that the card's ceilings allow.
 
-An op is timed inside of a CUDA graph of several launches: Python takes microseconds for each launch,
-longer than many ops. The ops run in the step's order, each several times when its turn comes, so
-that what they read was written by the ops before.
+An op is timed inside of a CUDA graph of several launches: Python takes microseconds for a launch,
+longer than many ops take. The ops run in the step's order, each several times when its turn comes,
+so that what they read was written by the ops before.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
 

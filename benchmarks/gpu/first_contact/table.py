@@ -1,4 +1,4 @@
-"""What was found, as text: a section a phase, every fault by name, and what there was no time for."""
+"""What was found, as text: a section a phase, every fault by name, and what was left out."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ def _compile(rows: list[Row]) -> str:
     if not made:
         return ""
     longest = max(made, key=lambda row: row["compile_s"])
+    cached = sum(row["cached"] for row in made)
     return (
-        f"COMPILE {len(made)} kernels, {sum(row['cached'] for row in made)} of them carried along; "
+        f"COMPILE {len(made)} kernels, {cached} of them without compiling; "
         f"{sum(row['compile_s'] for row in made):.0f} s of compiling, longest "
         f"{longest['case']} {longest['compile_s']:.1f} s"
     )
@@ -150,7 +151,8 @@ def _worst(rows: list[Row]) -> str:
     for row in of_phase(rows, "steps"):
         for op in row.get("worst", ()):
             floor = op.get("floor_ms")
-            rate = f"{op['flops'] / op['ms'] / 1e9:.1f} TFLOP/s, {op['bytes'] / op['ms'] / 1e6:.0f} GB/s"
+            rates = op["flops"] / op["ms"] / 1e9, op["bytes"] / op["ms"] / 1e6
+            rate = f"{rates[0]:.1f} TFLOP/s, {rates[1]:.0f} GB/s"
             cells = (f"{op['ms']:.4f}", _number(floor), op.get("bound", "-"), rate)
             lines.append((row["case"].removesuffix(" ops"), op["op"], *cells))
     head = ("WORST OPS", "op", "ms", "floor ms", "bound by", "reached")
