@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -51,18 +52,22 @@ def note(out: Path, row: Row) -> bool:
 
 
 def error(out: Path, where: str) -> str:
-    """Keep the traceback of the exception being handled; its last line, short."""
+    """Keep the traceback of the exception being handled; what it says, short."""
     text = traceback.format_exc().strip()
     append(out / ERRORS, f"==== {where}\n{text[-6000:]}\n\n")
-    return first_line_of_error(text)
+    return short(text)
 
 
-def first_line_of_error(text: str) -> str:
-    """Of a traceback: the first line of what was raised, without the module's name."""
+def short(text: str) -> str:
+    """Of a traceback: the first line of what was raised, and a compiler's first error in it."""
     lines = text.splitlines()
     starts = [i for i, line in enumerate(lines) if line and not line[0].isspace()]
     raised = [i for i in starts if not lines[i].startswith(("Traceback", "The above", "During"))]
-    return (lines[raised[0]] if raised else lines[-1] if lines else "").strip()[:300]
+    if not raised:
+        return ""
+    first, *rest = lines[raised[0] :]
+    compilers = [line.strip() for line in rest if re.search(r"\berror\b", line)]
+    return " | ".join([first[:140], *(line[:160] for line in compilers[:1])])
 
 
 class Tail:

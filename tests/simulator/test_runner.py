@@ -160,9 +160,13 @@ def test_rows_stay_whole_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         (ValueError("one\ntwo"), "ValueError: one"),
         (AssertionError(), "AssertionError"),
+        (
+            ValueError("refused\nx.cu(3): error: no type\nx.cu(4): error: more"),
+            "ValueError: refused | x.cu(3): error: no type",
+        ),
     ],
 )
-def test_an_error_is_its_first_line(tmp_path: Path, raised: Exception, said: str) -> None:
+def test_an_error_is_kept_and_said_short(tmp_path: Path, raised: Exception, said: str) -> None:
     try:
         raise raised
     except Exception:

@@ -45,7 +45,7 @@ def _listed(rows: list[Row], results: tuple[str, ...], title: str) -> str:
     lines = [f"{title} {len(found)}"]
     for row in found[:MOST]:
         lines.append(
-            f"  {row['phase']}: {row['case']}: {row['result']}: {row.get('why', '')[:200]}"
+            f"  {row['phase']}: {row['case']}: {row['result']}: {row.get('why', '')[:310]}"
         )
     return "\n".join(lines + ([f"  and {len(found) - MOST} more"] if len(found) > MOST else []))
 
