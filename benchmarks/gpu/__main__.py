@@ -20,7 +20,6 @@ from benchmarks.gpu.about import about, write_once
 from benchmarks.gpu.commands import PARTS as PARTS_IN_PHASES
 from benchmarks.gpu.commands import main as run_in_phases
 from benchmarks.gpu.deadline import Deadline
-from minidl.devices.cuda import CudaDevice
 
 PARTS = ("tests", "kernels", "train", "memory")
 
@@ -31,6 +30,8 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--limit", type=float, default=500)
     options = parser.parse_args()
+    from minidl.devices.cuda import CudaDevice
+
     device = CudaDevice()
     for name in options.part or PARTS:
         part = importlib.import_module(f"benchmarks.gpu.{name}_part")

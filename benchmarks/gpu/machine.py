@@ -16,8 +16,8 @@ from minidl import models
 IS_GPU = True
 CASES = (
     Case(models.alexnet, 128, reference_batch=8),
-    Case(models.vgg16, 64, reference_batch=4),
-    Case(models.resnet50, 64, reference_batch=8),
+    Case(models.vgg16, 64, reference_batch=2),
+    Case(models.resnet50, 64, reference_batch=4, smooth=False),
 )
 """Networks whose steps are timed."""
 STEPS = 30

@@ -23,6 +23,8 @@ class Case:
     reference_batch: int
     """The batch at which it is compared with float64 on the host."""
     lr: float = 1e-3
+    smooth: bool = True
+    """Whether its gradients survive rounding: not behind dozens of batch normalizations."""
 
     @property
     def model(self) -> str:

@@ -59,7 +59,8 @@ class Phase:
     """Cases that are run by one process, or shared by several."""
 
     name: str
-    work: Callable[[Worker], None]
+    work: str
+    """Its function of a Worker, as `module:function`: imported in its own process only."""
     most: float
     """Share of the whole time that it may take."""
     least: float = 0.0
@@ -82,11 +83,15 @@ class Worker:
         self.settings, self.phase, self.index, self.of = settings, phase, index, of
         self.stop = stop
         self.out = settings.folder
-        self.machine = importlib.import_module(settings.machine)
         self.before = Tail(self.out / ROWS, settings.begin).new()
         """The rows of this run so far."""
         self.done = {r["case"] for r in self.before if r["phase"] == phase.name and "case" in r}
         self._device: Any = None
+
+    @property
+    def machine(self) -> Any:
+        """The module of the device and of the engines beside it."""
+        return importlib.import_module(self.settings.machine)
 
     @property
     def device(self) -> Any:
@@ -187,7 +192,9 @@ def main() -> None:
     phase = phases[sys.argv[2]]
     where = {"part": settings.part, "phase": phase.name, "worker": index}
     try:
-        phase.work(Worker(settings, phase, index, of, stop))
+        module, _, function = phase.work.partition(":")
+        work = getattr(importlib.import_module(module), function)
+        work(Worker(settings, phase, index, of, stop))
     except Exception:
         why = error(settings.folder, f"{phase.name}: outside of its cases")
         note(settings.folder, {**where, "case": "(start)", "result": "failed", "why": why})

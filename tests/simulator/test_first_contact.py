@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
 ROOT = Path(__file__).parents[2]
 FAULTY = "tests.simulator.faulty_stand_in"
+SECONDS = 240
 BEGIN = "run(const Params& p, Shared&) {"
 """How a kernel's body begins that needs no shared memory."""
 
@@ -66,13 +67,13 @@ def first_contact(out: Path, only: str, *, seconds: float = 300, **environment: 
     return Found(done.returncode, done.stdout, rows)
 
 
-def mutated(folder: Path, **changes: tuple[str, str]) -> str:
+def mutated(folder: Path, changes: dict[str, tuple[str, str]]) -> str:
     """A copy of the kernels in which each file has one change."""
     shutil.copytree(kernels_folder(), folder)
-    for stem, (old, new) in changes.items():
-        path = folder / f"{stem}.cu"
+    for name, (old, new) in changes.items():
+        path = folder / name
         source = path.read_text()
-        assert old in source, stem
+        assert old in source, name
         path.write_text(source.replace(old, new, 1))
     return str(folder)
 
@@ -100,17 +101,17 @@ def test_no_fault_is_found_where_there_is_none(tmp_path: Path) -> None:
     profile = steps["vgg_shaped b3 float32 ops"]
     assert len(profile["ops"]) > 20
     assert all(op["ms"] > 0 and op["floor_ms"] >= 0 for op in profile["ops"])
-    assert profile["worst"][0]["op"] in found.table
+    assert profile["slowest"][0]["op"] in found.table
 
 
 def test_every_fault_is_found_and_no_other(tmp_path: Path) -> None:
-    kernels = mutated(
-        tmp_path / "kernels",
-        lrn=("return fmaf(sum, alpha_of_one, k);", "return fmaf(sum, alpha_of_one, k + 0.5f);"),
-        dropout=(BEGIN, f"{BEGIN} for (volatile int on = 1; on;) {{}}"),
-        normalize=(BEGIN, f"{BEGIN} *(volatile int*)8 = 1;"),
-        merge=("#include", "#error no such thing\n#include"),
-    )
+    changes = {
+        "lrn.cu": ("fmaf(sum, alpha_of_one, k);", "fmaf(sum, alpha_of_one, k + 0.5f);"),
+        "dropout.cu": (BEGIN, f"{BEGIN} for (;;) __builtin_ia32_pause();"),
+        "normalize.cu": (BEGIN, f"{BEGIN} *(volatile int*)8 = 1;"),
+        "merge.cu": ("#include", "#error no such thing\n#include"),
+    }
+    kernels = mutated(tmp_path / "kernels", changes)
     faults = {"raise": ["avgpool2d_forward"], "sticky": ["adaptive_avgpool2d_forward"]}
     ops = ("activation-relu", "activation-tanh", "dropout-half", "linear-one", "lrn-lrn")
     ops += ("merge-add", "normalize-normalize", "pool2d-avg-2", "pool2d-bins", "pool2d-max-2")
@@ -156,3 +157,27 @@ def test_out_of_time_says_what_is_left_out(tmp_path: Path) -> None:
     assert found.listed("LEFT OUT")
     assert found.listed("FAULTS") == []
     assert found.table.startswith("ENVIRONMENT")
+
+
+@pytest.mark.slow
+def test_a_wrong_kernel_is_found_in_modes_and_steps(tmp_path: Path) -> None:
+    packed = ("return taps >> c % PLACES * BITS;", "return taps;")
+    kernels = mutated(tmp_path / "kernels", {"pooled.cuh": packed})
+    found = first_contact(
+        tmp_path / "out",
+        "environment|modes vgg_shaped float32|steps vgg_shaped b3 float32 (once|float64)",
+        **{KERNELS: kernels},
+    )
+    assert found.listed("FAULTS") == [
+        "modes: vgg_shaped float32 arena: wrong",
+        "steps: vgg_shaped b3 float32 float64: wrong",
+    ]
+
+
+@pytest.mark.slow
+def test_the_whole_of_it_finds_no_fault(tmp_path: Path) -> None:
+    """All cases, as many as there is time for."""
+    found = first_contact(tmp_path, "", seconds=SECONDS)
+    assert found.listed("FAULTS") == []
+    passed = {row["phase"] for row in found.rows if row.get("result") == "passed"}
+    assert passed == {"environment", "compile", "ops", "modes", "steps", "in place"}

@@ -100,12 +100,12 @@ def vanishing(worker: Worker) -> None:
 
 
 PHASES = (
-    Phase("ways", every_way, most=0.8),
-    Phase("shared", shared, most=0.2, workers=3, needs="first"),
-    Phase("broken", broken, most=0.2),
-    Phase("vanishing", vanishing, most=0.2),
-    Phase("needy", shared, most=0.2, needs="fails"),
-    Phase("slow", slow, most=0.1),
+    Phase("ways", f"{__name__}:every_way", most=0.8),
+    Phase("shared", f"{__name__}:shared", most=0.2, workers=3, needs="first"),
+    Phase("broken", f"{__name__}:broken", most=0.2),
+    Phase("vanishing", f"{__name__}:vanishing", most=0.2),
+    Phase("needy", f"{__name__}:shared", most=0.2, needs="fails"),
+    Phase("slow", f"{__name__}:slow", most=0.1),
 )
 
 

@@ -7,10 +7,7 @@ Each phase leaves time to those behind it: the shares are of `--seconds`.
 
 from __future__ import annotations
 
-from benchmarks.gpu.first_contact.correctness import in_place, modes, ops
-from benchmarks.gpu.first_contact.environment import DEVICE, environment
-from benchmarks.gpu.first_contact.kernels import compile_kernels
-from benchmarks.gpu.first_contact.steps import steps
+from benchmarks.gpu.first_contact.names import DEVICE
 from benchmarks.gpu.first_contact.table import table
 from benchmarks.gpu.worker import Phase
 
@@ -21,11 +18,24 @@ MANY = 1024
 FEW = 4
 """Workers that share the GPU where nothing is timed."""
 
+
+def _of(place: str) -> str:
+    return f"{__name__}.{place}"
+
+
 PHASES = (
-    Phase("environment", environment, most=0.2),
-    Phase("compile", compile_kernels, most=0.3, least=0.1, workers=MANY, silence=60, needs=DEVICE),
-    Phase("ops", ops, most=0.25, least=0.1, workers=FEW, needs=DEVICE),
-    Phase("modes", modes, most=0.15, least=0.05, workers=FEW, needs=DEVICE),
-    Phase("steps", steps, most=0.75, least=0.4, needs=DEVICE),
-    Phase("in place", in_place, most=1.0, workers=FEW, needs=DEVICE),
+    Phase("environment", _of("environment:environment"), most=0.2),
+    Phase(
+        "compile",
+        _of("kernels:compile_kernels"),
+        most=0.3,
+        least=0.1,
+        workers=MANY,
+        silence=60,
+        needs=DEVICE,
+    ),
+    Phase("ops", _of("correctness:ops"), most=0.25, least=0.1, workers=FEW, needs=DEVICE),
+    Phase("modes", _of("correctness:modes"), most=0.15, least=0.05, workers=FEW, needs=DEVICE),
+    Phase("steps", _of("steps:steps"), most=0.75, least=0.4, needs=DEVICE),
+    Phase("in place", _of("correctness:in_place"), most=1.0, workers=FEW, needs=DEVICE),
 )

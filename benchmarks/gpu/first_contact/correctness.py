@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.gpu.first_contact.names import PRECISIONS
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.worker import Worker
 from tests.simulator.bench import ERRORS, in_place_differences, relative_errors, run_case
@@ -15,8 +16,6 @@ from tests.simulator.test_ops import IDS, TABLE
 from tests.simulator.test_steps import batches, options
 from tests.training import OTHER_MODES, Batch, Outcome, train
 
-PRECISIONS = ("bf16", "float32", "tf32")
-"""In the order of what is wanted first."""
 CASES = {name: case for name, (_, case) in zip(IDS, TABLE, strict=True)}
 OP_CASES = [(name, precision) for precision in PRECISIONS for name in IDS]
 MODE_CASES = [

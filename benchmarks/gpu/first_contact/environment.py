@@ -10,11 +10,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from benchmarks.gpu.about import CLOCKS, commit, output_of
+from benchmarks.gpu.first_contact.names import DEVICE
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.worker import Worker
 
-DEVICE = "device"
-"""The case without which nothing runs on a GPU."""
 PACKAGES = (
     *("numpy", "cupy-cuda12x", "cupy-cuda13x", "cuda-bindings", "cuda-pathfinder"),
     *("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12", "torch", "torchvision"),

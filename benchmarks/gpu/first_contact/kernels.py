@@ -7,7 +7,6 @@ the checkout where one was carried along, if it was made of the same sources for
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -17,15 +16,6 @@ from benchmarks.gpu.rows import Row
 from benchmarks.gpu.worker import Worker
 from minidl.devices import nvrtc
 from minidl.devices.kernels import Unit
-
-ROOT = Path(__file__).parents[3]
-CARRIED = ROOT / ".cubins"
-
-
-def use_carried_cubins() -> None:
-    """For this process and those that it starts."""
-    if "MINIDL_CACHE" not in os.environ and CARRIED.is_dir():
-        os.environ["MINIDL_CACHE"] = str(CARRIED)
 
 
 def compile_kernels(worker: Worker) -> None:

@@ -34,7 +34,7 @@ def measure(
         row: Row = {"op": op.name, "ms": ms, "flops": op.flops, "bytes": op.bytes_moved}
         found.append(row | _floor(op, tflops, gbytes))
     worst = sorted(found, key=lambda row: row.get("floor_ms", 0) - row["ms"])[:WORST]
-    total = {"sum_ms": sum(row["ms"] for row in found), "ops": found, "worst": worst}
+    total = {"sum_ms": sum(row["ms"] for row in found), "ops": found, "slowest": worst}
     if tflops and gbytes:
         total["floor_ms"] = sum(row["floor_ms"] for row in found)
     return total

@@ -6,6 +6,8 @@ are read out of the momentum, which after a first step is the gradient itself.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,10 +19,28 @@ from benchmarks.gpu.rows import Row
 from minidl.ir import Array
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 
-BOUNDS = {"float32": (1e-4, 1e-2), "tf32": (2e-2, 0.2), "bf16": (0.1, 0.6)}
-"""Of the relative error of logits and loss, and of the gradient of any variable. Rounding moves
-maxima and signs, so that few gradients of a deep network in bf16 are closer; a wrong one is off by
-about itself."""
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of relative errors. Rounding moves maxima and signs, so that in bf16 few gradients of a deep
+    network are close; one that is wrong, or is not there, is off by itself at least."""
+
+    output: float
+    """Of the logits, and of the loss."""
+    together: float
+    """Of all gradients as one vector."""
+    worst: float
+    """Of the gradient of any one variable."""
+
+
+BOUNDS = {
+    "float32": Bounds(1e-4, 1e-3, 1e-2),
+    "tf32": Bounds(2e-2, 0.1, 0.3),
+    "bf16": Bounds(0.1, 0.7, 0.95),
+}
+ROUGH = {"float32": Bounds(1e-3, 0.3, 0.5), "bf16": Bounds(0.3, math.inf, math.inf)}
+"""Of networks in which rounding grows: ResNet-50 on two pictures has gradients in float32 on the CPU
+that are 3 % away from float64. NaN is over every bound."""
 SMALL = 1e-3
 """A gradient below this share of all of them together is judged by that share."""
 Outcome = tuple[Array, float, dict[str, Array]]
@@ -29,22 +49,29 @@ Outcome = tuple[Array, float, dict[str, Array]]
 def compare(device: Any, case: Case, precision: str) -> Row:
     exact = _exact(case)
     found = outcome(case, device=device, precision=precision)
-    logits = relative(found[0], exact[0])
-    loss = abs(found[1] - exact[1]) / abs(exact[1])
-    gradients = gradient_errors(found[2], exact[2])
-    worst = max(gradients, key=lambda name: np.nan_to_num(gradients[name], nan=np.inf))
-    row: Row = {"logits": logits, "loss": loss, "gradient": gradients[worst], "of": worst}
-    forward, backward = BOUNDS[precision]
+    errors = gradient_errors(found[2], exact[2])
+    worst = max(errors, key=lambda name: np.nan_to_num(errors[name], nan=np.inf))
+    together = relative(_vector(found[2]), _vector(exact[2]))
+    bounds = (BOUNDS if case.smooth else ROUGH)[precision]
+    row: Row = {
+        "logits": relative(found[0], exact[0]),
+        "loss": abs(found[1] - exact[1]) / abs(exact[1]),
+        "gradients": together,
+        "worst": errors[worst],
+        "of": worst,
+    }
+    limits = {"logits": bounds.output, "loss": bounds.output}
+    limits |= {"gradients": bounds.together, "worst": bounds.worst}
     wrong = [
-        f"{name} is off by {error:.2g}, over {bound}"
-        for name, error, bound in (
-            ("logits", logits, forward),
-            ("loss", loss, forward),
-            (f"gradient of {worst}", gradients[worst], backward),
-        )
-        if not error <= bound
+        f"{name} off by {row[name]:.2g}, over {limit}"
+        for name, limit in limits.items()
+        if not row[name] <= limit
     ]
-    return row | ({"wrong": "; ".join(wrong)} if wrong else {})
+    return row | ({"wrong": f"{'; '.join(wrong)} (worst: {worst})"} if wrong else {})
+
+
+def _vector(gradients: dict[str, Array]) -> Array:
+    return np.concatenate([gradients[name].ravel() for name in sorted(gradients)])
 
 
 @cache

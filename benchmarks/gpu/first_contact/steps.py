@@ -13,16 +13,13 @@ import numpy as np
 
 from benchmarks.gpu.engines import Engine, Timed
 from benchmarks.gpu.first_contact import profile, reference
+from benchmarks.gpu.first_contact.names import PRECISIONS, REFERENCED
 from benchmarks.gpu.network import Case, Resident, batch_of, optimizer
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.timing import milliseconds
 from benchmarks.gpu.worker import CaseLeftOutError, Worker
 
 Work = Callable[[], Row]
-PRECISIONS = ("bf16", "tf32", "float32")
-"""In the order of what is wanted first."""
-REFERENCED = ("bf16", "float32")
-"""Precisions in which a step is compared with float64."""
 COUNTED = 4
 """Steps in which launches and allocations are counted."""
 
@@ -133,7 +130,10 @@ class Steps:
     def op_by_op(self, case: Case, precision: str) -> Row:
         resident = self.resident(case, precision)
         ceilings = self.ceilings.get(f"{precision} TFLOP/s"), self.ceilings.get("copy GB/s")
-        return profile.measure(resident, *ceilings, launches=8 if self.machine.IS_GPU else 2)
+        try:
+            return profile.measure(resident, *ceilings, launches=8 if self.machine.IS_GPU else 2)
+        finally:
+            self.held = None  # its ops ran several times: it is no step any more
 
     def exactness(self, case: Case, precision: str) -> Row:
         self.held = None

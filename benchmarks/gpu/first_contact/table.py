@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.gpu.first_contact.steps import PRECISIONS
+from benchmarks.gpu.first_contact.names import PRECISIONS
 from benchmarks.gpu.rows import FAULTS, LEFT_OUT, PASSED, Row
 
 MOST = 60
@@ -130,18 +130,10 @@ def _number(value: float | None) -> str:
 
 
 def _exactness(rows: list[Row]) -> str:
-    found = [r for r in of_phase(rows, "steps") if "gradient" in r]
-    lines = [
-        (
-            row["case"],
-            f"{row['logits']:.1e}",
-            f"{row['loss']:.1e}",
-            f"{row['gradient']:.1e}",
-            row["of"],
-        )
-        for row in found
-    ]
-    head = ("AGAINST FLOAT64", "logits", "loss", "worst gradient", "of")
+    found = [r for r in of_phase(rows, "steps") if "gradients" in r]
+    errors = ("logits", "loss", "gradients", "worst")
+    lines = [(row["case"], *(f"{row[name]:.1e}" for name in errors), row["of"]) for row in found]
+    head = ("AGAINST FLOAT64", *errors, "of")
     return aligned([head, *lines]) if lines else ""
 
 
@@ -149,7 +141,7 @@ def _worst(rows: list[Row]) -> str:
     """The ops that take longest beyond their floor."""
     lines = []
     for row in of_phase(rows, "steps"):
-        for op in row.get("worst", ()):
+        for op in row.get("slowest", ()):
             floor = op.get("floor_ms")
             rates = op["flops"] / op["ms"] / 1e9, op["bytes"] / op["ms"] / 1e6
             rate = f"{rates[0]:.1f} TFLOP/s, {rates[1]:.0f} GB/s"
