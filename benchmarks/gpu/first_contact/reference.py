@@ -39,8 +39,8 @@ BOUNDS = {
     "bf16": Bounds(0.1, 0.7, 0.95),
 }
 ROUGH = {"float32": Bounds(1e-3, 0.3, 0.5), "bf16": Bounds(0.3, math.inf, math.inf)}
-"""Of networks in which rounding grows: ResNet-50 on two pictures has gradients in float32 on the CPU
-that are 3 % away from float64. NaN is over every bound."""
+"""Of networks in which rounding grows: of ResNet-50 on two pictures the gradients in float32 on the
+CPU are 3 % away from those in float64. NaN is over every bound."""
 SMALL = 1e-3
 """A gradient below this share of all of them together is judged by that share."""
 Outcome = tuple[Array, float, dict[str, Array]]
