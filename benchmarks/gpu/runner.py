@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 ENTRY = "from benchmarks.gpu.worker import main; main()"
 GRACE = 2.0
 """Seconds that a case under way is given beyond its phase's end."""
+PATIENCE = 10.0
+"""Seconds for a killed process to be gone."""
 TRIES = 2
 """Starts in a row that may fail before any case begins."""
 
@@ -72,10 +74,14 @@ class Child:
         return time.time() - self.heard > self.silence
 
     def end(self) -> int:
-        """Kill it with all that it started; its status."""
+        """Kill it with all that it started; its status. A driver that hangs may hold a process that
+        is killed: it is not waited for long."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        return self.process.wait()
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL
 
 
 class Run:
@@ -110,7 +116,8 @@ class Run:
     def drive(self, phase: Phase, stop: float) -> None:
         """Run a phase's processes until they are through, or until `stop`."""
         of = max(1, min(phase.workers, self.cores))
-        self.children = [Child(self.settings, phase, i, of, stop) for i in range(of)]
+        for i in range(of):
+            self.children.append(Child(self.settings, phase, i, of, stop))
         while self.children:
             time.sleep(0.05)
             ended = [child for child in self.children if child.ended]

@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks.gpu.first_contact.names import PRECISIONS
 from benchmarks.gpu.rows import FAULTS, LEFT_OUT, PASSED, Row
 
-MOST = 60
-"""Faults that are listed of each kind; rows.jsonl has all."""
+MOST = 25
+"""Lines of each phase below FAULTS and LEFT OUT; rows.jsonl has all."""
 
 
 def table(rows: list[Row]) -> str:
@@ -43,11 +43,12 @@ def _counts(rows: list[Row]) -> str:
 def _listed(rows: list[Row], results: tuple[str, ...], title: str) -> str:
     found = [row for row in rows if row["result"] in results]
     lines = [f"{title} {len(found)}"]
-    for row in found[:MOST]:
-        lines.append(
-            f"  {row['phase']}: {row['case']}: {row['result']}: {row.get('why', '')[:310]}"
-        )
-    return "\n".join(lines + ([f"  and {len(found) - MOST} more"] if len(found) > MOST else []))
+    for phase in dict.fromkeys(row["phase"] for row in found):
+        mine = [row for row in found if row["phase"] == phase]
+        for row in mine[:MOST]:
+            lines.append(f"  {phase}: {row['case']}: {row['result']}: {row.get('why', '')}")
+        lines += [f"  {phase}: and {len(mine) - MOST} more"] if len(mine) > MOST else []
+    return "\n".join(lines)
 
 
 def _environment(rows: list[Row]) -> str:
