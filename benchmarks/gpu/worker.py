@@ -108,10 +108,12 @@ class Worker:
         things: Sequence[T],
         name: Callable[[T], str],
         group: Callable[[T], Hashable] = lambda thing: thing,
+        counted: bool = True,
     ) -> list[T]:
-        """Of all things whose case is wanted, this worker's; those of a group stay together."""
+        """Of all things whose case is wanted, this worker's; those of a group stay together.
+        counted: they are all the cases of the phase, whose number the table names."""
         wanted = [thing for thing in things if self.wants(name(thing))]
-        if self.index == 0:
+        if self.index == 0 and counted:
             self.note({"expected": len(wanted)})
         groups = list(dict.fromkeys(map(group, wanted)))
         own = set(groups[self.index :: self.of])

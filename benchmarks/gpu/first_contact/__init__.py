@@ -7,8 +7,8 @@ Each phase leaves time to those behind it: the shares are of `--seconds`.
 
 from __future__ import annotations
 
-from benchmarks.gpu.first_contact.names import DEVICE
 from benchmarks.gpu.first_contact.table import table
+from benchmarks.gpu.names import DEVICE
 from benchmarks.gpu.worker import Phase
 
 __all__ = ["PHASES", "table"]
@@ -24,7 +24,7 @@ def _of(place: str) -> str:
 
 
 PHASES = (
-    Phase("environment", _of("environment:environment"), most=0.2),
+    Phase("environment", "benchmarks.gpu.environment:environment", most=0.2),
     Phase(
         "compile",
         _of("kernels:compile_kernels"),

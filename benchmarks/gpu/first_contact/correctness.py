@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.first_contact.names import PRECISIONS
+from benchmarks.gpu.names import PRECISIONS
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.worker import Worker
 from tests.simulator.bench import ERRORS, in_place_differences, relative_errors, run_case

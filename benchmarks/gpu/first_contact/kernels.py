@@ -24,7 +24,9 @@ def compile_kernels(worker: Worker) -> None:
     if worker.index == worker.of - 1:  # a cold disk is slow: meanwhile the others compile
         worker.run("engines", lambda: {"facts": worker.machine.load_engines()}, silence=90)
     count = _count_compilations()
-    own = worker.mine(sources(worker.machine.CASES), lambda source: f"for {source.name}")
+    own = worker.mine(
+        sources(worker.machine.CASES), lambda source: f"for {source.name}", counted=False
+    )
 
     planned: dict[str, list[Unit]] = {}
 

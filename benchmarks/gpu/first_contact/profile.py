@@ -1,18 +1,14 @@
 """Milliseconds of each op of a step, and the least that the card's ceilings allow.
 
-An op is timed inside of a CUDA graph of several launches: Python takes microseconds for a launch,
-longer than many ops take. The ops run in the step's order, each several times when its turn comes,
-so that what they read was written by the ops before.
+The ops run in the step's order, each several times when its turn comes, so that what they read was
+written by the ops before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from benchmarks.gpu.network import Resident
 from benchmarks.gpu.rows import Row
-from benchmarks.gpu.timing import milliseconds
+from benchmarks.gpu.timing import in_a_graph
 from minidl.ir import Op, Plan, Tensor
 
 WORST = 6
@@ -38,15 +34,6 @@ def measure(
     if tflops and gbytes:
         total["floor_ms"] = sum(row["floor_ms"] for row in found)
     return total
-
-
-def in_a_graph(device: Any, call: Callable[[], None], launches: int, repeats: int = 3) -> float:
-    """Milliseconds of one call out of `launches` in a graph that is launched `repeats` times."""
-    run = device.whole([call] * launches)
-    with device.running():
-        run()  # the first run is eager, the second captures
-        run()
-        return milliseconds(device, run, repeats) / launches
 
 
 def _floor(op: Op, tflops: float | None, gbytes: float | None) -> Row:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import minidl as dl
 from benchmarks.gpu.first_contact import reference
 from benchmarks.gpu.first_contact.correctness import MODE_CASES, OP_CASES
-from benchmarks.gpu.first_contact.names import PRECISIONS, REFERENCED
+from benchmarks.gpu.names import PRECISIONS, REFERENCED
 from benchmarks.gpu.network import Case, optimizer
 from minidl.compiler.lower import Target, lower_inference
 from minidl.compiler.planner import make_plan

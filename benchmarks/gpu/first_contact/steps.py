@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.gpu.engines import Engine, Timed
 from benchmarks.gpu.first_contact import profile, reference
-from benchmarks.gpu.first_contact.names import PRECISIONS, REFERENCED
+from benchmarks.gpu.names import PRECISIONS, REFERENCED
 from benchmarks.gpu.network import Case, Resident, batch_of, optimizer
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.timing import milliseconds

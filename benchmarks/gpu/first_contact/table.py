@@ -1,62 +1,17 @@
-"""What was found, as text: a section a phase, every fault by name, and what was left out."""
+"""What first contact found, as text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from benchmarks.gpu.first_contact.names import PRECISIONS
-from benchmarks.gpu.rows import FAULTS, LEFT_OUT, PASSED, Row
-
-MOST = 25
-"""Lines of each phase below FAULTS and LEFT OUT; rows.jsonl has all."""
+from benchmarks.gpu.names import PRECISIONS
+from benchmarks.gpu.rows import Row
+from benchmarks.gpu.tables import aligned, of_phase, whole
 
 
 def table(rows: list[Row]) -> str:
     known = [row for row in rows if "case" in row]
-    parts = [section(known) for section in SECTIONS]
-    parts += [
-        _counts(rows),
-        _listed(known, FAULTS, "FAULTS"),
-        _listed(known, (LEFT_OUT,), "LEFT OUT"),
-    ]
-    return "\n".join(part for part in parts if part) + "\n"
-
-
-def of_phase(rows: list[Row], phase: str, result: str = PASSED) -> list[Row]:
-    return [row for row in rows if row["phase"] == phase and row["result"] == result]
-
-
-def _counts(rows: list[Row]) -> str:
-    """A line a phase: how many cases there were to be, and what became of them."""
-    lines = ["CASES"]
-    for phase in dict.fromkeys(row["phase"] for row in rows):
-        mine = [row for row in rows if row["phase"] == phase]
-        results = [row["result"] for row in mine if "case" in row]
-        counts = [f"{results.count(r)} {r}" for r in dict.fromkeys((PASSED, *results))]
-        expected = next((f" of {row['expected']}" for row in mine if "expected" in row), "")
-        of = "" if phase == "compile" else expected  # kernels are not known before they are planned
-        lines.append(f"  {phase}: {', '.join(counts)}{of}")
-    return "\n".join(lines)
-
-
-def _listed(rows: list[Row], results: tuple[str, ...], title: str) -> str:
-    found = [row for row in rows if row["result"] in results]
-    lines = [f"{title} {len(found)}"]
-    for phase in dict.fromkeys(row["phase"] for row in found):
-        mine = [row for row in found if row["phase"] == phase]
-        for row in mine[:MOST]:
-            lines.append(f"  {phase}: {row['case']}: {row['result']}: {row.get('why', '')}")
-        lines += [f"  {phase}: and {len(mine) - MOST} more"] if len(mine) > MOST else []
-    return "\n".join(lines)
-
-
-def _environment(rows: list[Row]) -> str:
-    lines = ["ENVIRONMENT"]
-    for row in rows:
-        for name, value in row.get("facts", {}).items():
-            lines.append(f"  {name}: {', '.join(value) if isinstance(value, list) else value}")
-    return "\n".join(lines)
+    return whole(rows, [section(known) for section in SECTIONS])
 
 
 def _compile(rows: list[Row]) -> str:
@@ -152,19 +107,7 @@ def _worst(rows: list[Row]) -> str:
     return aligned([head, *lines]) if lines else ""
 
 
-def aligned(lines: list[tuple[Any, ...]]) -> str:
-    """Cells below each other: the first and last column to the left, the others to the right."""
-    widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]
-
-    def text(line: tuple[Any, ...]) -> str:
-        cells = [f"{cell!s:>{width}}" for cell, width in zip(line, widths, strict=True)]
-        return "  ".join([f"{line[0]!s:<{widths[0]}}", *cells[1:]]).rstrip()
-
-    return "\n".join(map(text, lines))
-
-
 SECTIONS: tuple[Callable[[list[Row]], str], ...] = (
-    _environment,
     _compile,
     _ops,
     _modes,

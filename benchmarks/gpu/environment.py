@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from benchmarks.gpu.about import CLOCKS, commit, output_of
-from benchmarks.gpu.first_contact.names import DEVICE
+from benchmarks.gpu.names import DEVICE
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.worker import Worker
 
