@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -203,8 +202,9 @@ def _launch(
 
 def libraries(units: Iterable[Unit], architecture: str) -> dict[str, bytes]:
     """In the place of `cubins`: the path of each unit's library."""
-    paths: dict[str, Path] = {unit.entry: DEVICE._library(unit) for unit in units}
-    return {entry: str(path).encode() for entry, path in paths.items()}
+    units, toolchain = list(units), DEVICE.toolchain
+    toolchain.prepare(units)
+    return {unit.entry: str(toolchain.path(unit.source)).encode() for unit in units}
 
 
 class Device(Context):
