@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks.gpu.stand_in import KERNELS
 from minidl.checkout import kernels_folder
-from tests.simulator.device import COMPILER
+from tests.simulator.build import COMPILER
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
@@ -56,7 +56,7 @@ class Found:
 def first_contact(out: Path, only: str, *, seconds: float = 300, **environment: str) -> Found:
     command = [sys.executable, "-m", "benchmarks.gpu", "first-contact", "--stand-in", FAULTY]
     command += ["--out", str(out), "--seconds", str(seconds), "--only", only]
-    command += ["--workers", "2", "--silence", "20"]
+    command += ["--workers", "2", "--silence", "30"]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -144,7 +144,7 @@ def test_every_fault_is_found_and_no_other(tmp_path: Path) -> None:
     assert "no such thing" in found.table
     assert "bounds" in found.table
     assert "signal SIGSEGV" in found.table
-    assert "nothing for 20 s" in found.table
+    assert "nothing for 30 s" in found.table
     assert "cudaErrorIllegalAddress" in (tmp_path / "out" / "errors.txt").read_text()
 
 
