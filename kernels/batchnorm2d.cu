@@ -26,18 +26,20 @@ struct Moments {
 };
 
 struct ShiftedMoments {
+    static constexpr float UNIT = 16777216.f;  // of sums, which then hold 2^24 of the largest floats
     float count, shift, sum, squares;
 
     __device__ void take(float x) {
         if (count == 0) shift = x;
         const float d = x - shift;
         count += 1;
-        sum += d;
+        sum = fmaf(d, 1.f / UNIT, sum);
         squares = fmaf(d, d, squares);
     }
     __device__ Moments moments() const {
         if (count == 0) return {0, 0, 0};
-        const float beyond = sum / count, around = fmaxf(0.f, squares - beyond * sum);
+        const float beyond = sum / count * UNIT;
+        const float around = fmaxf(0.f, squares - beyond * (sum * UNIT));
         return {count, shift + beyond, squares < infinity() ? around : squares};
     }
     __device__ void set(const Moments& m) {
