@@ -19,8 +19,8 @@ from tests.layers.harness import SEED, Bench, Case
 from tests.simulator.bench import ERRORS, Run, prepare, run_prepared
 from tests.simulator.device import SimulatedDevice
 
-SIZE = 10_000
-"""Elements of an input at most: larger ones bring no other kernel."""
+SIZE, WORK = 10_000, 2_000_000
+"""Elements of an input at most: larger ones bring no other functor. Operations of a quick case."""
 
 Values = tuple[float, ...]
 NAN: Values = (np.nan,)
@@ -62,6 +62,11 @@ class Special:
         for value in self.values:
             changed.reshape(-1)[generator.integers(array.size)] = value
         return changed
+
+
+def is_quick(case: Case) -> bool:
+    site = Bench.of(case).site
+    return sum(op.flops for op in (*site.forward_ops, *site.backward_ops)) <= WORK
 
 
 def specials(stem: str, precision: str) -> Iterator[Special]:

@@ -17,7 +17,7 @@ import minidl as dl
 from minidl.layers.base import Layer
 from tests.layers.harness import Case
 from tests.simulator.device import COMPILER
-from tests.simulator.special import SIZE, differences, on_both
+from tests.simulator.special import SIZE, differences, is_quick, on_both
 from tests.simulator.test_ops import TABLE
 
 pytestmark = [
@@ -27,11 +27,17 @@ pytestmark = [
 
 NAN, INF = math.nan, math.inf
 
-CASES = [(s, c) for s, c in TABLE if max(math.prod(shape) for shape in c.shapes) <= SIZE]
+CASES = [
+    pytest.param(
+        stem, case, id=f"{stem}-{case.id}", marks=() if is_quick(case) else pytest.mark.slow
+    )
+    for stem, case in TABLE
+    if max(math.prod(shape) for shape in case.shapes) <= SIZE
+]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize(("stem", "case"), CASES, ids=[f"{s}-{c.id}" for s, c in CASES])
+@pytest.mark.parametrize(("stem", "case"), CASES)
 def test_both_devices_agree(stem: str, case: Case, precision: str) -> None:
     assert not differences(stem, case, precision)
 
