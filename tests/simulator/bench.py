@@ -115,9 +115,13 @@ class Prepared:
 
 
 def prepare_case(case: Case, precision: str, tuning: Tuning | None = None) -> Prepared:
-    """Lower the case's layer, and put inputs, variables and the arriving gradient into memory."""
-    dtype = DTYPES[precision]
-    double = _with_rounded_values(Bench.of(case), dtype)
+    return prepare(Bench.of(case), precision, tuning)
+
+
+def prepare(bench: Bench, precision: str, tuning: Tuning | None = None) -> Prepared:
+    """Lower a case's layer, and put inputs, variables and the arriving gradient into memory."""
+    case, dtype = bench.case, DTYPES[precision]
+    double = _with_rounded_values(bench, dtype)
     lowering = Lowering(
         case.shapes[0][0],
         dtype,
@@ -183,7 +187,10 @@ def _run_op(op: Op, ground: Ground, device: Any) -> None:
 
 def run_case(case: Case, precision: str, device: Any, tuning: Tuning | None = None) -> Run:
     """Forward and backward of the case's layer."""
-    prepared = prepare_case(case, precision, tuning)
+    return run_prepared(prepare_case(case, precision, tuning), device)
+
+
+def run_prepared(prepared: Prepared, device: Any) -> Run:
     double, lowering, ground = prepared.double, prepared.lowering, prepared.ground
     inputs, output = prepared.inputs, prepared.output
     (site,) = lowering.sites
