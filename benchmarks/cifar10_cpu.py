@@ -20,9 +20,8 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,11 +63,17 @@ class Recipe:
     weight_decay: float = 5e-4
     dropout: float | None = None
     """None where the network has none."""
+    precision: str = "float32"
+    """Of all arithmetic; float64 is for comparing the engines."""
 
     @property
     def sizes(self) -> Row:
         """What the network's builder is told, besides the pictures' size."""
         return {"classes": 10} | ({} if self.dropout is None else {"dropout": self.dropout})
+
+    def rate(self, step: int, steps_per_epoch: int) -> float:
+        """The learning rate of a step of the run."""
+        return self.lr * OneCycle().factor(Position(step, steps_per_epoch, self.epochs), {})
 
     def loaders(self, train: Source, test: Source, seed: int) -> tuple[Loader, Loader]:
         """Of batches for training, and of all test pictures in order."""
@@ -82,8 +87,8 @@ class Recipe:
 
 
 RECIPES = (
-    Recipe("vgg_small", side=32, pictures=20_000, batch=128, epochs=2, lr=0.1),
-    Recipe("alexnet", side=64, pictures=10_000, batch=64, epochs=2, lr=0.01, dropout=0.5),
+    Recipe("vgg_small", side=32, pictures=10_000, batch=64, epochs=2, lr=0.05),
+    Recipe("alexnet", side=64, pictures=10_000, batch=64, epochs=1, lr=0.01, dropout=0.5),
 )
 
 
@@ -105,7 +110,9 @@ class Minidl:
         network = models.MODELS[recipe.model](image=image, **recipe.sizes)
         optimizer = dl.SGD(recipe.lr, recipe.momentum, recipe.weight_decay)
         network = dl.from_bytes(network, MEAN, STD)
-        self.step = dl.compile(network, recipe.batch, optimizer=optimizer, seed=seed)
+        self.step = dl.compile(
+            network, recipe.batch, optimizer=optimizer, precision=recipe.precision, seed=seed
+        )
 
     def train(self, images: Array, labels: Array, rate: float) -> float:
         self.step.learning_rate = rate
@@ -126,7 +133,8 @@ class PyTorch:
         self.torch = torch
         torch.set_num_threads(cores())
         torch.manual_seed(seed)
-        self.net = getattr(torch_models, recipe.model)(**recipe.sizes)
+        self.dtype = getattr(torch, recipe.precision)
+        self.net = getattr(torch_models, recipe.model)(**recipe.sizes).to(self.dtype)
         first = Minidl(recipe, seed).step.state_dict()
         self.net.load_state_dict({name: torch.from_numpy(first[name]) for name in first})
         how = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
@@ -150,8 +158,8 @@ class PyTorch:
 
     def _floats(self, images: Array) -> Any:
         """NCHW, normalised."""
-        pixels = self.torch.from_numpy(images).permute(0, 3, 1, 2).float()
-        mean, std = (self.torch.tensor(c).view(1, 3, 1, 1) for c in (MEAN, STD))
+        pixels = self.torch.from_numpy(images).permute(0, 3, 1, 2).to(self.dtype)
+        mean, std = (self.torch.tensor(c, dtype=self.dtype).view(1, 3, 1, 1) for c in (MEAN, STD))
         return (pixels - mean) / std
 
 
@@ -165,8 +173,8 @@ def run(engine: Engine, recipe: Recipe, seed: int, train: Source, test: Source) 
     losses: list[float] = []
     for epoch in range(recipe.epochs):
         for images, labels in batches.epoch(epoch):
-            at = Position(len(losses), len(batches), recipe.epochs)
-            losses.append(engine.train(images, labels, recipe.lr * OneCycle().factor(at, {})))
+            rate = recipe.rate(len(losses), len(batches))
+            losses.append(engine.train(images, labels, rate))
     found = measure(engine, tests.epoch(0))
     return {
         "steps": len(losses),
@@ -187,16 +195,18 @@ def means(losses: Sequence[float], parts: int) -> list[float]:
 
 
 def agreement(recipe: Recipe, seed: int, train: Source, test: Source, steps: int = 3) -> Row:
-    """The losses of both engines in the first steps without dropout, at the full rate."""
+    """The losses of both engines in the first steps of the run, without dropout."""
     if recipe.dropout is not None:
         recipe = replace(recipe, dropout=0.0)
     batches, _ = recipe.loaders(train, test, seed)
     losses: dict[str, list[float]] = {}
     for name, make in ENGINES.items():
-        step = partial(make(recipe, seed).train, rate=recipe.lr)
-        losses[name] = [step(*batch) for batch in islice(batches.epoch(0), steps)]
-    apart = np.abs(np.subtract(losses["minidl"], losses["PyTorch"])).max()
-    return {"model": recipe.model, "seed": seed, "losses": losses, "largest_difference": apart}
+        engine, first = make(recipe, seed), islice(batches.epoch(0), steps)
+        rates = [recipe.rate(step, len(batches)) for step in range(steps)]
+        losses[name] = [engine.train(*b, rate) for b, rate in zip(first, rates, strict=True)]
+    apart = float(np.abs(np.subtract(losses["minidl"], losses["PyTorch"])).max())
+    which = {"model": recipe.model, "precision": recipe.precision, "seed": seed}
+    return which | {"losses": losses, "largest_difference": apart}
 
 
 def about() -> Row:
@@ -269,11 +279,10 @@ def main() -> None:
     if not options.agreement:
         runs(options.out, recipes, SEEDS, train, test)
         return
-    for recipe in recipes:
-        for seed in SEEDS:
-            row = agreement(recipe, seed, train, test) | about()
-            write(options.out / f"agree-{recipe.model}-{seed}.json", row)
-            print(row["model"], seed, row["losses"], row["largest_difference"], flush=True)
+    for recipe, precision in product(recipes, ("float32", "float64")):
+        row = agreement(replace(recipe, precision=precision), 0, train, test) | about()
+        write(options.out / f"agree-{recipe.model}-{precision}.json", row)
+        print(recipe.model, precision, row["losses"], row["largest_difference"], flush=True)
     write(options.out / "cifar10.json", gather(options.out))
 
 

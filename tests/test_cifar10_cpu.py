@@ -118,4 +118,4 @@ def test_agreement_is_without_dropout(made: list[StandIn]) -> None:
     assert row["losses"] == {"minidl": [2.0, 3.0], "PyTorch": [2.25, 3.25]}
     assert row["largest_difference"] == 0.25
     assert [engine.recipe.dropout for engine in made] == [0.0, 0.0]
-    assert made[0].rates == [recipe.lr] * 2
+    assert made[0].rates == made[1].rates == [recipe.rate(0, 2), recipe.rate(1, 2)]
