@@ -1,15 +1,15 @@
 """How well the CPU device trains: CIFAR-10 by minidl and by PyTorch, from the same starts.
 
-    python -m benchmarks.cifar10_cpu --data TAR --out DIR [--model NAME] [--agreement]
+    python -m benchmarks.cifar10_cpu --data PATH --out DIR [--model NAME] [--agreement]
 
-TAR has pictures as train/<class>/*.jpg and test/<class>/*.jpg. A run is a recipe, a seed and an
+PATH is what `minidl train --data-path` takes for CIFAR-10. A run is a recipe, a seed and an
 engine. The seed decides first weights, order of the pictures, shifts and flips; both engines get
 the same of each, PyTorch its weights from minidl's state dict. Only dropout's random numbers
 differ, and the order in which sums are rounded. Accuracy is that on all test pictures.
 
-Each run that ends is a file in DIR; a run that is there is not done again. DIR/cifar10.json has all
-of them and a summary. `--agreement` compares the losses of the first steps without dropout instead.
-Use `taskset -c 0` for one core. Needs the [data] and [benchmark] extras.
+Each run that ends is a file in DIR; one of the same recipe that is there is not done again.
+DIR/cifar10.json has all of them and a summary. `--agreement` compares the losses of the first steps
+without dropout instead. Use `taskset -c 0` for one core. Needs the [data] and [benchmark] extras.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import minidl as dl
 from benchmarks import accuracy
 from benchmarks.gpu.about import output_of
 from minidl import models
-from minidl.data import ImageTar, Loader, Source, Subset, decoded, evaluation, training
+from minidl.data import Loader, Source, Subset, decoded, evaluation, open_data, training
 from minidl.data.dataset import order_of
 from minidl.host import cores
 from minidl.interop.atomic import write_atomically
@@ -235,17 +235,17 @@ def write(path: Path, data: Any) -> None:
     write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
+def read(path: Path) -> Row:
+    found: Row = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def gather(folder: Path) -> Row:
     """Everything that has been written to the folder, and what it comes to."""
-    rows = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("run-*.json"))]
-    agreed = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("agree-*.json"))]
-    recipes = [asdict(recipe) for recipe in RECIPES]
-    return {
-        "recipes": recipes,
-        "summary": accuracy.summary(rows),
-        "agreement": agreed,
-        "rows": rows,
-    }
+    rows, agreed = (
+        [read(path) for path in sorted(folder.glob(f"{kind}-*.json"))] for kind in ("run", "agree")
+    )
+    return {"summary": accuracy.summary(rows), "agreement": agreed, "rows": rows}
 
 
 def runs(
@@ -256,10 +256,11 @@ def runs(
         for recipe in recipes:
             for name, make in ENGINES.items():
                 path = folder / f"run-{recipe.model}-{name}-{seed}.json"
-                if path.exists():
+                if path.exists() and read(path)["recipe"] == asdict(recipe):
                     continue
+                which = {"model": recipe.model, "engine": name, "seed": seed}
                 row = run(make(recipe, seed), recipe, seed, train, test)
-                row = {"model": recipe.model, "engine": name, "seed": seed} | row | about()
+                row = which | {"recipe": asdict(recipe)} | row | about()
                 write(path, row)
                 write(folder / "cifar10.json", gather(folder))
                 print(
@@ -275,7 +276,8 @@ def main() -> None:
     parser.add_argument("--agreement", action="store_true")
     options = parser.parse_args()
     recipes = [recipe for recipe in RECIPES if options.model in (None, recipe.model)]
-    train, test = (decoded(ImageTar(options.data, prefix=split)) for split in ("train", "test"))
+    splits = open_data(options.data)
+    train, test = decoded(splits.train), decoded(splits.test)
     if not options.agreement:
         runs(options.out, recipes, SEEDS, train, test)
         return

@@ -92,7 +92,8 @@ def test_a_run_that_is_there_is_not_done_again(made: list[StandIn], tmp_path: Pa
     assert [row["engine"] for row in found["rows"]] == ["PyTorch", "minidl"]
     assert [row["test_accuracy"] for row in found["rows"]] == [0.5, 0.5]
     assert found["rows"][1]["epoch_losses"] == [2.5, 4.5]
-    assert found["recipes"][0]["model"] == "vgg_small"
+    cifar10_cpu.runs(tmp_path, [replace(RECIPE, lr=0.01)], (0,), pictures(20), test)
+    assert len(made) == 5
 
 
 def test_the_summary() -> None:
