@@ -87,7 +87,7 @@ class Recipe:
 
 
 RECIPES = (
-    Recipe("vgg_small", side=32, pictures=10_000, batch=64, epochs=2, lr=0.05),
+    Recipe("vgg_small", side=32, pictures=10_000, batch=64, epochs=1, lr=0.05),
     Recipe("alexnet", side=64, pictures=10_000, batch=64, epochs=1, lr=0.01, dropout=0.5),
 )
 
