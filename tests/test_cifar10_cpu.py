@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import accuracy, cifar10_cpu
 from benchmarks.cifar10_cpu import RECIPES, Minidl, Recipe
+from benchmarks.gpu import report
 from minidl.data import Arrays
 from minidl.ir import Array
 
@@ -22,6 +23,12 @@ def pictures(count: int, labels: Array | None = None) -> Arrays:
     generator = np.random.default_rng(count)
     images = generator.integers(0, 256, (count, 32, 32, 3), np.uint8)
     return Arrays(images, np.arange(count) % 10 if labels is None else labels)
+
+
+AGREED = {
+    **{"model": "lenet", "precision": "float32", "seed": 0, "largest_difference": 0.25},
+    "losses": {"minidl": [2.0, 3.0], "PyTorch": [2.25, 3.25]},
+}
 
 
 class StandIn:
@@ -120,3 +127,22 @@ def test_agreement_is_without_dropout(made: list[StandIn]) -> None:
     assert row["largest_difference"] == 0.25
     assert [engine.recipe.dropout for engine in made] == [0.0, 0.0]
     assert made[0].rates == made[1].rates == [recipe.rate(0, 2), recipe.rate(1, 2)]
+
+
+def test_the_page_has_the_accuracies(made: list[StandIn], tmp_path: Path) -> None:
+    before = report.page(tmp_path)
+    folder = tmp_path / "cpu" / "2026-01-02"
+    test = pictures(8, np.array([3, 1, 3, 3, 0, 9, 2, 3]))
+    cifar10_cpu.runs(folder, [replace(RECIPE, dropout=0.25)], (0, 1), pictures(20), test)
+    cifar10_cpu.write(folder / "agree-lenet-float32.json", AGREED)
+    cifar10_cpu.write(folder / "cifar10.json", cifar10_cpu.gather(folder))
+    page = report.page(tmp_path)
+    assert page.startswith(before)
+    added = page.removeprefix(before)
+    assert "`cpu/2026-01-02/cifar10.json`" in added
+    assert "all 8 test pictures" in " ".join(added.split())
+    assert "16 pictures" in added
+    assert "dropout 0.25" in added
+    assert "| lenet | PyTorch | 50.00 % | 50.00 % | 50.00 % | 50.00, 50.00 |" in added
+    assert "| lenet | minidl - PyTorch | +0.00 |  |  | +0.00, +0.00 |" in added
+    assert added.endswith("the losses of the first 2 steps differ by 2.5e-01 at most.\n")
