@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,14 @@ def test_a_run_of_minidl() -> None:
     assert first["test_accuracy"] * 11 == pytest.approx(round(first["test_accuracy"] * 11))
     start = cifar10_cpu.run(Minidl(RECIPE, 2), RECIPE, 2, train, test)["first_losses"]
     assert start != first["first_losses"]
+
+
+def test_minidl_takes_the_rate_of_each_step() -> None:
+    engine = Minidl(RECIPE, 0)
+    (batch,) = islice(RECIPE.loaders(pictures(20), pictures(6), 0)[0].epoch(0), 1)
+    losses = [engine.train(*batch, rate) for rate in (0.0, 0.01, 0.0)]
+    assert losses[1] == losses[0]
+    assert losses[2] != losses[0]
 
 
 def test_engines_of_one_seed_get_the_same(made: list[StandIn], tmp_path: Path) -> None:
