@@ -86,6 +86,7 @@ def _device(worker: Worker) -> Row:
     found: Row = {"architecture": device.architecture, "free GiB": round(free / 2**30, 1)}
     properties = device.runtime.getDeviceProperties(0)
     card, driver = properties["name"].decode(), _version(device.runtime.driverGetVersion())
+    cupys = _version(device.runtime.runtimeGetVersion())
     if not worker.machine.IS_GPU:
         return found | {"card": NO_GPU, "planned for": card, "driver": "none"}
     return (
@@ -95,7 +96,7 @@ def _device(worker: Worker) -> Row:
             "multiprocessors": properties.get("multiProcessorCount"),
             "L2 MiB": properties.get("l2CacheSize", 0) / 2**20,
             "shared memory of a block": properties.get("sharedMemPerBlockOptin"),
-            "CUDA of the driver / of CuPy": f"{driver} / {_version(device.runtime.runtimeGetVersion())}",
+            "CUDA of the driver / of CuPy": f"{driver} / {cupys}",
         }
     )
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from benchmarks.gpu import compiling
 from benchmarks.gpu.alone import PRODUCTS, Alone, distinct_ops, title
+from benchmarks.gpu.engines import Timed
 from benchmarks.gpu.floor import floor
 from benchmarks.gpu.names import DEVICE, PRECISIONS
 from benchmarks.gpu.network import Case
@@ -56,15 +57,15 @@ class Kernels(Held):
     def time(self, op: Op, precision: str) -> Row:
         row = self.cleared()
         with left_out_if_too_large():
-            timed = {"ours": Alone(self.worker.device, op)}
+            timed: dict[str, Timed] = {"ours": Alone(self.worker.device, op)}
             theirs = self._theirs(op, precision)
             ms = self.in_turns({**timed, **theirs}, self.machine.OP_SECONDS)
         row |= {"op": title(op), "kernel": op.kernel}
         row |= {"ms": ms["ours"], "flops": op.flops, "bytes": op.bytes_moved}
-        row |= {"engine_ms": ms[name] for name in theirs}
+        row |= {"engine_ms": ms["eager"]} if theirs else {}
         return row | floor(op, *self.ceilings_of(precision))
 
-    def _theirs(self, op: Op, precision: str):  # type: ignore[no-untyped-def]
+    def _theirs(self, op: Op, precision: str) -> dict[str, Timed]:
         """PyTorch's as it is, where the op is a product and there is one."""
         if op.function.__name__ not in PRODUCTS or "eager" not in self.engines:
             return {}
@@ -126,6 +127,11 @@ def _summary(rows: list[Row]) -> str:
     return aligned([(*head, "worst error"), *lines]) if lines else ""
 
 
+def reached(row: Row) -> str:
+    tflops, gbytes = row["flops"] / row["ms"] / 1e9, row["bytes"] / row["ms"] / 1e6
+    return f"{tflops:.1f} TFLOP/s, {gbytes:.0f} GB/s"
+
+
 def _worst(rows: list[Row]) -> str:
     """The ops that take longest beyond their floor."""
     timed = [row for row in rows if "ms" in row]
@@ -135,7 +141,7 @@ def _worst(rows: list[Row]) -> str:
             row["case"],
             *(number(row["ms"], 4), number(row.get("floor_ms"), 4), row.get("bound", "-")),
             *(number(row.get("engine_ms"), 4), ratio(row.get("engine_ms"), row["ms"])),
-            f"{row['flops'] / row['ms'] / 1e9:.1f} TFLOP/s, {row['bytes'] / row['ms'] / 1e6:.0f} GB/s",
+            reached(row),
         )
         for row in timed[:WORST]
     ]

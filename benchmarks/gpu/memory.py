@@ -74,7 +74,7 @@ class Memory(Held):
         batch = self.plan(case, 8, precision).largest_batch(limit)
         if not batch:
             raise CaseLeftOutError(f"not even batch 1 fits into {limit} bytes")
-        step, data = self.step(case, batch, precision)
+        step, _ = self.step(case, batch, precision)
         row |= {"largest": batch, "limit": limit, "took": step.arena.bytes.mem.size}
         if row["took"] > limit:
             row["wrong"] = f"batch {batch} took {row['took']} bytes, over {limit}"
