@@ -27,19 +27,21 @@ HEAD = """# Performance on a GPU
 Made by `python -m benchmarks.gpu.report` from what lies under `benchmarks/results`; nothing here is
 estimated. On a machine with an NVIDIA GPU of compute capability 8.0 or newer `python -m
 benchmarks.gpu` measures, minutes at a time: see [its page](../benchmarks/gpu/README.md). Put what
-came back into `benchmarks/results/<card>/<date>` and run the report again. Of each case on each card
-the newest row counts. Times on the CPU device are in
+came back into `benchmarks/results/<card>/<date>` and run the report again. Of each case on each
+card the newest row counts. Times on the CPU device are in
 [benchmarks/results/cpu](../benchmarks/results/cpu).
 """
 
 
 def page(results: Path = RESULTS) -> str:
     newest = Newest(results)
-    sections = [HEAD, newest.places()]
+    sections, told = [HEAD, newest.places()], list[Row]()
     for title, parts, table in tables.SECTIONS:
         rows = newest.of(*parts)
         text = table(rows) if rows else ""
-        sections += [f"## {title}\n", (text or MISSING) + tables.faults(rows)]
+        anew = [row for row in rows if not any(row is other for other in told)]
+        sections += [f"## {title}\n", (text or MISSING) + tables.faults(anew)]
+        told += anew
     return "\n".join(filter(None, [*sections, accuracy.section(results)]))
 
 
