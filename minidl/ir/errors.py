@@ -17,6 +17,10 @@ class PlanError(MinidlError):
     """A plan that is not right: the verifier's finding, with op, tensor and bytes."""
 
 
+class LaunchError(PlanError):
+    """An op that a card cannot launch: the message names op, shapes, limit and the way out."""
+
+
 class ArenaTooLargeError(MinidlError, MemoryError):
     """The arena does not fit into the memory there is."""
 

@@ -106,7 +106,7 @@ PEAK = {"simt": 60e12, "tf32": 495e12, "bf16": 989e12}
 """Floating-point operations a second of the whole chip."""
 
 LAYERS = 65535
-"""Of a grid, at most: a group and a split each are one."""
+"""Of a grid along y and z, at most: tiles across; a group and a split each are one."""
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 LEAST_STEPS = 8
 """Main-loop steps of one split at least."""
@@ -189,11 +189,18 @@ def choose(
         name, count = tuning[problem.key]
         tile = next(tile for tile in TILES if tile.name == name)
         found = Product(problem, tile, count if splits else 1)
-        allowed = (fits is None or fits(tile)) and problem.groups * found.splits <= LAYERS
+        layers = max(problem.groups * found.splits, _across(problem, tile))
+        allowed = (fits is None or fits(tile)) and layers <= LAYERS
         if allowed and found.scratch * 4 <= scratch_limit:
             return found
     tiles = tuple(t for t in TILES if t.unit == problem.unit and (fits is None or fits(t)))
+    tiles = tuple(t for t in tiles if _across(problem, t) <= LAYERS) or tiles
     return _fastest(problem, tiles, min(scratch_limit, SCRATCH), splits)
+
+
+def _across(problem: Problem, tile: Tile) -> int:
+    """Tiles of a row of the result: blocks along y of the grid."""
+    return -(-problem.n // tile.n)
 
 
 @cache
