@@ -201,7 +201,7 @@ def compile(  # noqa: A001 - the field's word for it
 
 
 def _planned(graph: StepGraph, setting: Setting, guard: int = 0, modes: bool = False) -> Plan:
-    """The proven plan; for cuda LaunchError where a card cannot launch an op of it."""
+    """The proven plan; for cuda LimitError where a card cannot launch an op of it."""
     plan = make_plan(graph, setting, guard, modes)
     if setting.device == "cuda":
         check_launches(plan.graph.ops)

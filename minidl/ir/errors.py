@@ -17,8 +17,8 @@ class PlanError(MinidlError):
     """A plan that is not right: the verifier's finding, with op, tensor and bytes."""
 
 
-class LaunchError(PlanError):
-    """An op that a card cannot launch: the message names op, shapes, limit and the way out."""
+class LimitError(PlanError):
+    """More than a card can launch, or bytes can count: the message names op, limit and way out."""
 
 
 class ArenaTooLargeError(MinidlError, MemoryError):

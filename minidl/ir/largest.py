@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minidl.ir.errors import LaunchError
+from minidl.ir.errors import LimitError
 
 MOST = 2**24
 """Where the search stops: nobody trains such a batch in one step."""
@@ -17,7 +17,7 @@ def largest_fitting(needs: Callable[[int], int], limit: int, start: int = 1) -> 
     """The largest batch whose `needs` are at most `limit` bytes; 0 if not even 1 fits.
 
     Bytes grow nearly linearly with the batch, so each guess is where the line through the two
-    nearest known batches meets the limit, until no card can launch a guess: LaunchError. The result
+    nearest known batches meets the limit, until no card can launch a guess: LimitError. The result
     fits, and the next larger batch does not.
     """
     known: dict[int, int] = {}
@@ -27,7 +27,7 @@ def largest_fitting(needs: Callable[[int], int], limit: int, start: int = 1) -> 
         guess = min(max(guess, low + 1), high - 1)
         try:
             known[guess] = needs(guess)
-        except LaunchError:
+        except LimitError:
             straight = False
         fits = guess in known and known[guess] <= limit
         low, high = (guess, high) if fits else (low, guess)

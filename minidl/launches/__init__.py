@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minidl.ir import LaunchError, Op, PlanError
+from minidl.ir import LimitError, Op, PlanError
 from minidl.launches import (  # noqa: F401 - their rules
     conv2d,
     gradients,
@@ -52,12 +52,12 @@ def launches_of(op: Op) -> list[Launch]:
     """The kernels that the op is, in order; PlanError where it has none."""
     try:
         return _launches_of(op)
-    except LaunchError as error:
-        raise LaunchError(f"{described(op)}: {error}") from None
+    except LimitError as error:
+        raise LimitError(f"{described(op)}: {error}") from None
 
 
 def check_launches(ops: Iterable[Op], limits: Limits = ANY_CARD) -> None:
-    """LaunchError, naming the op and the way out, unless a card can launch each of the ops."""
+    """LimitError, naming the op and the way out, unless a card can launch each of the ops."""
     for op in ops:
         require_launchable(op, launches_of(op), limits)
 

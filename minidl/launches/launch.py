@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.ir import LaunchError, Op, PlanError, Tensor
+from minidl.ir import LimitError, Op, PlanError, Tensor
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,9 @@ COUNTED = 2**31 - 1
 
 
 def int32(number: int) -> np.int32:
-    """A field of 31 bits; LaunchError where the number has more."""
+    """A field of 31 bits; LimitError where the number has more."""
     if number > COUNTED:
-        raise LaunchError(
+        raise LimitError(
             f"{number:,} is more than a kernel can count, 31 bits: "
             "use a smaller batch, smaller pictures or fewer channels"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from minidl.ir import LaunchError, Op
+from minidl.ir import LimitError, Op
 from minidl.launches.launch import COUNTED, Launch, described, layout
 from minidl.launches.staged import SHARED
 
@@ -35,11 +35,11 @@ NARROWER = "use fewer channels, or fewer inputs"
 
 
 def require_launchable(op: Op, launches: Iterable[Launch], limits: Limits = ANY_CARD) -> None:
-    """LaunchError, naming the op and its shapes, unless the card can launch these kernels of it."""
+    """LimitError, naming the op and its shapes, unless the card can launch these kernels of it."""
     for launch in launches:
         for what, asked, most, way_out in _asked(launch, limits):
             if asked > most:
-                raise LaunchError(
+                raise LimitError(
                     f"{described(op)}: its kernel {launch.name} needs {asked:,} {what}, "
                     f"{most:,} is the most there can be: {way_out}"
                 )
