@@ -22,12 +22,14 @@ from minidl.ir import (
     Plan,
     Setting,
     Shape,
+    StepGraph,
     format_size,
     parse_size,
 )
 from minidl.ir.card import Card
 from minidl.ir.largest import largest_fitting
 from minidl.ir.site import SCRATCH_LIMIT
+from minidl.launches import Limits, check_launches
 from minidl.launches.product import Tuning, read_tuning
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
@@ -132,11 +134,11 @@ class _Recipe:
     def _planned(self, setting: Setting, guard: int = 0, modes: bool = False) -> _Plans:
         target, rule = self.target.at(setting.batch), _rule(setting)
         graph = lower_training(self.network, self.loss, self.optimizer, target, rule)
-        training = replace(make_plan(graph, setting, guard, modes), at_batch=self.at_batch)
+        training = replace(_planned(graph, setting, guard, modes), at_batch=self.at_batch)
         if setting.accumulate == 1:
             return _Plans(training, None)
         held = lower_holding(self.network, self.loss, target, rule, graph)
-        holding = make_plan(held, setting, guard)
+        holding = _planned(held, setting, guard)
         size = max(training.arena_bytes, holding.arena_bytes)
         return _Plans(replace(training, arena_bytes=size), holding)
 
@@ -196,13 +198,21 @@ def compile(  # noqa: A001 - the field's word for it
     guard = GUARD if debug else 0
     plans = recipe.plans(guard, modes=True)
     forward = lower_inference(net, target, plans.training.graph)
-    inference = make_plan(forward, replace(setting, recompute=None, budget=None), guard)
+    inference = _planned(forward, replace(setting, recompute=None, budget=None), guard)
     needed = max(plans.training.arena_bytes, inference.arena_bytes)
     if setting.budget is not None and needed > setting.budget:
         raise BudgetError(setting.budget, needed, ", for predict")
     _require_memory(needed, recipe, place)
     check = recipe.loss.check
     return Step(plans.training, inference, check, seed, debug, check_finite, place, plans.holding)
+
+
+def _planned(graph: StepGraph, setting: Setting, guard: int = 0, modes: bool = False) -> Plan:
+    """The proven plan; for cuda LimitError where a card cannot launch an op of it."""
+    plan = make_plan(graph, setting, guard, modes)
+    if setting.device == "cuda":
+        check_launches(plan.graph.ops, Limits.of(card_of(setting.card)))
+    return plan
 
 
 def device_of(device: str | Device) -> Device:

@@ -11,7 +11,10 @@ from minidl.compiler.order import Ordered, order_for_peak
 from minidl.compiler.place import Block, max_load, place, top
 from minidl.compiler.recompute import Limits, recompute
 from minidl.compiler.verify import verify
-from minidl.ir import BudgetError, Placement, Plan, Setting, StepGraph, Tensor
+from minidl.ir import BudgetError, LimitError, Placement, Plan, Setting, StepGraph, Tensor
+
+MOST_BYTES = 2**60
+"""Of all tensors of a step; sums of them are then whole numbers of 64 bits."""
 
 BUDGET_TRIES = 4
 """Plans for one budget, each with a lower target by what placement added to the last."""
@@ -24,6 +27,7 @@ def make_plan(graph: StepGraph, setting: Setting, guard: int = 0, modes: bool = 
     BudgetError where `setting.budget` cannot be met.
     """
     check_switches(setting.without)
+    _require_countable(graph)
     plan = _within_budget(graph, setting, guard)
     verify(plan)
     if not modes:
@@ -39,6 +43,17 @@ def make_plan(graph: StepGraph, setting: Setting, guard: int = 0, modes: bool = 
     if setting != plain:
         sizes["recompute"] = plan.arena_bytes
     return replace(plan, modes=sizes)
+
+
+def _require_countable(graph: StepGraph) -> None:
+    """LimitError where bytes are more than any offset can count."""
+    owners = dict.fromkeys(t.storage for op in graph.ops for t in (*op.reads, *op.writes))
+    largest = max(owners, key=lambda t: t.nbytes, default=None)
+    if largest is not None and sum(t.nbytes for t in owners) > MOST_BYTES:
+        raise LimitError(
+            f"the step's tensors are more than {MOST_BYTES:,} bytes, {largest.name} "
+            f"{largest.shape} the largest: use a smaller batch, or smaller layers"
+        )
 
 
 def _within_budget(graph: StepGraph, setting: Setting, guard: int) -> Plan:

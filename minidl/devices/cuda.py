@@ -67,6 +67,7 @@ class CudaDevice:
         self._arriving: list[tuple[Any, Any]] = []
         self.functions: dict[str, Any] = {}
         self._modules: list[Any] = []
+        self._allowed: dict[str, int] = {}
 
     @property
     def architecture(self) -> str:
@@ -209,9 +210,10 @@ class CudaDevice:
     def launch(self, unit: Unit, launch: Launch, parameters: bytes) -> Call:
         driver = self.cupy.cuda.driver
         function = self.functions[unit.entry].ptr
-        if launch.shared > STATIC_SHARED:
+        if launch.shared > self._allowed.get(unit.entry, STATIC_SHARED):
             attribute = driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
             driver.funcSetAttribute(function, attribute, launch.shared)
+            self._allowed[unit.entry] = launch.shared  # of all launches that share the kernel
         block = ctypes.create_string_buffer(parameters, len(parameters))
         pointers = (ctypes.c_void_p * 1)(ctypes.addressof(block))
         where = ctypes.addressof(pointers)

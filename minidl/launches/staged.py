@@ -13,7 +13,7 @@ import numpy as np
 from minidl.cards import DEFAULT
 from minidl.ir import Shape, Tensor
 from minidl.ir.card import Card
-from minidl.launches.launch import Address, Argument, division
+from minidl.launches.launch import Address, Argument, division, int32
 from minidl.launches.operands import VECTOR_BYTES, ctype
 from minidl.launches.product import Operand, Tile
 from minidl.launches.windows import Pair, WindowLike, ints
@@ -139,7 +139,7 @@ class Staging:
             *(division(n) for n in (down * across, across, taps)),
             *(division(n) for n in (rows * pitch // self.vector, pitch // self.vector)),
             np.uint64(0),
-            np.int32(0),
+            int32(0),
         )
 
     def rows(self, size: Pair, block: Pair = (1, 1)) -> tuple[str, Argument]:

@@ -15,11 +15,12 @@ from minidl.cards import BY_NAME, DEFAULT
 from minidl.compiler.verify_file import check_file
 from minidl.devices import cubins
 from minidl.devices.cuda import CudaDevice, DeviceError
-from minidl.devices.kernels import Unit
+from minidl.devices.kernels import Unit, unit_of
+from minidl.launches import launches_of
 from tests.simulator import fake_cupy
 from tests.simulator.build import COMPILER
 from tests.simulator.device import SimulatedDevice
-from tests.simulator.networks import NETWORKS
+from tests.simulator.networks import CLASSES, NETWORKS
 from tests.simulator.test_steps import BATCH, batches, options
 from tests.training import train
 
@@ -166,6 +167,29 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake_cupy, "LARGEST", 100)
     with pytest.raises(dl.ArenaTooLargeError, match=r"refused .* in one piece"):
         dl.compile(network, 4, device="cuda")
+
+
+@pytest.mark.usefixtures("cupy")
+def test_steps_that_share_a_kernel_each_get_their_shared_memory() -> None:
+    """First layers of 11x11 and of 9x9: one kernel, of which the first step asks for more."""
+    device, data = CudaDevice(graphs=False), np.random.default_rng()
+    image = data.normal(size=(2, 27, 27, 3))
+    steps = []
+    for side in (11, 9):
+        layers = dl.Conv2d(8, side, stride=4), dl.Flatten(), dl.Linear(CLASSES)
+        steps.append(dl.compile(dl.Sequential(*layers), 2, device=device, image=(27, 27, 3)))
+    wgrads = [
+        launch
+        for step in steps
+        for op in step.plan.graph.ops
+        if "conv2d_wgrad" in op.kernel
+        for launch in launches_of(op)
+    ]
+    first, second = wgrads
+    assert unit_of(first) == unit_of(second)
+    assert first.shared > second.shared > 48 * 1024
+    for step in steps:
+        assert np.isfinite(step(image, data.integers(0, CLASSES, 2)))
 
 
 LARGE = 2**40
