@@ -149,7 +149,9 @@ class Repeating:
         return np.resize(self.generator.uniform(low, high, 65521).astype(np.float32), shape)
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize(
+    "name", ["alexnet", "resnet18", pytest.param("vgg11", marks=pytest.mark.slow)]
+)
 def test_real_model_on_digits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five steps, dropout on where the model has it."""
     monkeypatch.setattr("minidl.runtime.step._generator", Repeating)
