@@ -104,9 +104,7 @@ def test_an_array_that_its_library_does_not_hand_over() -> None:
 def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     if COMPILER is None:
         pytest.skip("g++ is not installed")
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
-    monkeypatch.setattr("minidl.devices.cuda.cubins", fake_cupy.libraries)
-    fake_cupy.WAITED.clear()
+    fake_cupy.install(monkeypatch)
 
 
 def on_gpu(array: Array) -> fake_cupy.ndarray:

@@ -26,10 +26,7 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
 @pytest.fixture
 def cupy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
-    monkeypatch.setattr("minidl.devices.cuda.cubins", fake_cupy.libraries)
-    fake_cupy.Memory.taken.clear()
-    fake_cupy.GRAPHS.clear()
+    fake_cupy.install(monkeypatch)
 
 
 @pytest.mark.usefixtures("cupy")
@@ -91,30 +88,30 @@ def test_the_next_batch_arrives_in_bytes_of_its_own(precision: str, accumulate: 
 
 @pytest.mark.usefixtures("cupy")
 def test_what_is_written_ahead_waits_for_what_was_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order of copies on two streams: ahead, move, step, ahead (waits for move), ..."""
-    events: list[str] = []
-    device = CudaDevice()
-    kinds = {1: "host to device", 3: "device to device"}
-    names = {device.stream.ptr: "compute", device.copies.ptr: "copies"}
+    """Whatever the order of the two streams: each batch arrives whole, and none is written over
+    before it was moved. Without a wait some order shows it."""
 
-    def copy(to: int, source: int, nbytes: int, kind: int, stream: int) -> None:
-        events.append(f"{names[stream]}: {kinds[kind]}")
+    def arrived() -> list[bool]:
+        right = []
+        for _ in range(40):
+            fake_cupy.install(monkeypatch)
+            device = CudaDevice()
+            memory = device.allocate(768, 256)
+            kept = []
+            for batch in range(3):
+                device.write_ahead(memory, 256, np.full(256, batch, np.uint8))
+                device.move(memory, 0, 256, 256)
+                kept.append(device.later(memory, 0, 256))
+            right.append(all((read() == batch).all() for batch, read in enumerate(kept)))
+        return right
 
-    def wait(stream: fake_cupy.Stream, event: fake_cupy.Stream) -> None:
-        events.append(f"{names[stream.ptr]} waits for {names[event.ptr]}")
-
-    monkeypatch.setattr(fake_cupy.cuda.runtime, "memcpyAsync", copy)
-    monkeypatch.setattr(fake_cupy.Stream, "wait_event", wait)
-    memory = device.allocate(512, 256)
-    for _ in range(2):
-        device.write_ahead(memory, 256, np.ones(4, np.uint8))
-        device.move(memory, 0, 256, 4)
-    step = [
-        "copies: host to device",
-        "compute waits for copies",
-        "compute: device to device",
-    ]
-    assert events == [*step, "copies waits for compute", *step]
+    assert all(arrived())
+    with monkeypatch.context() as patched:
+        patched.setattr(CudaDevice, "after_copies", lambda self: None)
+        assert not all(arrived()), "no wait for what was written ahead"
+    with monkeypatch.context() as patched:
+        patched.setattr(CudaDevice, "_moved", property(lambda self: None, lambda self, _: None))
+        assert not all(arrived()), "no wait for what was moved"
 
 
 @pytest.mark.usefixtures("cupy")
@@ -134,51 +131,18 @@ def test_state_goes_in_and_comes_out() -> None:
 @pytest.mark.usefixtures("cupy")
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     network = NETWORKS["vgg_shaped"]()
-    monkeypatch.setattr(fake_cupy.cuda.runtime, "memGetInfo", lambda: (200_000, LARGE))
+    device = CudaDevice()
+    (card,) = fake_cupy.MACHINE.cards
+    card.others = card.total - card.context - 200_000
     with pytest.raises(dl.ArenaTooLargeError, match=r"the device has .* free: batch \d+ fits"):
-        dl.compile(network, 64, device="cuda")
+        dl.compile(network, 64, device=device)
     monkeypatch.setattr(fake_cupy.cuda.runtime, "memGetInfo", lambda: (LARGE, LARGE))
-    monkeypatch.setattr(fake_cupy, "LARGEST", 100)
+    card.others = card.total - card.context - 100
     with pytest.raises(dl.ArenaTooLargeError, match=r"refused .* in one piece"):
-        dl.compile(network, 4, device="cuda")
+        dl.compile(network, 4, device=device)
 
 
 LARGE = 2**40
-
-
-def test_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(DeviceError, match=r"pip install 'minidl\[cuda13\]'"):
-        dl.compile(NETWORKS["vgg_shaped"](), BATCH, device="cuda")
-
-
-@pytest.mark.usefixtures("cupy")
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("driverGetVersion", lambda: 0, "no NVIDIA driver"),
-        ("getDeviceCount", "cudaErrorInsufficientDriver: too old", "driver is too old.*13.0"),
-        ("getDeviceCount", "cudaErrorNoDevice: none", "no NVIDIA GPU to be used"),
-        ("getDeviceCount", lambda: 0, "there is no GPU 0: this machine has 0"),
-    ],
-)
-def test_machines_that_cannot(
-    name: str, value: object, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails() -> int:
-        raise fake_cupy.CUDARuntimeError(value)
-
-    changed = fails if isinstance(value, str) else value
-    monkeypatch.setattr(fake_cupy.cuda.runtime, name, changed)
-    with pytest.raises(DeviceError, match=message):
-        CudaDevice()
-
-
-@pytest.mark.usefixtures("cupy")
-def test_an_old_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fake_cupy.Device, "compute_capability", "75")
-    with pytest.raises(DeviceError, match="sm_75: the kernels need sm_80"):
-        CudaDevice()
 
 
 def test_precisions_and_devices_that_do_not_fit() -> None:
