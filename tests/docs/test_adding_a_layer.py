@@ -14,7 +14,8 @@ from minidl.checkout import kernels_folder
 from tests.docs.pages import blocks, page
 from tests.layers.harness import CHECKS, refuses
 from tests.simulator.bench import ERRORS, assert_close, in_place_differences, run_case
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 
 BLOCKS = blocks(page("docs/adding_a_layer.md"), "python")
 

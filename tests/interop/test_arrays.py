@@ -13,7 +13,7 @@ import minidl as dl
 from minidl.interop import CudaArray, exported
 from minidl.ir import Array
 from tests.simulator import fake_cupy
-from tests.simulator.device import COMPILER
+from tests.simulator.build import COMPILER
 from tests.training import state_bits
 
 BATCH, IMAGE = 4, (6, 6, 2)

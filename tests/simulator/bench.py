@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from minidl.devices.cpu import allocate
-from minidl.devices.kernels import bind
+from minidl.devices.kernels import Unit, bind, unit_of
 from minidl.ir import Array, Lowering, Op, Tensor
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.tensor import host_dtype
+from minidl.launches import launches_of
 from minidl.launches.product import Tuning
 from tests.layers.harness import Bench, Case
 
@@ -144,6 +145,12 @@ def prepare_case(case: Case, precision: str, tuning: Tuning | None = None) -> Pr
         ground.write(t, double.values[twins[name]])
     ground.write(arriving, double.arriving)
     return Prepared(double, lowering, inputs, output, ops, ground)
+
+
+def units_of(prepared: Iterable[Prepared]) -> list[Unit]:
+    """Every kernel of some cases, once."""
+    launches = (k for case in prepared for op in case.ops for k in launches_of(op))
+    return list({unit.entry: unit for unit in map(unit_of, launches)}.values())
 
 
 def in_place_differences(case: Case, precision: str, device: Any) -> list[str]:

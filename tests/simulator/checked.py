@@ -7,10 +7,11 @@ Prints how much ran; any finding ends it with a non-zero status.
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import minidl as dl
-from tests.simulator.bench import ERRORS, check_case
+from tests.simulator.bench import ERRORS, check_case, prepare_case, units_of
 from tests.simulator.device import VARIANT, SimulatedDevice
 from tests.simulator.networks import NETWORKS
 from tests.simulator.test_ops import IDS, TABLE
@@ -18,13 +19,12 @@ from tests.simulator.test_steps import BATCH, batches, options
 
 
 def run_ops(wanted: str, precisions: list[str], device: SimulatedDevice) -> int:
-    count = 0
-    for name, (_, case) in zip(IDS, TABLE, strict=True):
-        if wanted in ("all", name):
-            for precision in precisions:
-                check_case(case, precision, device)
-                count += 1
-    return count
+    cases = [case for name, (_, case) in zip(IDS, TABLE, strict=True) if wanted in ("all", name)]
+    pairs = list(itertools.product(cases, precisions))
+    device.prepare(units_of(prepare_case(*pair) for pair in pairs))
+    for case, precision in pairs:
+        check_case(case, precision, device)
+    return len(pairs)
 
 
 def run_steps(precisions: list[str], device: SimulatedDevice) -> int:

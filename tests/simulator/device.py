@@ -1,16 +1,11 @@
-"""SimulatedDevice: compiles kernels by g++ and runs them on runtime.cpp, in host memory."""
+"""SimulatedDevice: runs kernels, compiled by g++, on runtime.cpp, in host memory."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +14,14 @@ from typing import Literal
 from minidl.checkout import kernels_folder
 from minidl.devices.cpu import HostMemory
 from minidl.devices.device import Call
-from minidl.devices.kernels import Unit, bind, sources_hash
+from minidl.devices.kernels import Unit, bind
 from minidl.ir import Array, Op, Plan, Tensor
 from minidl.launches import Launch
-
-HERE = Path(__file__).parent
-COMPILER = shutil.which("g++")
+from tests.simulator.build import HERE, SimulatorError, Toolchain
 
 Order = Literal["ascending", "descending", "random"]
 ORDERS: tuple[Order, ...] = ("ascending", "descending", "random")
 
-COMMON = ("-std=c++17", "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing")
 KERNEL_FLAGS = {
     "plain": ("-O1", "-mfma"),
     "race": ("-O0", "-mfma", "-fsanitize=thread"),
@@ -40,48 +32,14 @@ VARIANT = os.environ.get("MINIDL_SIMULATOR", "plain")
 """One of KERNEL_FLAGS: what this process checks while kernels run."""
 
 
-class SimulatorError(AssertionError):
-    """A kernel that a GPU might run, wrongly: a race, a barrier that diverges, a bad address."""
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept; each is named by the digest of all it was made of."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(tempfile.gettempdir()) / f"minidl-simulator-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-def build(source: str, flags: tuple[str, ...], link: tuple[str, ...], folder: Path) -> Path:
-    """Compile a C++ source to a shared library, or take the one made before."""
-    digest = hashlib.sha256("\0".join((sources_hash(folder, HERE), source, *flags, *link)).encode())
-    target = cache_folder() / f"{digest.hexdigest()[:32]}.so"
-    if target.exists():
-        return target
-    with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
-        code, made, whole = (Path(scratch) / name for name in ("unit.cpp", "unit.o", "unit.so"))
-        code.write_text(source)
-        include = ("-include", str(HERE / "cuda_host.hpp"), f"-I{folder}", f"-I{HERE}")
-        _run("g++", *COMMON, *flags, *include, "-c", str(code), "-o", str(made))
-        _run("g++", "-shared", *link, str(made), "-o", str(whole))
-        whole.replace(target)
-    return target
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SimulatorError(f"{' '.join(command)}\n{done.stderr[:8000]}")
-
-
 @functools.cache
 def runtime() -> ctypes.CDLL:
     """runtime.cpp, and the race checker where this process runs it."""
     parts = ["runtime.cpp", *(["race.cpp"] if VARIANT == "race" else [])]
     source = "".join(f'#include "{HERE / part}"\n' for part in parts)
     flags = ("-O2", *RUNTIME_FLAGS[VARIANT])
-    path = build(source, flags, RUNTIME_FLAGS[VARIANT], kernels_folder())
-    library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    toolchain = Toolchain(flags, RUNTIME_FLAGS[VARIANT], kernels_folder())
+    library = ctypes.CDLL(str(toolchain.library(source)), mode=ctypes.RTLD_GLOBAL)
     library.sim_launch.restype = ctypes.c_char_p
     library.sim_launch.argtypes = [
         ctypes.c_void_p,
@@ -135,18 +93,17 @@ class SimulatedDevice(HostMemory):
         pairs = zip(calls, plan.graph.ops, strict=True)
         return [_among_poison(call, op, plan, memory) for call, op in pairs]
 
-    def prepare(self, units: list[Unit]) -> None:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(self._library, units))
-
-    def _library(self, unit: Unit) -> Path:
+    @property
+    def toolchain(self) -> Toolchain:
         link = tuple(f for f in KERNEL_FLAGS[VARIANT] if "fsanitize=address" in f)
-        folder = self.sources or kernels_folder()
-        return build(unit.source, KERNEL_FLAGS[VARIANT], link, folder)
+        return Toolchain(KERNEL_FLAGS[VARIANT], link, self.sources or kernels_folder())
+
+    def prepare(self, units: list[Unit]) -> None:
+        self.toolchain.prepare(units)
 
     def launch(self, unit: Unit, launch: Launch, parameters: bytes) -> Call:
         library = runtime()
-        kernel = ctypes.CDLL(str(self._library(unit)))
+        kernel = ctypes.CDLL(str(self.toolchain.path(unit.source)))
         entry = ctypes.cast(getattr(kernel, unit.entry), ctypes.c_void_p)
         grid = (ctypes.c_uint * 3)(*launch.grid)
 

@@ -1,19 +1,20 @@
 """As much of CuPy as the CUDA device uses, on the simulator, and as strict as a real GPU.
 
 The device's own code then runs in CI: addresses, packed parameters, staging, events, capture and
-replay. Names and arguments are CuPy's (`SIGNATURES` below). What is started runs later, at the
-latest when it is waited for; what a GPU, its driver or CUDA refuse is refused with the same error.
-`tests.simulator.fake` has the parts, `tests/simulator/test_fake_cupy.py` what each refuses.
+replay. Names and arguments are those of CuPy 14. What is started runs later, at the latest when it
+is waited for; what a GPU, its driver or CUDA refuses is refused with the same error.
+`tests/simulator/fake` has the parts, `tests/simulator/test_fake_cupy.py` what each refuses.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
-
+from minidl.devices.kernels import Unit
+from tests.simulator.device import SimulatedDevice
 from tests.simulator.fake.errors import CUDADriverError, CUDARuntimeError
 from tests.simulator.fake.machine import MACHINE, Machine, reset
 from tests.simulator.fake.memory import (
@@ -33,9 +34,9 @@ from tests.simulator.fake.modules import (
     MAX_DYNAMIC_SHARED,
     Function,
     Module,
+    code_of,
     func_set_attribute,
     launch_kernel,
-    libraries,
 )
 from tests.simulator.fake.streams import (
     CURRENT,
@@ -49,7 +50,18 @@ from tests.simulator.fake.streams import (
     stream_synchronize,
 )
 
+if TYPE_CHECKING:
+    import pytest
+
 __version__ = "14.2.0"
+
+DEVICE = SimulatedDevice()
+"""Says from which folder of kernels code is made."""
+
+
+def libraries(units: Iterable[Unit], architecture: str) -> dict[str, bytes]:
+    """In the place of `cubins`: code for that architecture, by entry."""
+    return code_of(list(units), architecture, DEVICE.toolchain)
 
 
 class Device(Context):

@@ -17,7 +17,8 @@ import pytest
 
 from minidl.checkout import kernels_folder
 from tests.simulator.bench import ERRORS, check_case
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 from tests.simulator.networks import NETWORKS
 from tests.simulator.test_ops import IDS, TABLE
 from tests.simulator.test_steps import batches, options

@@ -16,7 +16,8 @@ from minidl.devices import cubins
 from minidl.devices.cuda import CudaDevice, DeviceError
 from minidl.devices.kernels import Unit
 from tests.simulator import fake_cupy
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 from tests.simulator.networks import NETWORKS
 from tests.simulator.test_steps import BATCH, batches, options
 from tests.training import train

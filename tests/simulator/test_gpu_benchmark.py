@@ -17,7 +17,7 @@ from minidl.data import Arrays
 from minidl.devices.cuda import CudaDevice
 from minidl.launches.product import TILES
 from tests.simulator import fake_cupy
-from tests.simulator.device import COMPILER
+from tests.simulator.build import COMPILER
 from tests.simulator.networks import NETWORKS
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from tests.simulator.device import COMPILER, ORDERS, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import ORDERS, SimulatedDevice
 from tests.simulator.networks import NETWORKS
 from tests.simulator.test_steps import BATCH, batches, options
 from tests.training import assert_same_bits_in_every_mode, random_batches, state_bits, train

@@ -9,8 +9,16 @@ import pytest
 
 import tests.layers
 from tests.layers.harness import Case
-from tests.simulator.bench import ERRORS, assert_close, in_place_differences, run_case
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.bench import (
+    ERRORS,
+    assert_close,
+    in_place_differences,
+    prepare_case,
+    run_case,
+    units_of,
+)
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
@@ -27,6 +35,15 @@ def cases() -> list[tuple[str, Case]]:
 
 TABLE = cases()
 IDS = [f"{stem}-{case.id}" for stem, case in TABLE]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels(request: pytest.FixtureRequest) -> None:
+    """The kernels of all tests that will run, compiled together."""
+    tests = (item.callspec.params for item in request.session.items if item.path == request.path)
+    wanted = {(test["case"].id, test["stem"], test["precision"]): test for test in tests}
+    prepared = [prepare_case(test["case"], test["precision"]) for test in wanted.values()]
+    SimulatedDevice().prepare(units_of(prepared))
 
 
 @pytest.mark.parametrize("precision", ERRORS)

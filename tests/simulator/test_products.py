@@ -21,7 +21,8 @@ from minidl.launches.product import (
     read_tuning,
 )
 from tests.simulator.bench import ERRORS, assert_close, prepare_case, run_case
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 from tests.simulator.test_ops import IDS, TABLE
 
 CASES = dict(zip(IDS, TABLE, strict=True))

@@ -14,7 +14,8 @@ from minidl.ir import Array
 from minidl.launches import launches_of
 from minidl.launches.staged import Staging
 from minidl.layers.network import as_network
-from tests.simulator.device import COMPILER, ORDERS, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import ORDERS, SimulatedDevice
 from tests.simulator.networks import CLASSES, NETWORKS
 from tests.training import Batch, assert_same_bits_in_every_mode, train
 

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.simulator.device import SimulatorError
+from tests.simulator.build import SimulatorError
 from tests.simulator.fake.errors import (
     CAPTURE_UNSUPPORTED,
     INSUFFICIENT_DRIVER,

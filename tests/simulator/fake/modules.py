@@ -8,13 +8,13 @@ import itertools
 import json
 import operator
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from minidl.devices.kernels import Unit
 from minidl.devices.nvrtc import CompileError
-from tests.simulator.device import SimulatedDevice, SimulatorError, runtime
+from tests.simulator.build import SimulatorError, Toolchain
+from tests.simulator.device import runtime
 from tests.simulator.fake.errors import (
     INVALID_HANDLE,
     INVALID_IMAGE,
@@ -27,7 +27,6 @@ from tests.simulator.fake.errors import (
 from tests.simulator.fake.machine import BLOCK, GRID, MACHINE, PARAMETERS, SHARED, THREADS, Card
 from tests.simulator.fake.streams import Entry, stream_of
 
-DEVICE = SimulatedDevice()
 MAX_DYNAMIC_SHARED = 8
 """CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES."""
 HANDLES = itertools.count(0x560000000000, 16)
@@ -36,12 +35,11 @@ HANDLES = itertools.count(0x560000000000, 16)
 # -- code ------------------------------------------------------------------------------------------
 
 
-def libraries(units: Iterable[Unit], architecture: str) -> dict[str, bytes]:
-    """In the place of `cubins`: for each unit what NVRTC and ptxas would put into a cubin."""
-    units = list(units)
+def code_of(units: list[Unit], architecture: str, toolchain: Toolchain) -> dict[str, bytes]:
+    """For each unit what NVRTC and ptxas would put into a cubin."""
     headers = {unit.entry: header(unit, architecture) for unit in units}
-    DEVICE.prepare(units)
-    paths = {unit.entry: str(DEVICE._library(unit)) for unit in units}
+    toolchain.prepare(units)
+    paths = {unit.entry: str(toolchain.path(unit.source)) for unit in units}
     return {
         entry: json.dumps({**head, "path": paths[entry]}).encode()
         for entry, head in headers.items()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.simulator.device import SimulatorError
+from tests.simulator.build import SimulatorError
 from tests.simulator.fake.errors import (
     CAPTURE_INVALIDATED,
     CAPTURE_ISOLATION,
