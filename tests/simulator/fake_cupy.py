@@ -93,6 +93,7 @@ def _properties(device: int) -> dict[str, Any]:
         "major": card.capability // 10,
         "minor": card.capability % 10,
         "totalGlobalMem": card.total,
+        "multiProcessorCount": 132,
         "sharedMemPerBlockOptin": card.shared_opt_in,
     }
 

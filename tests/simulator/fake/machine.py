@@ -158,5 +158,5 @@ def reset(*capabilities: int, **fields: Any) -> Machine:
     What earlier tests left alive still belongs to the cards that they had.
     """
     cards = [Card(capability) for capability in capabilities or (90,)]
-    MACHINE.__dict__.update(Machine(cards, **fields).__dict__)
+    MACHINE.__dict__.update(Machine(**{"cards": cards, **fields}).__dict__)
     return MACHINE

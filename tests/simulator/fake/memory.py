@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from minidl.ir import Array
 from tests.simulator.fake.errors import INVALID_VALUE, OUT_OF_MEMORY, CUDARuntimeError
 from tests.simulator.fake.machine import MACHINE, Card
 from tests.simulator.fake.streams import (

@@ -21,6 +21,7 @@ from tests.simulator.fake.errors import (
     INVALID_VALUE,
     NO_BINARY,
     NOT_FOUND,
+    OUT_OF_MEMORY,
     OUT_OF_RESOURCES,
     CUDADriverError,
 )
@@ -29,6 +30,8 @@ from tests.simulator.fake.streams import Entry, stream_of
 
 MAX_DYNAMIC_SHARED = 8
 """CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES."""
+CODE = 16 * 2**10
+"""Bytes of a card's memory that a module's code takes: some such number."""
 HANDLES = itertools.count(0x560000000000, 16)
 
 
@@ -120,6 +123,9 @@ class Module:
             raise CUDADriverError(INVALID_IMAGE) from None
         if not runs_on(self.head["architecture"], self.card.capability):
             raise CUDADriverError(NO_BINARY)
+        if self.card.free < CODE:
+            raise CUDADriverError(OUT_OF_MEMORY)
+        self.card.context += CODE
         runtime()  # what the library leaves undefined
         self.library = ctypes.CDLL(self.head["path"])
 
@@ -137,6 +143,8 @@ class Module:
         return Loaded(self.card, address, *sizes, dynamic=SHARED - head["static"])
 
     def __del__(self) -> None:
+        if hasattr(self, "library"):
+            self.card.context -= CODE
         for handle in self.handles:
             FUNCTIONS.pop(handle, None)
 
@@ -198,9 +206,7 @@ def launch_kernel(
     MACHINE.progress()
 
 
-def _run(
-    address: int, grid: list[int], threads: int, shared: int, parameters: bytes
-) -> None:
+def _run(address: int, grid: list[int], threads: int, shared: int, parameters: bytes) -> None:
     runtime().sim_setting(2, 5, 0)
     wrong = _sim_launch()(address, (ctypes.c_uint * 3)(*grid), threads, shared, parameters)
     if wrong:

@@ -113,7 +113,7 @@ class Stream:
         ptds: bool = False,
         priority: int | None = None,
     ) -> None:
-        assert non_blocking and not null and not ptds, "a stream that waits for the default one"
+        assert (null, non_blocking, ptds) == (False, True, False), "it waits for the default one"
         self.card = MACHINE.enter(may_capture=False)
         self.ptr = next(HANDLES)
         self.queue: deque[Entry] = deque()
@@ -223,12 +223,12 @@ def require_no_capture(stream: Stream) -> None:
         raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
 
 
-def stream_synchronize(ptr: int) -> None:
-    if ptr in MACHINE.streams:
-        stream_of(ptr, CUDARuntimeError).synchronize()
+def stream_synchronize(stream: int) -> None:
+    if stream in MACHINE.streams:
+        stream_of(stream, CUDARuntimeError).synchronize()
         return
-    MACHINE.enter(may_capture=False)
-    WAITED.append(ptr)
+    MACHINE.enter(may_capture=False)  # another library's
+    WAITED.append(stream)
 
 
 def device_synchronize() -> None:
