@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import platform
 import subprocess
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[2]
 CLOCKS = ("name", "driver_version", "clocks.sm", "clocks.mem", "temperature.gpu", "power.draw")
 
 
-def output_of(*command: str) -> str:
+def output_of(*command: str, cwd: Path | None = None) -> str:
     """What a command prints, or an empty string where it cannot run."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=cwd)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def commit(root: Path = ROOT) -> str:
+    """The commit of the tree, `+` behind it where files were changed. A tree without git, which may
+    lie inside of another's, has it from MINIDL_COMMIT, else it is unknown."""
+    top = output_of("git", "rev-parse", "--show-toplevel", cwd=root)
+    name = output_of("git", "rev-parse", "--verify", "HEAD", cwd=root)
+    if not (top and name and Path(top).samefile(root)):
+        return os.environ.get("MINIDL_COMMIT") or "unknown"
+    return name + ("+" if output_of("git", "status", "--porcelain", cwd=root) else "")
 
 
 def about(device: Any) -> dict[str, Any]:
@@ -27,8 +39,7 @@ def about(device: Any) -> dict[str, Any]:
     query = output_of("nvidia-smi", f"--query-gpu={','.join(CLOCKS)}", "--format=csv,noheader")
     found: dict[str, Any] = {
         "date": date.today().isoformat(),
-        "commit": output_of("git", "rev-parse", "HEAD"),
-        "changed": bool(output_of("git", "status", "--porcelain")),
+        "commit": commit(),
         "python": platform.python_version(),
         "architecture": getattr(device, "architecture", "simulated"),
         "gpu": dict(zip(CLOCKS, query.split(", "), strict=False)),
