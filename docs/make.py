@@ -6,14 +6,15 @@ A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; tests/docs
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import minidl as dl
 from docs import commands
+from docs.rows import Cells, Rows, table
 from minidl import models
 from minidl.compiler.buffers import Sharing, gradients_over_data
 from minidl.compiler.lower import Target, lower_training
@@ -67,63 +68,89 @@ def planned(model: str, batch: int, **how: Any) -> dl.Plan:
     return dl.plan(net, batch, optimizer=OPTIMIZER, device="cuda", **how)
 
 
-def memory_table() -> str:
-    """README: what `dl.plan` says in every mode, and with 1 % more work."""
-    rows = []
-    for model, batch in SIZES:
-        sizes = planned(model, batch, recompute=0.01).modes.values()
-        rows.append((model, str(batch), *(f"{mib(n):,.0f}" for n in sizes)))
-    return table(("model", "batch", *(f"`{m}`" for m in PUBLISHED), "1 % more work"), rows)
+def memory_row(model: str, batch: int) -> Cells:
+    sizes = planned(model, batch, recompute=0.01).modes.values()
+    return (model, str(batch), *(f"{mib(n):,.0f}" for n in sizes))
+
+
+# README: what `dl.plan` says in every mode, and with 1 % more work
+MEMORY = Rows(
+    ("model", "batch", *(f"`{m}`" for m in PUBLISHED), "1 % more work"),
+    [partial(memory_row, *size) for size in SIZES],
+)
 
 
 # -- docs/memory.md ----------------------------------------------------------------------------
 
-
-def ablation() -> str:
-    """`arena` with one pass left out."""
-    setups = (("vgg16", 128), ("vgg16", 8), ("resnet50", 64), ("densenet121", 32))
-    variants: list[tuple[str, tuple[str, ...]]] = [("`arena`", ())]
-    variants += [(f"without `{name}`", (name,)) for name in switches()]
-    both = ("fuse_updates", "hoist_updates")
-    variants.append(("without `fuse_updates` and `hoist_updates`", both))
-    head, columns = ["variant"], []
-    for model, batch in setups:
-        sizes = [
-            planned(model, batch, without=without, modes=False).arena_bytes
-            for _, without in variants
-        ]
-        columns.append([f"{mib(n):,.1f}" for n in sizes])
-        columns.append([f"{mib(n - sizes[0]):+,.1f}" for n in sizes])
-        head += [f"{model} b{batch}", "more"]
-    return table(head, zip((name for name, _ in variants), *columns, strict=True))
+ABLATED = (("vgg16", 128), ("vgg16", 8), ("resnet50", 64), ("densenet121", 32))
 
 
-def lower() -> str:
-    """VGG-16 and ResNet-50 with recomputation and batch slicing."""
-    rows = []
-    for share in (None, 0.01, 0.03, 0.1, 0.3):
-        for slices in (1, 4):
-            cells = []
-            for model, batch in (("vgg16", 128), ("resnet50", 64)):
-                plan = planned(model, batch, recompute=share, slices=slices, modes=False)
-                done = plan.recompute_flops / (plan.graph.flops - plan.recompute_flops)
-                cells += [f"{mib(plan.arena_bytes):,.0f}", f"{100 * done:.2f} %"]
-            allowed = "cheap ops" if share is None else f"{100 * share:g} %"
-            rows.append((allowed, str(slices), *cells))
-    head = ("may run again", "slices", "vgg16 b128", "ran again", "resnet50 b64", "ran again")
-    return table(head, rows)
+@cache
+def without(model: str, batch: int, *passes: str) -> int:
+    return planned(model, batch, without=passes, modes=False).arena_bytes
 
 
-def fits() -> str:
-    """The largest batch of VGG-16 and ResNet-50 in some memories."""
-    rows = []
-    for memory in ("8GiB", "12GiB", "24GiB"):
-        for model in ("vgg16", "resnet50"):
-            ways: list[dict[str, Any]] = [{"memory": mode} for mode in PUBLISHED]
-            ways.append({"recompute": 0.01})
-            largest = [planned(model, 64, modes=False, **how).largest_batch(memory) for how in ways]
-            rows.append((f"{model}, {memory}", *map(str, largest)))
-    return table(("", *(f"`{m}`" for m in PUBLISHED), "1 % more work"), rows)
+def ablation_row(name: str, *passes: str) -> Cells:
+    cells = [name]
+    for model, batch in ABLATED:
+        size = without(model, batch, *passes)
+        cells += [f"{mib(size):,.1f}", f"{mib(size - without(model, batch)):+,.1f}"]
+    return cells
+
+
+# `arena` with one pass left out
+ABLATION = Rows(
+    ("variant", *(cell for model, batch in ABLATED for cell in (f"{model} b{batch}", "more"))),
+    [
+        partial(ablation_row, "`arena`"),
+        *(partial(ablation_row, f"without `{name}`", name) for name in switches()),
+        partial(
+            ablation_row,
+            "without `fuse_updates` and `hoist_updates`",
+            "fuse_updates",
+            "hoist_updates",
+        ),
+    ],
+)
+
+
+def lower_row(share: float | None, slices: int) -> Cells:
+    cells = []
+    for model, batch in (("vgg16", 128), ("resnet50", 64)):
+        plan = planned(model, batch, recompute=share, slices=slices, modes=False)
+        done = plan.recompute_flops / (plan.graph.flops - plan.recompute_flops)
+        cells += [f"{mib(plan.arena_bytes):,.0f}", f"{100 * done:.2f} %"]
+    allowed = "cheap ops" if share is None else f"{100 * share:g} %"
+    return (allowed, str(slices), *cells)
+
+
+# VGG-16 and ResNet-50 with recomputation and batch slicing
+LOWER = Rows(
+    ("may run again", "slices", "vgg16 b128", "ran again", "resnet50 b64", "ran again"),
+    [
+        partial(lower_row, share, slices)
+        for share in (None, 0.01, 0.03, 0.1, 0.3)
+        for slices in (1, 4)
+    ],
+)
+
+
+def fits_row(memory: str, model: str) -> Cells:
+    ways: list[dict[str, Any]] = [{"memory": mode} for mode in PUBLISHED]
+    ways.append({"recompute": 0.01})
+    largest = [planned(model, 64, modes=False, **how).largest_batch(memory) for how in ways]
+    return (f"{model}, {memory}", *map(str, largest))
+
+
+# The largest batch of VGG-16 and ResNet-50 in some memories
+FITS = Rows(
+    ("", *(f"`{m}`" for m in PUBLISHED), "1 % more work"),
+    [
+        partial(fits_row, memory, model)
+        for memory in ("8GiB", "12GiB", "24GiB")
+        for model in ("vgg16", "resnet50")
+    ],
+)
 
 
 def fujitsu() -> str:
@@ -244,10 +271,10 @@ def tutorial_budget() -> str:
 # -- putting it in place ------------------------------------------------------------------------
 
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
-    ("README.md", "memory"): memory_table,
-    ("docs/memory.md", "ablation"): ablation,
-    ("docs/memory.md", "lower"): lower,
-    ("docs/memory.md", "fits"): fits,
+    ("README.md", "memory"): MEMORY,
+    ("docs/memory.md", "ablation"): ABLATION,
+    ("docs/memory.md", "lower"): LOWER,
+    ("docs/memory.md", "fits"): FITS,
     ("docs/memory.md", "scratch"): scratch,
     ("docs/decisions/0004-fujitsu2016-as-built.md", "fujitsu"): fujitsu,
     ("docs/architecture.md", "naive ops"): lambda: tiny_ops("naive"),
@@ -270,13 +297,6 @@ FIGURES: dict[str, Callable[[], str]] = {
     "docs/images/vgg16_arena.svg": lambda: figure("arena"),
     "docs/images/vgg16_naive.svg": lambda: figure("naive"),
 }
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Markdown; the first column on the left, all others on the right."""
-    cells = list(head)
-    rule = ["---", *("---:" for _ in cells[1:])]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (cells, rule, *map(list, rows)))
 
 
 def section(text: str, name: str) -> str:

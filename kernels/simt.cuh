@@ -50,12 +50,14 @@ struct Share {
 template <class Source, int BMN, int BK, int THREADS>
 struct Held {
     using S = Share<Source, BMN, BK, THREADS>;
+    using Fixed = typename Source::Fixed;
+    using Step = typename Source::Step;
     S share;
     float at[S::COUNT][S::V];
 
     __device__ __forceinline__ Held(const Source& source, int base) : share(source, base) {}
     __device__ __forceinline__ void fetch(const Source& source, int k) {
-        share.each(source, k, [&](int i, const auto& fixed, const auto& step) {
+        share.each(source, k, [&](int i, const Fixed& fixed, const Step& step) {
             take_from(source, at[i], fixed, step);
         });
     }

@@ -122,7 +122,9 @@ struct TensorCore {
         SharedTile<Source, BMN, BK>& to) {
         using S = Share<Source, BMN, BK, THREADS>;
         using T = typename Source::Element;
-        share.each(source, k, [&](int i, const auto& fixed, const auto& step) {
+        using Fixed = typename Source::Fixed;
+        using Step = typename Source::Step;
+        share.each(source, k, [&](int i, const Fixed& fixed, const Step& step) {
             const T* from = source.at(fixed, step);
             T* there = to.place(share.line + i * S::STRIDE, share.inner);
             if constexpr (S::V * sizeof(T) >= 4)

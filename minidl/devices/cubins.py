@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from minidl.checkout import kernels_folder
 from minidl.devices import nvrtc
-from minidl.devices.kernels import Unit, sources_hash
+from minidl.devices.kernels import Unit, digest_of
 
 
 def cache_folder() -> Path:
@@ -42,8 +42,8 @@ def cubin(unit: Unit, architecture: str) -> bytes:
 
 
 def _digest(unit: Unit, architecture: str) -> str:
-    parts = (unit.source, sources_hash(), architecture, *nvrtc.OPTIONS, repr(nvrtc.version()))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    how = (architecture, *nvrtc.OPTIONS, repr(nvrtc.version()))
+    return digest_of(unit.source, (kernels_folder(),), *how)
 
 
 def _write(path: Path, code: bytes) -> None:

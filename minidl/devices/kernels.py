@@ -7,15 +7,14 @@ that runs the same sources and the same parameters on a CPU.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from minidl.checkout import kernels_folder
 from minidl.devices.device import Call, in_order
 from minidl.ir import Plan
 from minidl.launches import Address, Launch, launches_of
@@ -29,9 +28,6 @@ class Driver(Protocol):
 
     def launch(self, unit: Unit, launch: Launch, parameters: bytes) -> Call:
         """A call that starts the unit's kernel with these parameters."""
-
-
-SOURCES = (".cu", ".cuh", ".cpp", ".hpp")
 
 
 @dataclass(frozen=True)
@@ -59,14 +55,33 @@ def _file(stem: str) -> str:
     return f"{stem}.cuh" if stem == "elementwise" else f"{stem}.cu"
 
 
-@cache
-def sources_hash(*folders: Path) -> str:
-    """A digest of the sources in some folders, by default `kernels/`: what a unit is made of."""
-    digest = hashlib.sha256()
-    for folder in folders or (kernels_folder(),):
-        for path in sorted(p for p in folder.iterdir() if p.suffix in SOURCES):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
+
+
+def digest_of(source: str, folders: Sequence[Path], *how: str) -> str:
+    """A name for what a source becomes: its text, every file that it includes, directly or not,
+    from the folders that are searched, and `how` it is made. Files it does not include change
+    nothing."""
+    parts = [*how, source]
+    for name, text in _included(source, folders).items():
+        parts += [name, text]
+    lengths = ",".join(str(len(part)) for part in parts)
+    return hashlib.sha256("\0".join([lengths, *parts]).encode()).hexdigest()
+
+
+def _included(source: str, folders: Sequence[Path]) -> dict[str, str]:
+    """Name, as it is written, and text of each included file. One that is nowhere is left out:
+    the compiler says so better."""
+    found: dict[str, str] = {}
+    waiting = INCLUDE.findall(source)[::-1]
+    while waiting:
+        name = waiting.pop()
+        path = next((f / name for f in folders if (f / name).is_file()), None)
+        if name in found or path is None:
+            continue
+        found[name] = path.read_text(encoding="utf-8")
+        waiting += INCLUDE.findall(found[name])[::-1]
+    return found
 
 
 # -- parameters ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ kernel's lock while it compiles, the others wait for it.
 from __future__ import annotations
 
 import fcntl
-import hashlib
+import functools
 import os
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from minidl.devices.kernels import Unit, sources_hash
+from minidl.devices.kernels import Unit, digest_of
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("g++")
@@ -49,11 +49,12 @@ class Toolchain:
     link: tuple[str, ...]
     folder: Path
 
+    @functools.cache  # noqa: B019 - sources do not change while a process runs
     def path(self, source: str) -> Path:
         """Where the library of a source is, or will be."""
-        parts = (sources_hash(self.folder, HERE), source, *COMMON, *self.flags, *self.link)
-        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-        return cache_folder() / f"{digest[:32]}.so"
+        whole = f'#include "cuda_host.hpp"\n{source}'
+        how = (*COMMON, *self.flags, "link", *self.link)
+        return cache_folder() / f"{digest_of(whole, (self.folder, HERE), *how)[:32]}.so"
 
     def library(self, source: str) -> Path:
         """The library of one source."""

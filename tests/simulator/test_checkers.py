@@ -18,6 +18,7 @@ import pytest
 from minidl.checkout import kernels_folder
 from tests.simulator.bench import ERRORS, check_case
 from tests.simulator.build import COMPILER
+from tests.simulator.checked import one_a_template, templates
 from tests.simulator.device import SimulatedDevice
 from tests.simulator.networks import NETWORKS
 from tests.simulator.test_ops import IDS, TABLE
@@ -42,18 +43,35 @@ def checked(variant: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    ("variant", "precision"),
-    [
-        ("address", "float32"),
-        ("address", "bf16"),  # TF32 loads as float32 does, and multiplies as bf16 does
-        *(("race", precision) for precision in ERRORS),
-    ],
-)
+# TF32 loads as float32 does, and multiplies as bf16 does
+CHECKS = [("address", "float32"), ("address", "bf16"), *(("race", each) for each in ERRORS)]
+
+
+@pytest.mark.parametrize(("variant", "precision"), CHECKS)
 def test_nothing_is_found(variant: str, precision: str) -> None:
-    done = checked(variant, "--cases", "all", "--steps", "--precision", precision)
+    """Every kernel template, and the steps."""
+    assert_finds_nothing(variant, precision, "templates", len(one_a_template(precision)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variant", "precision"), CHECKS)
+def test_nothing_is_found_in_any_case(variant: str, precision: str) -> None:
+    assert_finds_nothing(variant, precision, "all", len(TABLE))
+
+
+def assert_finds_nothing(variant: str, precision: str, cases: str, count: int) -> None:
+    done = checked(variant, "--cases", cases, "--steps", "--precision", precision)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.splitlines()[-1] == f"{variant}: {len(TABLE)} ops, {len(NETWORKS)} steps"
+    assert done.stdout.splitlines()[-1] == f"{variant}: {count} ops, {len(NETWORKS)} steps"
+
+
+@pytest.mark.parametrize("precision", ERRORS)
+def test_few_cases_have_every_template(precision: str) -> None:
+    few, every = (
+        set().union(*(templates(case, precision) for case in cases))
+        for cases in (one_a_template(precision), [case for _, case in TABLE])
+    )
+    assert few == every
 
 
 @dataclass(frozen=True)
