@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,6 +54,52 @@ def test_a_step_is_one_graph_and_allocates_nothing() -> None:
         step(*batch)
     assert fake_cupy.GRAPHS == [3], "the first step is eager, the others one graph"
     assert len(fake_cupy.Memory.taken) == 1
+
+
+@pytest.mark.usefixtures("cupy")
+@pytest.mark.parametrize(
+    ("how", "copies"), [({}, 3), ({"accumulate": 2}, 3), ({"prefetch": True}, 5)], ids=str
+)
+def test_a_step_is_one_launch_of_a_graph(
+    how: dict[str, int], copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the third call of each program on: no kernel is launched by itself, nothing allocated;
+    pictures, labels and the loss are copied, with prefetch the first two once more."""
+    asked = counted(monkeypatch)
+    network = NETWORKS["alexnet_shaped"]()
+    step = dl.compile(network, BATCH, device="cuda", **options("alexnet_shaped", **how))
+    data = batches(network, 4)
+    for batch in data:
+        step(*batch)
+    launched, before = sum(fake_cupy.GRAPHS), dict(asked)
+    for batch in data:
+        step(*batch)
+    assert sum(fake_cupy.GRAPHS) - launched == 4, "one graph a step"
+    done = {name: asked[name] - before.get(name, 0) for name in asked}
+    assert done.pop("memcpyAsync") == 4 * copies
+    assert not any(done.values()), done
+    assert len(fake_cupy.Memory.taken) == 1
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the runtime and the driver are asked to do what costs time."""
+    asked: Counter[str] = Counter()
+
+    def counting(name: str, function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            asked[name] += 1
+            return function(*arguments)
+
+        return call
+
+    for part, names in (
+        ("driver", ("launchKernel", "funcSetAttribute")),
+        ("runtime", ("memcpyAsync", "memsetAsync", "deviceSynchronize", "memGetInfo")),
+    ):
+        for name in names:
+            space = getattr(fake_cupy.cuda, part)
+            monkeypatch.setattr(space, name, counting(name, getattr(space, name)))
+    return asked
 
 
 @pytest.mark.usefixtures("cupy")

@@ -132,7 +132,7 @@ def test_train_and_memory_parts(device: CudaDevice) -> None:
 
 
 def test_the_commit_of_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the tree itself, whatever the current folder; a tree without git is not called unchanged."""
+    """Of the tree itself, wherever it lies; a tree without git is not called unchanged."""
     monkeypatch.delenv("MINIDL_COMMIT", raising=False)
     inner = tmp_path / "tree"
     inner.mkdir()
