@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from minidl.devices.kernels import Unit
 from tests.simulator import fake_cupy
 from tests.simulator.build import COMPILER
 from tests.simulator.device import SimulatedDevice
+from tests.simulator.fake.machine import SEED
 from tests.simulator.networks import NETWORKS
 from tests.simulator.test_steps import BATCH, batches, options
 from tests.training import train
@@ -40,6 +42,18 @@ def test_the_same_bits_as_the_simulated_device(precision: str, graphs: bool) -> 
     how = options("vgg_shaped", precision=precision)
     expected = train(network, data, "arena", device=SimulatedDevice(), **how)
     assert train(network, data, "arena", device=CudaDevice(graphs=graphs), **how) == expected
+
+
+def test_every_card_has_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets code of its own architecture, within its own shared memory."""
+    network = NETWORKS["alexnet_shaped"]()
+    data, how = batches(network, 2), options("alexnet_shaped", precision="bf16")
+    expected = train(network, data, "arena", device=SimulatedDevice(), **how)
+    for capability in (80, 86, 89, 90, 100, 120):
+        fake_cupy.install(monkeypatch, capability)
+        device = CudaDevice()
+        assert device.capability == capability
+        assert train(network, data, "arena", device=device, **how) == expected
 
 
 @pytest.mark.usefixtures("cupy")
@@ -141,8 +155,8 @@ def test_what_is_written_ahead_waits_for_what_was_moved(monkeypatch: pytest.Monk
 
     def arrived() -> list[bool]:
         right = []
-        for _ in range(40):
-            fake_cupy.install(monkeypatch)
+        for i in range(40):
+            fake_cupy.install(monkeypatch, random=random.Random(SEED + i))
             device = CudaDevice()
             memory = device.allocate(768, 256)
             kept = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -35,6 +36,9 @@ PARAMETERS = 4096
 """Bytes of a kernel's parameters; 32,764 only from CUDA 12.1 and driver 530 on."""
 CONTEXT = 400 * 2**20
 """Bytes that a context keeps of a card's memory: some such number."""
+
+SEED = int(os.environ.get("MINIDL_TEST_SEED", secrets.randbits(32)))
+"""Of the order in which streams run on: fresh in every session; MINIDL_TEST_SEED repeats one."""
 
 Schedule = Literal["random", "lazy", "eager"]
 
@@ -73,7 +77,7 @@ class Machine:
     """CUDA's version that the driver has; 0: there is none."""
     runtime: int = 13000
     schedule: Schedule = "random"
-    random: random.Random = field(default_factory=random.Random)
+    random: random.Random = field(default_factory=lambda: random.Random(SEED))
     current: list[int] = field(default_factory=lambda: [0])
     """Devices whose context is entered."""
     streams: dict[int, Any] = field(default_factory=dict)
@@ -158,5 +162,6 @@ def reset(*capabilities: int, **fields: Any) -> Machine:
     What earlier tests left alive still belongs to the cards that they had.
     """
     cards = [Card(capability) for capability in capabilities or (90,)]
+    print(f"MINIDL_TEST_SEED={SEED}")  # pytest shows it where a test fails
     MACHINE.__dict__.update(Machine(**{"cards": cards, **fields}).__dict__)
     return MACHINE
