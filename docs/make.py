@@ -16,12 +16,14 @@ import minidl as dl
 from docs import commands
 from docs.rows import Cells, Rows, table
 from minidl import models
+from minidl.cards import CARDS
 from minidl.compiler.buffers import Sharing, gradients_over_data
 from minidl.compiler.lower import Target, lower_training
 from minidl.compiler.modes import MODES, Mode, switches
 from minidl.compiler.place import Block, max_load
 from minidl.compiler.planner import make_plan
 from minidl.ir import Setting, StepGraph, mib
+from minidl.ir.card import Card
 from minidl.ir.report.svg import plan_svg
 
 ROOT = Path(__file__).parent.parent
@@ -268,6 +270,44 @@ def tutorial_budget() -> str:
     )
 
 
+# -- docs/cards.md -------------------------------------------------------------------------------
+
+
+def cards_table() -> str:
+    """Every card that can be named."""
+    head = (
+        "`--gpu`", "architecture", "SM", "shared", "L2, MiB", "memory, GiB", "free, GiB", "MHz",
+        "float32", "TF32", "bf16", "memory, GB/s", "bus, GB/s",
+    )  # fmt: skip
+    return table(head, map(_card_row, CARDS))
+
+
+def _card_row(card: Card) -> list[str]:
+    limits, peaks = card.limits, card.peaks
+    sizes = card.memory / 2**30, card.free / 2**30
+    return [
+        f"`{card.name}`",
+        f"{card.architecture}",
+        f"{card.multiprocessors}",
+        f"{limits.shared // 1024}, {limits.shared_of_a_block // 1024}",
+        f"{card.l2 >> 20}",
+        *(f"{size:.1f}" for size in sizes),
+        f"{card.clock / 1e6:,.0f}",
+        *(f"{peak / 1e12:,.1f}" for peak in (peaks.simt, peaks.tf32, peaks.bf16)),
+        f"{card.bandwidth / 1e9:,.0f}",
+        f"{card.pcie / 1e9:.1f}",
+    ]
+
+
+def card_sources() -> str:
+    """Where each card's numbers are from."""
+    rows = []
+    for card in CARDS:
+        links = (f"[{i}]({link})" for i, link in enumerate(card.sources, start=1))
+        rows.append(f"- {card.title}: {', '.join(links)}")
+    return "\n".join(rows)
+
+
 # -- putting it in place ------------------------------------------------------------------------
 
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
@@ -282,6 +322,8 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/tutorial.md", "plan"): lambda: shown(*str(tutorial_plan()).splitlines()),
     ("docs/tutorial.md", "summary"): tutorial_summary,
     ("docs/tutorial.md", "budget"): tutorial_budget,
+    ("docs/cards.md", "cards"): cards_table,
+    ("docs/cards.md", "card sources"): card_sources,
     **commands.TABLES,
 }
 

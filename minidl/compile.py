@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from minidl.cards import card_of, named
 from minidl.compiler.lower import Target, lower_holding, lower_inference, lower_training
 from minidl.compiler.planner import make_plan
 from minidl.devices.cpu import CpuDevice
@@ -24,6 +25,7 @@ from minidl.ir import (
     format_size,
     parse_size,
 )
+from minidl.ir.card import Card
 from minidl.ir.largest import largest_fitting
 from minidl.ir.site import SCRATCH_LIMIT
 from minidl.launches.product import Tuning, read_tuning
@@ -65,10 +67,13 @@ def plan(
     scratch_limit: int = SCRATCH_LIMIT,
     tuning: str | Path | Tuning | None = None,
     modes: bool = True,
+    gpu: str | Card | None = None,
 ) -> Plan:
     """The plan of one training step, with no device touched and nothing allocated.
 
     loss: CrossEntropy by default; optimizer: SGD with momentum 0.9 by default.
+    gpu: the card to plan for, say "rtx3060", of those in docs/cards.md: implies device="cuda".
+    Without it a plan for cuda is one for the h100; `compile` plans for the card that is there.
     recompute: share of the step's floating-point operations that running forward ops again may
     take, 0.01 for 1 %; None: only ops as cheap as an elementwise pass run again, 0: none does.
     budget: bytes ("8GiB") to fit into at the least extra work; BudgetError if that fails.
@@ -84,7 +89,9 @@ def plan(
     modes: also size the step in every memory mode.
     ShapeError names a layer that does not fit.
     """
-    target = _target(batch, device, precision, scratch_limit, slices, prefetch, tuning)
+    card = named(gpu) if isinstance(gpu, str) else gpu
+    device = device if card is None else "cuda"
+    target = _target(batch, device, card, precision, scratch_limit, slices, prefetch, tuning)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
     setting = _with_rule(setting, clip_norm, accumulate)
@@ -180,8 +187,8 @@ def compile(  # noqa: A001 - the field's word for it
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.
     """
     place = device_of(device)
-    target = _target(batch, place.name, precision, scratch_limit, slices, prefetch, tuning)
-    target = replace(target, seed=seed)
+    how: Any = precision, scratch_limit, slices, prefetch, tuning
+    target = replace(_target(batch, place.name, place.card, *how), seed=seed)
     net = as_network(network, image)
     setting = _setting(net, target, precision, memory, recompute, budget, without, alignment)
     setting = _with_rule(setting, clip_norm, accumulate)
@@ -233,6 +240,7 @@ def _require_memory(needed: int, recipe: _Recipe, device: Device) -> None:
 def _target(
     batch: int,
     device: str,
+    card: Card | None,
     precision: str,
     scratch_limit: int,
     slices: int,
@@ -256,6 +264,7 @@ def _target(
         tuning = read_tuning(tuning)
     how: dict[str, Any] = {"precision": precision, "tuning": tuning}
     how |= {"slices": slices, "prefetch": prefetch}
+    how["card"] = card_of(card) if device == "cuda" else None
     return Target(batch, dtype, device, scratch_limit, **how)
 
 
@@ -290,6 +299,7 @@ def _setting(
         budget=None if budget is None else parse_size(budget),
         slices=target.slices,
         prefetch=target.prefetch,
+        card=target.card,
     )
 
 

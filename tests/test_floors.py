@@ -16,7 +16,7 @@ ROOT = PACKAGE.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("minidl.ir", "minidl.checkout"),
-    ("minidl.host", "minidl.signs", "minidl.bits", "minidl.philox"),
+    ("minidl.host", "minidl.signs", "minidl.bits", "minidl.philox", "minidl.cards"),
     ("minidl.launches",),
     ("minidl.layers", "minidl.optim", "minidl.gradients", "minidl.devices", "minidl.data"),
     ("minidl.compiler", "minidl.runtime"),

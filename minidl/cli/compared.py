@@ -12,6 +12,18 @@ RECOMPUTE = 0.01
 """Share of the work that the last row may spend where the user named none."""
 
 
+def print_card(plan: Plan, named: bool) -> None:
+    """Which batch the card takes if the user named it; else that nobody did."""
+    card, batch = plan.setting.card, plan.setting.batch
+    if card is None:
+        return
+    if not named:
+        print(f"{card.name} is the default card, no device was touched: --gpu names another")
+        return
+    fits = "fits" if plan.arena_bytes <= card.free else "does not fit"
+    print(f"batch {batch} {fits} on {card.name}, {plan.largest_batch()} is the largest that does")
+
+
 def print_largest_batches(plan: Plan, memory: int) -> None:
     """The largest batch that fits into `memory` bytes, in every mode and with recomputation."""
     share = plan.setting.recompute or RECOMPUTE

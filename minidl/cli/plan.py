@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import minidl as dl
-from minidl.cli.compared import print_ablation, print_largest_batches
+from minidl.cli.compared import print_ablation, print_card, print_largest_batches
 from minidl.cli.options import (
     Group,
     add_config,
@@ -20,7 +20,7 @@ from minidl.cli.options import (
     optimizer,
     planning,
 )
-from minidl.cli.values import size
+from minidl.cli.values import gpu, size
 
 EXAMPLES = (
     ("minidl plan --model vgg16 -b 128", "what one step needs, in every memory mode"),
@@ -29,6 +29,7 @@ EXAMPLES = (
         "minidl plan --model vgg16 --device cuda --gpu-memory 12GiB --recompute 0.01",
         "the largest batch that fits",
     ),
+    ("minidl plan --model resnet50 -b 64 --gpu rtx3060", "for one card, and which batch fits"),
     ("minidl plan --model lenet --classes 10 --summary --explain", "layer by layer"),
 )
 
@@ -38,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser, model="alexnet", batch=128, classes=1000)
     add_optimizer(parser, lr=0.01)
     add_planning(parser)
-    add_device(parser)
+    add_device(parser).add_argument(
+        "--gpu", type=gpu, metavar="NAME", help="plan for this card, as rtx3060; implies cuda"
+    )
     _add_output(parser.add_argument_group("output"))
 
 
@@ -58,14 +61,18 @@ def _add_output(group: Group) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.gpu is not None:
+        options.device = "cuda"
     plan = dl.plan(
         network(options),
         options.batch_size,
         optimizer=optimizer(options),
         **device(options),
         **planning(options),
+        gpu=options.gpu,
     )
     print(plan)
+    print_card(plan, named=options.gpu is not None)
     if options.gpu_memory is not None:
         print_largest_batches(plan, options.gpu_memory)
     if options.ablate:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from minidl.cards import named
 from minidl.ir import ArgumentError, parse_size
+from minidl.ir.card import Card
 
 
 def positive(text: str) -> int:
@@ -36,6 +38,14 @@ def size(text: str) -> int:
     """Bytes: `12GiB`, `800MiB`, `1.5GB`."""
     try:
         return parse_size(text)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def gpu(text: str) -> Card:
+    """A card by its name: `rtx3060`."""
+    try:
+        return named(text)
     except ArgumentError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

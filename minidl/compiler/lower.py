@@ -21,6 +21,7 @@ from minidl.ir import (
     Trained,
     Variable,
 )
+from minidl.ir.card import Card
 from minidl.ir.site import SCRATCH_LIMIT
 
 
@@ -71,6 +72,8 @@ class Target:
     prefetch: bool = False
     precision: str = "float32"
     tuning: Mapping[str, tuple[str, int]] | None = field(default=None, hash=False)
+    card: Card | None = None
+    """On cuda; None: the default one."""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -97,6 +100,7 @@ class Target:
             self.slices,
             precision=self.precision,
             tuning=self.tuning,
+            card=self.card,
         )
 
 

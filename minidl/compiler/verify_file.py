@@ -22,8 +22,8 @@ Value = TypeVar("Value")
 def check_file(data: dict[str, Any]) -> None:
     """PlanError unless `data`, the parsed JSON of docs/plan_file.md, is a right plan.
 
-    The optional keys `outputs` (ids that must hold after the last op) and `guard` (bytes kept free
-    behind every tensor) are read where they are present.
+    The optional keys `outputs` (ids that must hold after the last op), `guard` (bytes kept free
+    behind every tensor) and `card` are read where they are present.
     """
     if _take(data, "format", int, "plan file") != FORMAT:
         raise PlanError(f"plan file has format {data['format']}; this reads format {FORMAT}")
@@ -40,6 +40,7 @@ def check_file(data: dict[str, Any]) -> None:
     )
     check(table)
     _check_lower_bound(data, table)
+    _check_card(data)
 
 
 def _check_lower_bound(data: Mapping[str, Any], table: Table) -> None:
@@ -49,6 +50,20 @@ def _check_lower_bound(data: Mapping[str, Any], table: Table) -> None:
         raise PlanError(
             f"order_lower_bound_bytes is {bound}, more than max_load_bytes, {table.max_load_bytes}"
         )
+
+
+def _check_card(data: Mapping[str, Any]) -> None:
+    """A plan for cuda names the GPU that it is for, one for the cpu none."""
+    card = data.get("card")
+    if card is None:
+        return
+    if not isinstance(card, dict) or data.get("device") != "cuda":
+        raise PlanError(f"plan file: 'card' of a plan for {data.get('device')!r} is {card!r}")
+    for key in ("name", "architecture"):
+        _take(card, key, str, "card")
+    memory, kept = (_take(card, key, int, "card") for key in ("memory_bytes", "kept_bytes"))
+    if not 0 <= kept <= memory or _take(card, "multiprocessors", int, "card") < 1:
+        raise PlanError(f"card {card['name']!r} keeps {kept} of {memory} bytes, or has no units")
 
 
 def _take(entry: Mapping[str, Any], key: str, kind: type[Value], where: str) -> Value:

@@ -14,6 +14,7 @@ from minidl.devices.device import Call, bytes_of, in_order
 from minidl.devices.given import Given, host_array
 from minidl.host import CHUNK, run_chunks, single_threaded_blas
 from minidl.ir import Array, Op, Plan, PlanError, Tensor
+from minidl.ir.card import Card
 
 
 def allocate(nbytes: int, alignment: int) -> Array:
@@ -27,6 +28,7 @@ class HostMemory:
     """How a device whose memory NumPy can view reads, writes and fills it."""
 
     on_host = True
+    card: Card | None = None
 
     def read(self, memory: Array, offset: int, nbytes: int) -> Array:
         return memory[offset : offset + nbytes]

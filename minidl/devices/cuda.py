@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl import cards
 from minidl.devices.cubins import cubins
 from minidl.devices.device import Call, bytes_of, free_memory, in_order
 from minidl.devices.given import CUDA, Given, OnDevice, dlpack_device, host_array
@@ -27,6 +28,7 @@ from minidl.ir import (
     Tensor,
     format_size,
 )
+from minidl.ir.card import Card
 from minidl.ir.tensor import row_major
 from minidl.launches import Launch
 
@@ -53,6 +55,7 @@ class CudaDevice:
         self._device = self.cupy.cuda.Device(index)
         self.capability = int(self._device.compute_capability)
         _require_capability(self.capability)
+        self.card = _card(self.runtime.getDeviceProperties(index), self.capability)
         with first_use(self.runtime, index), self._device:
             self.stream = self.cupy.cuda.Stream(non_blocking=True)
             self.copies = self.cupy.cuda.Stream(non_blocking=True)
@@ -297,6 +300,12 @@ def _cupy() -> Any:
     except Exception as error:
         raise without_cupy(error) from None
     return cupy
+
+
+def _card(properties: dict[str, Any], capability: int) -> Card:
+    """What CUDA says of the device (cudaDeviceProp), as a card."""
+    name, count = properties["name"].decode(), properties["multiProcessorCount"]
+    return cards.present(name, capability, count, properties["totalGlobalMem"])
 
 
 def _require_capability(capability: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.devices.given import Given
 from minidl.ir import Array, Plan, Tensor, format_size
+from minidl.ir.card import Card
 
 Call = Callable[[], None]
 
@@ -24,6 +25,10 @@ class Device(Protocol):
     name: str
     """What plans are lowered for: cpu or cuda."""
     on_host: bool
+
+    @property
+    def card(self) -> Card | None:
+        """What plans for a GPU are made for; None: the default card."""
 
     def available(self) -> int | None:
         """Bytes that can be allocated now, as far as is known."""

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidl.ir.errors import ArgumentError
+from minidl.ir.card import Card
+from minidl.ir.errors import ArgumentError, BudgetError
 from minidl.ir.graph import StepGraph
 from minidl.ir.largest import largest_fitting
 from minidl.ir.plan_file import plan_to_dict
@@ -63,6 +64,8 @@ class Setting:
     """What the norm of all weight gradients together is clipped to."""
     accumulate: int = 1
     """Calls of the step that make one update."""
+    card: Card | None = None
+    """The GPU that it was planned for."""
 
 
 @dataclass(frozen=True)
@@ -105,16 +108,29 @@ class Plan:
             name: self.at_batch(s.batch, **{name: none}).arena_bytes for name, none in used.items()
         }
 
-    def largest_batch(self, memory: int | str) -> int:
+    def largest_batch(self, memory: int | str | None = None) -> int:
         """The largest batch whose arena fits into `memory` bytes, say "12GiB"; 0 if none does.
 
-        The same network and settings are planned at several batches; no device is touched.
+        memory: what the plan's card leaves free where nothing is said. The same network and
+        settings are planned at several batches; no device is touched.
         """
-        limit = parse_size(memory)
+        limit = self._free() if memory is None else parse_size(memory)
         if self.at_batch is None:
             raise ArgumentError("this plan knows no network: make it with dl.plan")
         again = self.at_batch
-        return largest_fitting(lambda n: again(n).arena_bytes, limit, self.setting.batch)
+
+        def needs(batch: int) -> int:
+            try:
+                return again(batch).arena_bytes
+            except BudgetError as error:  # within `memory` perhaps, and not within the budget
+                return max(error.needed, limit + 1)
+
+        return largest_fitting(needs, limit, self.setting.batch)
+
+    def _free(self) -> int:
+        if self.setting.card is None:
+            raise ArgumentError("largest_batch of a plan for the cpu needs the memory: '12GiB'")
+        return self.setting.card.free
 
     def offset(self, tensor: Tensor) -> int:
         return self.placements[tensor].offset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from minidl.ir.card import Card
 from minidl.ir.op import Op
 from minidl.ir.tensor import Tensor
 
@@ -24,6 +25,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "image": list(setting.image),
         "precision": setting.precision,
         "device": setting.device,
+        "card": None if setting.card is None else _card(setting.card),
         "memory": setting.memory,
         "alignment": setting.alignment,
         "arena_bytes": plan.arena_bytes,
@@ -43,6 +45,16 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "step_flops": plan.graph.flops,
         "tensors": [_tensor(plan, t, ids) for t in ids],
         "ops": [_op(i, op, ids) for i, op in enumerate(plan.graph.ops)],
+    }
+
+
+def _card(card: Card) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "architecture": card.architecture,
+        "multiprocessors": card.multiprocessors,
+        "memory_bytes": card.memory,
+        "kept_bytes": card.kept,
     }
 
 

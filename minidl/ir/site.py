@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from minidl.ir.card import Card
 from minidl.ir.errors import ArgumentError
 from minidl.ir.graph import Array, Variable
 from minidl.ir.op import Function, Op, Phase
@@ -70,6 +71,8 @@ class Lowering:
     """How products are computed: float32, tf32 or bf16; float64 on the CPU device."""
     tuning: Mapping[str, tuple[str, int]] | None = None
     """Measured tiles of matrix products: see `minidl.launches.product`."""
+    card: Card | None = None
+    """The GPU that tiles are chosen for; None: the default one of `minidl.cards`."""
     part: str = ""
     """Ends the names of tensors of one slice of the batch."""
     calls: list[Call] | None = None

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from minidl.cards import DEFAULT
 from minidl.ir import Op, Shape, Tensor
+from minidl.ir.card import Card
 from minidl.launches.launch import Address, Argument, Launch, division, rule
 from minidl.launches.matrix import (
     UNITS,
@@ -19,7 +21,7 @@ from minidl.launches.matrix import (
 )
 from minidl.launches.operands import ctype, matrix_pitch, pixel_pitch, width_of_vectors
 from minidl.launches.pooled import PooledSink, Unpooling
-from minidl.launches.product import Operand, Problem, Tuning, choose
+from minidl.launches.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
 from minidl.launches.staged import SIDE, Staging
 from minidl.launches.windows import Pair, WindowLike, ints
 
@@ -31,25 +33,34 @@ def conv2d_products(
     precision: str,
     window: WindowLike,
     groups: int,
-    x: Shape,
-    y: Shape,
+    x: Tensor,
+    y: Tensor,
     limit: int,
     tuning: Tuning | None,
     staging: Staging | None,
+    card: Card = DEFAULT,
 ) -> Products:
     """How each of the three products is cut; a strided dgrad by its largest phase."""
     unit = UNITS[precision]
-    (r, s), (u, v), c, k = window.kernel, window.stride, x[3] // groups, y[3] // groups
-    pixels = staging.pixels if staging else math.prod(y[:3])
-    phase = x[0] * -(-x[1] // u) * -(-x[2] // v), c, -(-r // u) * -(-s // v) * k
+    (r, s), (u, v), k = window.kernel, window.stride, y.shape[3] // groups
+    n, h, w, c = *x.shape[:3], x.shape[3] // groups
+    pixels = staging.pixels if staging else math.prod(y.shape[:3])
+    phase = n * -(-h // u) * -(-w // v), c, -(-r // u) * -(-s // v) * k
     forward = Problem(unit, pixels, k, r * s * c, groups)
     dgrad = Problem(unit, *phase, groups)
     wgrad = Problem(unit, k, r * s * c, pixels, groups)
     whole = staging is None  # rows of split sums are in the result's order, blocks are not
+    from_x, from_dy = Operand(x.itemsize, True), Operand(y.itemsize, True)
+    of_pixels = Operand(y.itemsize, False), Operand(x.itemsize, False)
+    rooms = (
+        staging.forward_shared if staging else room(from_x, Operand(WEIGHT_BYTES, True)),
+        room(from_dy, Operand(WEIGHT_BYTES, False)),
+        staging.wgrad_shared if staging else room(*of_pixels),
+    )
     return Products(
-        choose(forward, limit, whole, tuning, staging.fits_forward if staging else None),
-        choose(dgrad, limit, window.stride == (1, 1), tuning),
-        choose(wgrad, limit, True, tuning, staging.fits_wgrad if staging else None),
+        choose(forward, limit, whole, tuning, rooms[0], card),
+        choose(dgrad, limit, window.stride == (1, 1), tuning, rooms[1], card),
+        choose(wgrad, limit, True, tuning, rooms[2], card),
     )
 
 

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from minidl.cards import DEFAULT
 from minidl.ir import Op, Tensor
+from minidl.ir.card import Card
 from minidl.launches.launch import Launch, rule
 from minidl.launches.matrix import UNITS, Products, Target, launch_product, matrix
 from minidl.launches.operands import matrix_pitch
-from minidl.launches.product import Problem, Tuning, choose
+from minidl.launches.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
 
 
 def linear_products(
-    precision: str, samples: int, inputs: int, features: int, limit: int, tuning: Tuning | None
+    precision: str,
+    x: Tensor,
+    y: Tensor,
+    limit: int,
+    tuning: Tuning | None,
+    card: Card = DEFAULT,
 ) -> Products:
     """How each of the three products is cut."""
-    unit = UNITS[precision]
+    unit, (samples, inputs), features = UNITS[precision], x.shape, y.shape[1]
     sizes = (samples, features, inputs), (samples, inputs, features), (features, inputs, samples)
-    return Products(*(choose(Problem(unit, *s), limit, True, tuning) for s in sizes))
+    rooms = (
+        room(Operand(x.itemsize, True), Operand(WEIGHT_BYTES, True)),
+        room(Operand(y.itemsize, True), Operand(WEIGHT_BYTES, False)),
+        room(Operand(y.itemsize, False), Operand(x.itemsize, False)),
+    )
+    return Products(
+        *(
+            choose(Problem(unit, *size), limit, True, tuning, shared, card)
+            for size, shared in zip(sizes, rooms, strict=True)
+        )
+    )
 
 
 def _products(op: Op) -> Products:

@@ -1,8 +1,8 @@
 """Tiles of the matrix products: which one a problem gets, and how many splits of the sum.
 
 result[m, n] = sum over k of a[m, k] b[n, k]; see kernels/gemm.cuh. The choice is made when a
-network is lowered, since splits need planned scratch, by a model of the time; measurements may
-replace it.
+network is lowered, since splits need planned scratch, by a model of the time on one card;
+measurements may replace it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from minidl.ir import ArgumentError
+from minidl.cards import DEFAULT
+from minidl.ir import ArgumentError, PlanError
+from minidl.ir.card import Card
 
-MULTIPROCESSORS = 132
-"""Of the chip that the model is for (H100, H200)."""
 LAUNCH_SECONDS = 4e-6
 """A second launch and the wait between the two."""
-SUM_BANDWIDTH = 2.5e12
-"""Bytes a second of partial sums, written and read."""
+SUM_BANDWIDTH = 2.5 / 3.352
+"""Part of a card's bandwidth at which partial sums are written and read."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Tile:
     share: tuple[int, int]
     stages: int
     efficiency: float
-    """Part of the unit's peak that the main loop reaches on large problems: a model."""
+    """Part of the unit's peak that the main loop reaches on large problems: a model, of Hopper."""
 
     @property
     def threads(self) -> int:
@@ -81,6 +81,9 @@ class Operand:
         return depth * (size + 8) * self.itemsize
 
 
+WEIGHT_BYTES = 4
+"""Of an element of a weight: float32 in every precision."""
+
 TILES = (
     Tile("simt", 128, 128, 16, (8, 8), 2, 0.75),
     Tile("simt", 128, 64, 16, (8, 4), 2, 0.65),
@@ -101,9 +104,6 @@ TILES = (
     Tile("bf16", 64, 32, 32, (32, 16), 4, 0.17),
     Tile("bf16", 32, 32, 32, (16, 16), 4, 0.1),
 )
-
-PEAK = {"simt": 60e12, "tf32": 495e12, "bf16": 989e12}
-"""Floating-point operations a second of the whole chip."""
 
 LAYERS = 65535
 """Of a grid, at most: a group and a split each are one."""
@@ -155,7 +155,20 @@ class Product:
         return Product(Problem(p.unit, m, p.n, k, p.groups), self.tile, 1)
 
 
-Fits = Callable[[Tile], bool]
+Room = Callable[[Tile], "int | None"]
+"""Bytes of shared memory that a block needs with a tile; None: the tile is not to be used."""
+
+
+def room(a: Operand, b: Operand) -> Room:
+    """Of a main loop alone."""
+    return lambda tile: tile.shared_bytes(a, b)
+
+
+def largest_room(tile: Tile) -> int:
+    """Of a main loop, whatever its operands are."""
+    kinds = [Operand(4, k_major) for k_major in (False, True)]
+    return max(tile.shared_bytes(a, b) for a in kinds for b in kinds)
+
 
 Tuning = Mapping[str, tuple[str, int]]
 """By a problem's key: a tile's name and the splits, as measured on some device."""
@@ -179,26 +192,39 @@ def choose(
     scratch_limit: int,
     splits: bool,
     tuning: Tuning | None,
-    fits: Fits | None = None,
+    shared: Room | None = None,
+    card: Card = DEFAULT,
 ) -> Product:
-    """The product with the least modelled time; a measured choice wins where it fits.
+    """The product with the least modelled time on a card; a measured choice wins where it fits.
 
-    splits: whether the sum may be split; fits: whether a tile may be used, if not all.
+    splits: whether the sum may be split; shared: what a tile needs and a block of the card has to
+    have; where it is not said, what the largest operands need.
     """
+    shared = shared or largest_room
     if tuning and problem.key in tuning:
         name, count = tuning[problem.key]
         tile = next(tile for tile in TILES if tile.name == name)
         found = Product(problem, tile, count if splits else 1)
-        allowed = (fits is None or fits(tile)) and problem.groups * found.splits <= LAYERS
+        allowed = _fits(tile, shared, card) and problem.groups * found.splits <= LAYERS
         if allowed and found.scratch * 4 <= scratch_limit:
             return found
-    tiles = tuple(t for t in TILES if t.unit == problem.unit and (fits is None or fits(t)))
-    return _fastest(problem, tiles, min(scratch_limit, SCRATCH), splits)
+    tiles = tuple(t for t in TILES if t.unit == problem.unit and _fits(t, shared, card))
+    if not tiles:
+        raise PlanError(
+            f"no tile of unit {problem.unit} fits into the {card.limits.shared_of_a_block:,} bytes "
+            f"of shared memory that a block has on {card.name}: take another GPU"
+        )
+    return _fastest(problem, tiles, min(scratch_limit, SCRATCH), splits, card)
+
+
+def _fits(tile: Tile, shared: Room, card: Card) -> bool:
+    needed = shared(tile)
+    return needed is not None and needed <= card.limits.shared_of_a_block
 
 
 @cache
 def _fastest(
-    problem: Problem, tiles: tuple[Tile, ...], scratch_limit: int, splits: bool
+    problem: Problem, tiles: tuple[Tile, ...], scratch_limit: int, splits: bool, card: Card
 ) -> Product:
     candidates = [
         Product(problem, tile, count)
@@ -206,7 +232,7 @@ def _fastest(
         for count in (SPLITS if splits else (1,))
         if count == 1 or _may_split(problem, tile, count, scratch_limit)
     ]
-    return min(candidates, key=modelled_seconds)
+    return min(candidates, key=lambda product: modelled_seconds(product, card))
 
 
 def _may_split(problem: Problem, tile: Tile, count: int, scratch_limit: int) -> bool:
@@ -215,14 +241,14 @@ def _may_split(problem: Problem, tile: Tile, count: int, scratch_limit: int) -> 
     return long and product.scratch * 4 <= scratch_limit
 
 
-def modelled_seconds(product: Product) -> float:
+def modelled_seconds(product: Product, card: Card = DEFAULT) -> float:
     """Blocks run in waves, one on each multiprocessor; then the partial sums are added."""
     p, tile = product.problem, product.tile
     blocks = -(-p.m // tile.m) * -(-p.n // tile.n) * p.groups * product.splits
     depth = min(product.k_of_a_split, -(-p.k // tile.k) * tile.k)
     flops = 2 * tile.m * tile.n * depth
-    peak = PEAK[tile.unit] * tile.efficiency / MULTIPROCESSORS
-    seconds = -(-blocks // MULTIPROCESSORS) * flops / peak
+    peak = card.peaks.of(tile.unit) * tile.efficiency / card.multiprocessors
+    seconds = -(-blocks // card.multiprocessors) * flops / peak
     if product.splits > 1:
-        seconds += LAUNCH_SECONDS + 2 * product.scratch * 4 / SUM_BANDWIDTH
+        seconds += LAUNCH_SECONDS + 2 * product.scratch * 4 / (card.bandwidth * SUM_BANDWIDTH)
     return seconds

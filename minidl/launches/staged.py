@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minidl.cards import DEFAULT
 from minidl.ir import Shape, Tensor
+from minidl.ir.card import Card
 from minidl.launches.launch import Address, Argument, division
 from minidl.launches.operands import VECTOR_BYTES, ctype
 from minidl.launches.product import Operand, Tile
@@ -20,7 +22,8 @@ SIDE = 8
 """Pixels of a block down and across."""
 BLOCK = SIDE * SIDE
 SHARED = 99 * 1024
-"""Bytes of shared memory that a block of threads may have on every GPU: sm_86, sm_89, sm_120."""
+"""Bytes of shared memory of a block at most, where the card has as much: all have, and with more of
+it fewer blocks fit on a multiprocessor of those that have more."""
 FEW = 3
 """Channels at most."""
 LARGEST_BOX = 48 * 1024
@@ -39,13 +42,18 @@ class Staging:
     y: Shape
     itemsize: int
     """Bytes of an element of x."""
+    shared: int
+    """Bytes of shared memory of a block at most."""
 
     @staticmethod
-    def of(window: WindowLike, groups: int, x: Tensor, y: Shape) -> Staging | None:
+    def of(
+        window: WindowLike, groups: int, x: Tensor, y: Shape, card: Card = DEFAULT
+    ) -> Staging | None:
         """None where there are more than a few channels, or a box would be too large."""
         if x.shape[3] > FEW or groups > 1 or window.dilation[1] > 1:
             return None
-        found = Staging(window, x.shape, y, x.itemsize)
+        shared = min(SHARED, card.limits.shared_of_a_block)
+        found = Staging(window, x.shape, y, x.itemsize, shared)
         return found if found.room(1) <= LARGEST_BOX else None
 
     @property
@@ -85,18 +93,25 @@ class Staging:
         """Bytes that one tile's pixels need."""
         return self.room(max(1, tile.m // BLOCK))
 
-    def fits_forward(self, tile: Tile) -> bool:
+    def forward_shared(self, tile: Tile) -> int | None:
+        """Bytes of a block of forward; None: it does not fit."""
         loop = tile.shared_bytes(Operand(self.itemsize, True), Operand(4, True))
-        return loop + self.forward_room(tile) <= SHARED
+        needed = loop + self.forward_room(tile)
+        return needed if needed <= self.shared else None
 
     def wgrad_boxes(self, tile: Tile) -> int:
         """Boxes beside the main loop; 0: it does not fit."""
-        loop = tile.shared_bytes(Operand(self.itemsize, False), Operand(self.itemsize, False))
-        several = next((n for n in range(BOXES, 0, -1) if loop + self.room(n) <= COMFORTABLE), 0)
-        return several or int(loop + self.room(1) <= SHARED)
+        loop, comfortable = self._wgrad_loop(tile), min(COMFORTABLE, self.shared)
+        several = next((n for n in range(BOXES, 0, -1) if loop + self.room(n) <= comfortable), 0)
+        return several or int(loop + self.room(1) <= self.shared)
 
-    def fits_wgrad(self, tile: Tile) -> bool:
-        return self.wgrad_boxes(tile) > 0
+    def wgrad_shared(self, tile: Tile) -> int | None:
+        """Bytes of a block of wgrad; None: it does not fit."""
+        boxes = self.wgrad_boxes(tile)
+        return self._wgrad_loop(tile) + self.room(boxes) if boxes else None
+
+    def _wgrad_loop(self, tile: Tile) -> int:
+        return tile.shared_bytes(Operand(self.itemsize, False), Operand(self.itemsize, False))
 
     def takes(self, x: Tensor, block: Pair = (1, 1)) -> bool:
         """Whether x has no gaps, and blocks are whole windows."""

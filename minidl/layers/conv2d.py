@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.cards import card_of
 from minidl.host import lane_of, run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.ir.op import Finish
@@ -120,10 +121,10 @@ class Conv2d(Layer):
         """What the device has to know, and the scratch of forward, dgrad and wgrad."""
         low = site.lowering
         if low.device == "cuda":
-            staging = Staging.of(self.window, self.groups, x, y.shape)
-            where = self.window, self.groups, x.shape, y.shape
-            how = low.scratch_limit, low.tuning, staging
-            products = conv2d_products(low.precision, *where, *how)
+            card = card_of(low.card)
+            staging = Staging.of(self.window, self.groups, x, y.shape, card)
+            how = low.scratch_limit, low.tuning, staging, card
+            products = conv2d_products(low.precision, self.window, self.groups, x, y, *how)
             attributes = {"window": self.window, "groups": self.groups, "products": products}
             scratch = [site.device_scratch(n) for n in products.scratch]
             return {**attributes, "staging": staging}, scratch

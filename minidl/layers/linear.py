@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.cards import card_of
 from minidl.host import lane_of, run_chunks, run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.ir.site import HOST_LANES
@@ -95,10 +96,8 @@ def _how(site: Site, x: Tensor, y: Tensor) -> _How:
     low = site.lowering
     if low.device != "cuda":
         return _How()
-    samples, inputs = x.shape
-    products = linear_products(
-        low.precision, samples, inputs, y.shape[1], low.scratch_limit, low.tuning
-    )
+    card = card_of(low.card)
+    products = linear_products(low.precision, x, y, low.scratch_limit, low.tuning, card)
     return _How({"products": products}, products.scratch)
 
 

@@ -130,6 +130,14 @@ def test_a_view_outside_is_caught() -> None:
         check_file(concat(part_offset=40))
 
 
+CARD = {
+    "name": "one",
+    "architecture": "sm_80",
+    "multiprocessors": 1,
+    "memory_bytes": 8,
+    "kept_bytes": 2,
+}
+
 MALFORMED: list[tuple[Callable[[File], object], str]] = [
     (lambda f: f.pop("tensors"), r"plan file: 'tensors' must be list, got None"),
     (lambda f: f.update(format=2), r"format 2; this reads format 1"),
@@ -137,6 +145,10 @@ MALFORMED: list[tuple[Callable[[File], object], str]] = [
     (lambda f: f.update(guard=True), r"'guard' must be int, got True"),
     (lambda f: f.update(order_lower_bound_bytes=145), r"is 145, more than max_load_bytes, 144"),
     (lambda f: f.update(outputs=[99]), r"plan file: 'outputs' names tensor 99, which is not"),
+    (lambda f: f.update(card=CARD, device="cpu"), r"'card' of a plan for 'cpu' is \{'name'"),
+    (lambda f: f.update(card="h100", device="cuda"), r"'card' of a plan for 'cuda' is 'h100'"),
+    (lambda f: f.update(card={**CARD, "name": 3}, device="cuda"), r"card: 'name' must be str"),
+    (lambda f: f.update(card={**CARD, "kept_bytes": 9}, device="cuda"), r"keeps 9 of 8 bytes"),
     (lambda f: f["tensors"].append(3), r"tensors\[11\] must be an object"),
     (lambda f: f["tensors"][1].update(id=0), r"tensors\[1\] needs an id of its own, got 0"),
     (lambda f: f["tensors"][1].pop("id"), r"tensors\[1\] needs an id of its own, got None"),

@@ -37,6 +37,14 @@ def test_keys_of_the_plan(data: dict[str, Any]) -> None:
     assert documented("## The plan") == set(data)
 
 
+def test_keys_of_the_card(data: dict[str, Any]) -> None:
+    assert data["card"] is None, "a plan for the cpu has none"
+    network = dl.Sequential(dl.Input((4,)), dl.Linear(2))
+    (name, card) = (dl.plan(network, 2, gpu="l4").to_dict()[key] for key in ("device", "card"))
+    assert name == "cuda"
+    assert documented("## The card") == set(card)
+
+
 def test_keys_of_a_tensor(data: dict[str, Any]) -> None:
     assert documented("## A tensor") == {key for t in data["tensors"] for key in t}
     assert any("view_of" in t for t in data["tensors"])

@@ -89,7 +89,7 @@ def _memory_info() -> tuple[int, int]:
 def _properties(device: int) -> dict[str, Any]:
     card = MACHINE.card(device)
     return {
-        "name": f"Simulated sm_{card.capability}".encode(),
+        "name": card.name.encode(),
         "major": card.capability // 10,
         "minor": card.capability % 10,
         "totalGlobalMem": card.total,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.cards import BY_NAME, DEFAULT
 from minidl.compiler.verify_file import check_file
 from minidl.devices import cubins
 from minidl.devices.cuda import CudaDevice
@@ -22,7 +23,7 @@ from tests.simulator.build import COMPILER
 from tests.simulator.device import SimulatedDevice
 from tests.simulator.fake.machine import SEED
 from tests.simulator.networks import NETWORKS
-from tests.simulator.test_steps import BATCH, batches, options
+from tests.simulator.test_steps import BATCH, ERRORS, batches, options
 from tests.training import train
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
@@ -44,16 +45,18 @@ def test_the_same_bits_as_the_simulated_device(precision: str, graphs: bool) -> 
     assert train(network, data, "arena", device=CudaDevice(graphs=graphs), **how) == expected
 
 
-def test_every_card_has_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each gets code of its own architecture, within its own shared memory."""
+def test_a_step_on_every_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets code of its own architecture and tiles within its own shared memory; the split of
+    a sum, and so the last bits, may be others."""
     network = NETWORKS["alexnet_shaped"]()
     data, how = batches(network, 2), options("alexnet_shaped", precision="bf16")
-    expected = train(network, data, "arena", device=SimulatedDevice(), **how)
+    expected = train(network, data, "arena", device=SimulatedDevice(), **how).losses
     for capability in (80, 86, 89, 90, 100, 120):
         fake_cupy.install(monkeypatch, capability)
         device = CudaDevice()
         assert device.capability == capability
-        assert train(network, data, "arena", device=device, **how) == expected
+        found = train(network, data, "arena", device=device, **how).losses
+        assert found == pytest.approx(expected, rel=ERRORS["bf16"]), capability
 
 
 @pytest.mark.usefixtures("cupy")
@@ -114,6 +117,29 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             space = getattr(fake_cupy.cuda, part)
             monkeypatch.setattr(space, name, counting(name, getattr(space, name)))
     return asked
+
+
+@pytest.mark.usefixtures("cupy")
+@pytest.mark.parametrize(
+    ("name", "count", "memory", "known"),
+    [
+        ("NVIDIA H100 80GB HBM3", 132, 85_520_809_984, "h100"),
+        ("NVIDIA H100 PCIe", 114, 85_520_809_984, "h100-pcie"),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 16, 10 * 2**30, ""),
+    ],
+)
+def test_a_step_is_planned_for_the_card_that_is_there(
+    name: str, count: int, memory: int, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"name": name.encode(), "multiProcessorCount": count, "totalGlobalMem": memory}
+    monkeypatch.setattr(fake_cupy.cuda.runtime, "getDeviceProperties", lambda index: said)
+    network = dl.Sequential(dl.Input((8,)), dl.Linear(3))
+    card = dl.compile(network, BATCH, device="cuda").plan.setting.card
+    assert card is not None
+    assert card.name == (known or name)
+    assert (card.multiprocessors, card.architecture) == (count, "sm_90a")
+    assert card == BY_NAME[known] if known else card.memory == memory
+    assert dl.plan(network, BATCH, device="cuda").setting.card is DEFAULT, "touches no device"
 
 
 @pytest.mark.usefixtures("cupy")

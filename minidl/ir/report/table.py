@@ -32,6 +32,7 @@ def plan_table(plan: Plan) -> str:
         mark = "*" if mode == chosen else " "
         lines.append(f"{mark} {mode:<12} {format_size(size):>12} {share:>9}  {IDEAS[mode]}")
     lines += [_settings(plan), *cost_lines(plan), _arena(plan), certificate(plan)]
+    lines.append(_card(plan))
     return "\n".join(filter(None, lines))
 
 
@@ -61,6 +62,18 @@ def _arena(plan: Plan) -> str:
     return (
         f"{plan.setting.memory}: one arena of {plan.arena_bytes:,} bytes, {ratio:.3f} x the most "
         f"bytes live at once; {len(plan.graph.ops)} ops, {flops / 1e9:,.2f} GFLOP a step{more}"
+    )
+
+
+def _card(plan: Plan) -> str:
+    """The GPU that the step is planned for."""
+    card = plan.setting.card
+    if card is None:
+        return ""
+    said = " assumed to be" if "kept" in card.assumed else ""
+    return (
+        f"card: {card.name}, {card.title}, {card.architecture}, {card.multiprocessors} "
+        f"multiprocessors; {format_size(card.free)} of {format_size(card.memory)}{said} free"
     )
 
 

@@ -138,6 +138,16 @@ def prefetch_on_cpu(_: pytest.MonkeyPatch) -> object:
     return dl.plan(network(), batch=4, prefetch=True)
 
 
+@raises("### The card is not known")
+def unknown_card(_: pytest.MonkeyPatch) -> object:
+    return dl.plan(network(), batch=4, gpu="rtx3061")
+
+
+@raises("### The card is not known")
+def too_old_card(_: pytest.MonkeyPatch) -> object:
+    return dl.plan(network(), batch=4, gpu="t4")
+
+
 class OnGpu:
     """What `torch.Tensor` is on a GPU, as far as it is asked."""
 

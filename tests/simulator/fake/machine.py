@@ -48,7 +48,8 @@ class Card:
     """One GPU, as this process sees it."""
 
     capability: int = 90
-    total: int = 2**32
+    total: int = 85_520_809_984
+    """Bytes; an H100's by default, so that plans are what they are without a device."""
     others: int = 0
     """Bytes that other processes hold."""
     allocations: dict[int, int] = field(default_factory=dict)
@@ -62,6 +63,10 @@ class Card:
     def free(self) -> int:
         held = sum(-(-size // 512) * 512 for size in self.allocations.values())
         return max(0, self.total - self.others - self.context - held)
+
+    @property
+    def name(self) -> str:
+        return "NVIDIA H100 80GB HBM3" if self.capability == 90 else f"NVIDIA sm_{self.capability}"
 
     @property
     def shared_opt_in(self) -> int:
