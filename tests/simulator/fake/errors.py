@@ -29,6 +29,11 @@ NAMES = {
     ),
     400: ("InvalidResourceHandle", "INVALID_HANDLE", "invalid resource handle"),
     500: ("SymbolNotFound", "NOT_FOUND", "named symbol not found"),
+    700: (
+        "IllegalAddress",
+        "ILLEGAL_ADDRESS",
+        "an illegal memory access was encountered",
+    ),
     701: (
         "LaunchOutOfResources",
         "LAUNCH_OUT_OF_RESOURCES",
