@@ -12,7 +12,7 @@ from minidl.cards import card_of, named
 from minidl.compiler.lower import Target, lower_holding, lower_inference, lower_training
 from minidl.compiler.planner import make_plan
 from minidl.devices.cpu import CpuDevice
-from minidl.devices.device import Device, whereabouts
+from minidl.devices.device import Device, free_memory
 from minidl.gradients import GradientRule
 from minidl.ir import (
     ALIGNMENT,
@@ -243,8 +243,7 @@ def _require_memory(needed: int, recipe: _Recipe, device: Device) -> None:
     except BudgetError as error:
         ways.append(f"the least budget found for this batch is {format_size(error.needed)}")
     raise ArenaTooLargeError(
-        f"the arena needs {format_size(needed)}, "
-        f"{whereabouts(device)} has {format_size(free)} free: " + "; ".join(ways)
+        f"the arena needs {format_size(needed)}, {free_memory(device, free)}: " + "; ".join(ways)
     )
 
 

@@ -58,7 +58,8 @@ def page(results: Path = RESULTS) -> str:
 def _about(about: Row, path: Path) -> str:
     gpu = ", ".join(f"{key} {value}" for key, value in about["gpu"].items())
     versions = ", ".join(f"{name} {about[name]}" for name in ("cupy", "torch") if about.get(name))
-    return f"`{path}`: commit {about['commit'][:12]}, {gpu}; {versions}.\n"
+    changed = "+" if about["commit"].endswith("+") else ""
+    return f"`{path}`: commit {about['commit'][:12]}{changed}, {gpu}; {versions}.\n"
 
 
 def table(columns: list[str], rows: list[list[Any]]) -> str:
