@@ -11,7 +11,7 @@ pytest.importorskip("cuda.bindings", reason="NVRTC's bindings are not installed"
 from benchmarks.resources import CHIPS, TABLE, Chip, compiled, complaints, header, units
 from minidl.checkout import kernels_folder
 from minidl.devices.kernels import Unit
-from minidl.devices.nvrtc import CompileError, compile_unit, read_log, version
+from minidl.devices.nvrtc import CompileError, compile_unit, version
 
 UNITS = units()
 
@@ -66,14 +66,3 @@ def test_local_memory_is_seen() -> None:
 def test_a_wrong_size_of_parameters_is_refused() -> None:
     with pytest.raises(CompileError, match="parameters"):
         compile_unit(Unit("bad", SPILLING.replace("256, 8", "256, 16")), "sm_80")
-
-
-def test_what_ptxas_prints_is_read() -> None:
-    log = """ptxas info    : 0 bytes gmem
-ptxas info    : Function properties for k
-    16 bytes stack frame, 4 bytes spill stores, 8 bytes spill loads
-ptxas info    : Used 168 registers, used 1 barriers
-ptxas warning : Potential Performance Loss: wgmma.mma_async instructions are serialized"""
-    made = read_log(b"", log)
-    assert (made.registers, made.stack_bytes, made.spilled_bytes) == (168, 16, 12)
-    assert len(made.warnings) == 1

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from minidl.devices.architecture import ArchitectureError, require_kernels_run
 from minidl.devices.cubins import cubins
 from minidl.devices.device import Call, bytes_of, in_order
 from minidl.devices.given import CUDA, Given, OnDevice, dlpack_device, host_array
 from minidl.devices.kernels import Unit, bind
-from minidl.devices.nvrtc import OLDEST
 from minidl.ir import (
     ArenaTooLargeError,
     ArgumentError,
@@ -54,7 +54,7 @@ class CudaDevice:
         self.index, self.graphs = index, graphs
         self._device = self.cupy.cuda.Device(index)
         self.capability = int(self._device.compute_capability)
-        _require_capability(self.capability)
+        _require_capability(self.capability, self.runtime.getDeviceProperties(index))
         with self._device:
             self.stream = self.cupy.cuda.Stream(non_blocking=True)
             self.copies = self.cupy.cuda.Stream(non_blocking=True)
@@ -64,11 +64,6 @@ class CudaDevice:
         self._arriving: list[tuple[Any, Any]] = []
         self.functions: dict[str, Any] = {}
         self._modules: list[Any] = []
-
-    @property
-    def architecture(self) -> str:
-        """What kernels are compiled for, say sm_90a: the chip's own, its special units included."""
-        return f"sm_{self.capability}{'a' if self.capability == 90 else ''}"
 
     # -- memory --------------------------------------------------------------------------------
 
@@ -197,7 +192,7 @@ class CudaDevice:
 
     def prepare(self, units: list[Unit]) -> None:
         missing = [unit for unit in units if unit.entry not in self.functions]
-        for entry, code in cubins(missing, self.architecture).items():
+        for entry, code in cubins(missing, self.capability).items():
             module = self.cupy.cuda.function.Module()
             module.load(code)
             self._modules.append(module)
@@ -321,9 +316,10 @@ def _version(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def _require_capability(capability: int) -> None:
-    if capability < OLDEST:
-        raise DeviceError(
-            f"this GPU is sm_{capability}: the kernels need sm_{OLDEST} or newer (Ampere, 2020); "
-            "device='cpu' runs anywhere"
-        )
+def _require_capability(capability: int, properties: Mapping[str, Any]) -> None:
+    name = properties["name"]
+    card = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+    try:
+        require_kernels_run(capability, card)
+    except ArchitectureError as error:
+        raise DeviceError(str(error)) from None

@@ -201,7 +201,7 @@ def _launch(
     STREAMS[stream].run(call)
 
 
-def libraries(units: Iterable[Unit], architecture: str) -> dict[str, bytes]:
+def libraries(units: Iterable[Unit], capability: int) -> dict[str, bytes]:
     """In the place of `cubins`: the path of each unit's library."""
     paths: dict[str, Path] = {unit.entry: DEVICE._library(unit) for unit in units}
     return {entry: str(path).encode() for entry, path in paths.items()}
@@ -239,5 +239,6 @@ cuda = SimpleNamespace(
         driverGetVersion=lambda: 13000,
         runtimeGetVersion=lambda: 13000,
         getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda index: {"name": b"Stand-in"},
     ),
 )
