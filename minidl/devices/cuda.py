@@ -317,9 +317,26 @@ def _version(number: int) -> str:
 
 
 def _require_capability(capability: int, properties: Mapping[str, Any]) -> None:
-    name = properties["name"]
-    card = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
     try:
-        require_kernels_run(capability, card)
+        require_kernels_run(capability, _name(properties))
     except ArchitectureError as error:
         raise DeviceError(str(error)) from None
+
+
+def _name(properties: Mapping[str, Any]) -> str:
+    name = properties["name"]
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def installed() -> Iterator[tuple[str, str]]:
+    """Name and value of what the device stands on, until something is missing: DeviceError."""
+    cupy = _cupy()
+    runtime = cupy.cuda.runtime
+    yield "CuPy", str(cupy.__version__)
+    _require_device(runtime, 0)
+    yield "driver", f"for CUDA {_version(runtime.driverGetVersion())} and older"
+    for index in range(runtime.getDeviceCount()):
+        properties = runtime.getDeviceProperties(index)
+        capability = f"{properties['major']}.{properties['minor']}"
+        memory = format_size(properties["totalGlobalMem"])
+        yield f"GPU {index}", f"{_name(properties)}, compute capability {capability}, {memory}"

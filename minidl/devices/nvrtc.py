@@ -46,7 +46,7 @@ def nvrtc_library() -> Any:
         from cuda.bindings import nvrtc
     except ImportError:
         raise CompileError(
-            "NVRTC is missing: install minidl[cuda13], or minidl[cuda12] for an older driver"
+            "NVRTC is missing: install minidl[nvrtc13], or minidl[nvrtc12] for an older driver"
         ) from None
     return nvrtc
 

@@ -103,5 +103,5 @@ def test_bindings_without_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_bindings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
-    with pytest.raises(CompileError, match=r"NVRTC is missing: install minidl\[cuda13\]"):
+    with pytest.raises(CompileError, match=r"NVRTC is missing: install minidl\[nvrtc13\]"):
         nvrtc.nvrtc_library()
