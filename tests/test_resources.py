@@ -58,6 +58,7 @@ def test_a_drawn_tenth_is_compiled_without_a_spill() -> None:
 
 @pytest.mark.parametrize("compiler", COMPILERS, ids=lambda compiler: compiler.version)
 def test_the_table_of_a_compiler_has_every_kernel_and_no_spill(compiler: Compiler) -> None:
+    assert table_of(compiler.version).exists(), "run python -m benchmarks.gate --write"
     rows = read_table(table_of(compiler.version))
     assert set(rows) == {(kernel.name, kernel.source) for kernel in KERNELS}, (
         "run python -m benchmarks.gate --write"
@@ -70,8 +71,8 @@ def test_the_table_of_a_compiler_has_every_kernel_and_no_spill(compiler: Compile
 
 
 def test_the_compilers_are_those_that_the_extras_allow() -> None:
-    """The oldest of cuda12 is the lower bound of its extra; every pin is of the extra's packages."""
-    oldest = min((c for c in COMPILERS), key=lambda c: tuple(map(int, c.version.split("."))))
+    """The oldest of cuda12 is the lower bound of its extra; pins are of the extra's packages."""
+    oldest = min(COMPILERS, key=lambda c: tuple(map(int, c.version.split("."))))
     assert oldest.extra == "nvrtc12"
     assert f"nvidia-cuda-nvrtc-cu12>={oldest.version}" in requirements("nvrtc12")
     assert tuple(map(int, oldest.version.split("."))) == nvrtc.OLDEST_TRIED
