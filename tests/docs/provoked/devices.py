@@ -9,7 +9,9 @@ import pytest
 import minidl as dl
 from minidl.data import decode
 from minidl.data.decode import pillow
+from minidl.devices.architecture import architecture_for
 from minidl.devices.cuda import CudaDevice
+from minidl.devices.nvrtc import nvrtc_library
 from minidl.interop import import_onnx
 from minidl.train import InOrder, Png, TensorBoard, Trainer
 from tests.docs.provoked.cases import compiled, jpeg, labels, network, pictures, put, raises
@@ -60,6 +62,17 @@ def old_gpu(monkeypatch: pytest.MonkeyPatch) -> object:
     monkeypatch.setattr(fake_cupy.Device, "compute_capability", "75")
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
     return CudaDevice()
+
+
+@raises("### NVRTC is missing")
+def no_nvrtc(monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    return nvrtc_library()
+
+
+@raises("### NVRTC and the GPU do not fit")
+def no_architecture(monkeypatch: pytest.MonkeyPatch) -> object:
+    return architecture_for(80, (100, 120))
 
 
 @raises("### The device or the precision is not known")
