@@ -101,6 +101,36 @@ def plan(
     return recipe.plans(modes=modes).training
 
 
+def step_plans(
+    network: Layer,
+    batch: int,
+    *,
+    optimizer: Optimizer | None = None,
+    card: Card,
+    precision: str = "float32",
+    memory: str = "arena",
+    recompute: float | None = None,
+    budget: int | str | None = None,
+    slices: int = 1,
+    prefetch: bool = False,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    without: Iterable[str] = (),
+    scratch_limit: int = SCRATCH_LIMIT,
+    tuning: str | Path | Tuning | None = None,
+) -> tuple[Plan, ...]:
+    """Every plan that a step runs on a card: training, adding to gradients where updates are
+    spread, prediction. No device is touched; arguments as in `plan`."""
+    target = _target(batch, "cuda", card, precision, scratch_limit, slices, prefetch, tuning)
+    net = as_network(network, None)
+    setting = _setting(net, target, precision, memory, recompute, budget, without, ALIGNMENT)
+    setting = _with_rule(setting, clip_norm, accumulate)
+    recipe = _Recipe(net, CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
+    plans = recipe.plans()
+    holding = () if plans.holding is None else (plans.holding,)
+    return (plans.training, *holding, recipe.inference(plans.training))
+
+
 @dataclass(frozen=True)
 class _Plans:
     """What calls of a step run."""
@@ -141,6 +171,11 @@ class _Recipe:
         holding = _planned(held, setting, guard)
         size = max(training.arena_bytes, holding.arena_bytes)
         return _Plans(replace(training, arena_bytes=size), holding)
+
+    def inference(self, training: Plan, guard: int = 0) -> Plan:
+        """The plan of a prediction with the weights of a training step."""
+        graph = lower_inference(self.network, self.target, training.graph)
+        return _planned(graph, replace(self.setting, recompute=None, budget=None), guard)
 
     def with_way_out(self, error: BudgetError) -> BudgetError:
         """The same error, saying which batch would fit."""
@@ -197,8 +232,7 @@ def compile(  # noqa: A001 - the field's word for it
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
     guard = GUARD if debug else 0
     plans = recipe.plans(guard, modes=True)
-    forward = lower_inference(net, target, plans.training.graph)
-    inference = _planned(forward, replace(setting, recompute=None, budget=None), guard)
+    inference = recipe.inference(plans.training, guard)
     needed = max(plans.training.arena_bytes, inference.arena_bytes)
     if setting.budget is not None and needed > setting.budget:
         raise BudgetError(setting.budget, needed, ", for predict")

@@ -13,12 +13,18 @@ from typing import Any
 import numpy as np
 
 from minidl import cards
+from minidl.devices.architecture import ArchitectureError, require_kernels_run
 from minidl.devices.cubins import cubins
 from minidl.devices.device import Call, bytes_of, free_memory, in_order
 from minidl.devices.given import CUDA, Given, OnDevice, dlpack_device, host_array
 from minidl.devices.kernels import Unit, bind
-from minidl.devices.nvrtc import OLDEST
-from minidl.devices.presence import DeviceError, first_use, require_device, without_cupy
+from minidl.devices.presence import (
+    DeviceError,
+    first_use,
+    require_device,
+    version,
+    without_cupy,
+)
 from minidl.ir import (
     ArenaTooLargeError,
     ArgumentError,
@@ -54,8 +60,9 @@ class CudaDevice:
         self.index, self.graphs = index, graphs
         self._device = self.cupy.cuda.Device(index)
         self.capability = int(self._device.compute_capability)
-        _require_capability(self.capability)
-        self.card = _card(self.runtime.getDeviceProperties(index), self.capability)
+        properties = self.runtime.getDeviceProperties(index)
+        _require_capability(self.capability, _name(properties))
+        self.card = _card(properties, self.capability)
         with first_use(self.runtime, index), self._device:
             self.stream = self.cupy.cuda.Stream(non_blocking=True)
             self.copies = self.cupy.cuda.Stream(non_blocking=True)
@@ -66,11 +73,6 @@ class CudaDevice:
         self.functions: dict[str, Any] = {}
         self._modules: list[Any] = []
         self._allowed: dict[str, int] = {}
-
-    @property
-    def architecture(self) -> str:
-        """What kernels are compiled for, say sm_90a: the chip's own, its special units included."""
-        return f"sm_{self.capability}{'a' if self.capability == 90 else ''}"
 
     # -- memory --------------------------------------------------------------------------------
 
@@ -204,7 +206,7 @@ class CudaDevice:
 
     def prepare(self, units: list[Unit]) -> None:
         missing = [unit for unit in units if unit.entry not in self.functions]
-        for entry, code in cubins(missing, self.architecture).items():
+        for entry, code in cubins(missing, self.capability).items():
             module = self.cupy.cuda.function.Module()
             with self._room("memory for the kernels beside the arena"):
                 module.load(code)
@@ -304,15 +306,33 @@ def _cupy() -> Any:
     return cupy
 
 
-def _card(properties: dict[str, Any], capability: int) -> Card:
+def _card(properties: Mapping[str, Any], capability: int) -> Card:
     """What CUDA says of the device (cudaDeviceProp), as a card."""
-    name, count = properties["name"].decode(), properties["multiProcessorCount"]
-    return cards.present(name, capability, count, properties["totalGlobalMem"])
+    count = properties["multiProcessorCount"]
+    return cards.present(_name(properties), capability, count, properties["totalGlobalMem"])
 
 
-def _require_capability(capability: int) -> None:
-    if capability < OLDEST:
-        raise DeviceError(
-            f"this GPU is sm_{capability}: the kernels need sm_{OLDEST} or newer (Ampere, 2020); "
-            "device='cpu' runs anywhere"
-        )
+def _require_capability(capability: int, name: str) -> None:
+    try:
+        require_kernels_run(capability, name)
+    except ArchitectureError as error:
+        raise DeviceError(str(error)) from None
+
+
+def _name(properties: Mapping[str, Any]) -> str:
+    name = properties["name"]
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def installed() -> Iterator[tuple[str, str]]:
+    """Name and value of what the device stands on, until something is missing: DeviceError."""
+    cupy = _cupy()
+    runtime = cupy.cuda.runtime
+    yield "CuPy", str(cupy.__version__)
+    require_device(runtime, 0)
+    yield "driver", f"for CUDA {version(runtime.driverGetVersion())} and older"
+    for index in range(runtime.getDeviceCount()):
+        properties = runtime.getDeviceProperties(index)
+        capability = f"{properties['major']}.{properties['minor']}"
+        memory = format_size(properties["totalGlobalMem"])
+        yield f"GPU {index}", f"{_name(properties)}, compute capability {capability}, {memory}"

@@ -66,8 +66,8 @@ def _no_device(runtime: Any, error: Exception) -> DeviceError:
     if "InsufficientDriver" in str(error):
         has, needs = runtime.driverGetVersion(), runtime.runtimeGetVersion()
         return DeviceError(
-            f"the NVIDIA driver is too old: it has CUDA {_version(has)}, this CuPy needs "
-            f"{_version(needs)}: update the driver, or install minidl[cuda12]"
+            f"the NVIDIA driver is too old: it has CUDA {version(has)}, this CuPy needs "
+            f"{version(needs)}: update the driver, or install minidl[cuda12]"
         )
     hidden = os.environ.get(VISIBLE)
     if "NoDevice" in str(error) and hidden is not None:
@@ -78,7 +78,8 @@ def _no_device(runtime: Any, error: Exception) -> DeviceError:
     return DeviceError(f"no NVIDIA GPU to be used: {error}; device='cpu' runs anywhere")
 
 
-def _version(number: int) -> str:
+def version(number: int) -> str:
+    """As CUDA writes it: 13000 is 13.0."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 

@@ -59,9 +59,9 @@ DEVICE = SimulatedDevice()
 """Says from which folder of kernels code is made."""
 
 
-def libraries(units: Iterable[Unit], architecture: str) -> dict[str, bytes]:
-    """In the place of `cubins`: code for that architecture, by entry."""
-    return code_of(list(units), architecture, DEVICE.toolchain)
+def libraries(units: Iterable[Unit], capability: int) -> dict[str, bytes]:
+    """In the place of `cubins`: code for cards of that capability, by entry."""
+    return code_of(list(units), f"sm_{capability}", DEVICE.toolchain)
 
 
 class Device(Context):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +12,8 @@ import pytest
 import minidl as dl
 from minidl.cards import BY_NAME, DEFAULT
 from minidl.compiler.verify_file import check_file
-from minidl.devices import cubins
 from minidl.devices.cuda import CudaDevice
-from minidl.devices.kernels import Unit, unit_of
+from minidl.devices.kernels import unit_of
 from minidl.launches import launches_of
 from tests.simulator import fake_cupy
 from tests.simulator.build import COMPILER
@@ -265,58 +261,3 @@ def test_precisions_and_devices_that_do_not_fit() -> None:
         dl.compile(network, BATCH, precision="bf16")
     with pytest.raises(dl.ArgumentError, match="'float64' is for the CPU device"):
         dl.compile(network, BATCH, precision="float64", device=SimulatedDevice())
-
-
-# -- the cache of compiled kernels -----------------------------------------------------------------
-
-UNIT = Unit("nothing", "// nothing\n")
-
-
-def _compile_slowly(path: str, counted: str) -> None:
-    import os
-    import time
-
-    os.environ["MINIDL_CACHE"] = path
-
-    def compile_unit(unit: Unit, architecture: str) -> SimpleNamespace:
-        time.sleep(0.1)
-        with open(counted, "a") as file:
-            file.write("x")
-        return SimpleNamespace(cubin=b"code" * 1000)
-
-    cubins.nvrtc.compile_unit = compile_unit  # type: ignore[assignment]
-    cubins.nvrtc.version = lambda: (13, 0)
-    assert cubins.cubin(UNIT, "sm_90a") == b"code" * 1000
-
-
-def test_several_processes_fill_one_cache(tmp_path: Path) -> None:
-    folder, counted = tmp_path / "cache", tmp_path / "count"
-    context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(target=_compile_slowly, args=(str(folder), str(counted))) for _ in range(4)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    (kept,) = folder.iterdir()
-    assert kept.read_bytes() == b"code" * 1000
-    before = counted.read_text()
-    again = context.Process(target=_compile_slowly, args=(str(folder), str(counted)))
-    again.start()
-    again.join()
-    assert again.exitcode == 0
-    assert counted.read_text() == before, "compiled again"
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(cubins.nvrtc, "version", lambda: (13, 0))
-    monkeypatch.setattr(
-        cubins.nvrtc, "compile_unit", lambda unit, architecture: SimpleNamespace(cubin=b"made")
-    )
-    assert cubins.cubin(UNIT, "sm_90a") == b"made"

@@ -9,7 +9,9 @@ import pytest
 import minidl as dl
 from minidl.data import decode
 from minidl.data.decode import pillow
+from minidl.devices.architecture import architecture_for
 from minidl.devices.cuda import CudaDevice
+from minidl.devices.nvrtc import nvrtc_library
 from minidl.interop import import_onnx
 from minidl.train import InOrder, Png, TensorBoard, Trainer
 from tests.docs.provoked.cases import compiled, jpeg, labels, network, pictures, put, raises
@@ -116,6 +118,17 @@ def taken_meanwhile(monkeypatch: pytest.MonkeyPatch) -> object:
     monkeypatch.setattr(device, "available", lambda: 2**30)
     card.others = card.free - 2**15
     return dl.compile(network(), batch=64, device=device)
+
+
+@raises("### NVRTC is missing")
+def no_nvrtc(monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    return nvrtc_library()
+
+
+@raises("### NVRTC and the GPU do not fit")
+def no_architecture(monkeypatch: pytest.MonkeyPatch) -> object:
+    return architecture_for(80, (100, 120))
 
 
 @raises("### The device or the precision is not known")
