@@ -23,8 +23,8 @@ SIZE, WORK = 10_000, 2_000_000
 """Elements of an input at most: larger ones bring no other functor. Operations of a quick case."""
 
 LEFT = 4
-"""How much further a norm may be off than in test_ops.py, which holds the values: one element may be
-all that NaN has left of a tensor, and that one a sum in which terms cancel."""
+"""How much further a norm may be off than in test_ops.py, which holds the values: one element may
+be all that NaN has left of a tensor, and that one a sum in which terms cancel."""
 
 Values = tuple[float, ...]
 NAN: Values = (np.nan,)
