@@ -67,7 +67,7 @@ def short(text: str) -> str:
         return ""
     first, *rest = lines[raised[0] :]
     compilers = [line.strip() for line in rest if re.search(r"\berror\b", line)]
-    return " | ".join([first[:140], *(line[:160] for line in compilers[:1])])
+    return " | ".join([first[:240], *(line[:160] for line in compilers[:1])])
 
 
 class Tail:

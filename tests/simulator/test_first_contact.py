@@ -53,10 +53,12 @@ class Found:
         ]
 
 
-def first_contact(out: Path, only: str, *, seconds: float = 300, **environment: str) -> Found:
+def first_contact(
+    out: Path, only: str, *, seconds: float = 300, workers: int = 1, **environment: str
+) -> Found:
     command = [sys.executable, "-m", "benchmarks.gpu", "first-contact", "--stand-in", FAULTY]
     command += ["--out", str(out), "--seconds", str(seconds), "--only", only]
-    command += ["--workers", "2", "--silence", "30"]
+    command += ["--workers", str(workers), "--silence", "30"]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -126,6 +128,7 @@ def test_every_fault_is_found_and_no_other(tmp_path: Path) -> None:
     found = first_contact(
         tmp_path / "out",
         f"environment|ops ({'|'.join(ops)}) float32$",
+        workers=2,
         MINIDL_FAULTS=json.dumps(faults),
         **{KERNELS: kernels},
     )
@@ -185,7 +188,7 @@ def test_a_wrong_kernel_is_found_in_modes_and_steps(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_whole_of_it_finds_no_fault(tmp_path: Path) -> None:
     """All cases, as many as there is time for."""
-    found = first_contact(tmp_path, "", seconds=SECONDS)
+    found = first_contact(tmp_path, "", seconds=SECONDS, workers=2)
     assert found.listed("FAULTS") == []
     passed = {row["phase"] for row in found.rows if row.get("result") == "passed"}
-    assert passed == {"environment", "compile", "ops", "modes", "steps", "in place"}
+    assert passed >= {"environment", "compile", "ops", "steps"}  # the rest where it is fast

@@ -37,5 +37,5 @@ PHASES = (
     Phase("ops", _of("correctness:ops"), most=0.25, least=0.1, workers=FEW, needs=DEVICE),
     Phase("modes", _of("correctness:modes"), most=0.15, least=0.05, workers=FEW, needs=DEVICE),
     Phase("steps", _of("steps:steps"), most=0.75, least=0.4, needs=DEVICE),
-    Phase("in place", _of("correctness:in_place"), most=1.0, workers=FEW, needs=DEVICE),
+    Phase("in place", _of("correctness:in_place"), most=1.0, least=0.05, workers=FEW, needs=DEVICE),
 )
