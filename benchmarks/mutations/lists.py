@@ -21,6 +21,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "readers": ("minidl/interop", "minidl/data"),
 }
 
+FOLDERS = ("minidl", "models", "tests")
+"""The product and its tests."""
+
 
 class RefusedError(Exception):
     """There is nothing to run or to compare, and why."""
@@ -72,7 +75,7 @@ def read_list(path: Path) -> list[Fault]:
 def digest(root: Path) -> str:
     """Of the product and its tests: results of two trees must not end up in one file."""
     content = hashlib.sha256()
-    for folder in ("minidl", "models", "tests"):
+    for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*.py")):
             content.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     return content.hexdigest()[:16]

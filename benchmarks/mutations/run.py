@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.mutations.faults import Fault
-from benchmarks.mutations.lists import RefusedError, digest, read_list, read_results
+from benchmarks.mutations.lists import FOLDERS, RefusedError, digest, read_list, read_results
 from benchmarks.mutations.tests_of import tests_of
 from benchmarks.mutations.trial import Limits, Tree, Trial
 
@@ -58,14 +58,25 @@ def run(root: Path, list_path: Path, out: Path, settings: Settings) -> int:
 
 def _head(root: Path, list_path: Path, settings: Settings) -> dict[str, Any]:
     """Of what the results are; `tree` is what counts, the commit is for people."""
-    git = ("git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12")
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    except OSError:
-        commit = ""
     content = hashlib.sha256(list_path.read_bytes()).hexdigest()[:16]
-    tree = digest(root)
-    return {"list": content, "tree": tree, "commit": commit or "unknown", "slow": settings.slow}
+    tree, commit = digest(root), _commit(root)
+    return {"list": content, "tree": tree, "commit": commit, "slow": settings.slow}
+
+
+def _commit(root: Path) -> str:
+    """The last one that changed the product or its tests."""
+    last = _git(root, "log", "-1", "--format=%H", "--", *FOLDERS)
+    changed = " with changes" if _git(root, "status", "--porcelain", "--", *FOLDERS) else ""
+    return f"{last}{changed}" or "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git says, nothing where there is no git or no repository."""
+    try:
+        done = subprocess.run(("git", "-C", str(root), *arguments), capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 class _Results:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-LAYERS = ("layers/test_*", "models/test_*", "compiler/test_modes", "compiler/test_golden")
+LAYERS = ("layers/test_*", "models/test_state_dict", "compiler/test_modes", "compiler/test_golden")
 PASSES = ("compiler/test_modes", "compiler/test_*", "runtime/test_*")
 
 ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
