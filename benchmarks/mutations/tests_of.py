@@ -10,27 +10,27 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 LAYERS = ("layers/test_*", "models/test_state_dict", "compiler/test_modes")
-PASSES = ("compiler/test_modes", "compiler/test_*", "runtime/test_step")
+PASSES = (
+    "compiler/test_modes",
+    "compiler/test_random_dags",
+    "compiler/test_verify_file",
+    "compiler/test_golden",
+)
+VERIFIER = ("compiler/test_verify", "compiler/test_parts", "compiler/test_verify_file")
 
 ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("minidl/layers/*", ("layers/test_{stem}", *LAYERS)),
     ("minidl/compiler/order/*", ("compiler/test_order*", *PASSES)),
     ("minidl/compiler/place/*", ("compiler/test_place", "compiler/test_exact_*", *PASSES)),
     ("minidl/compiler/recompute/*", ("compiler/test_recompute", *PASSES)),
-    (
-        "minidl/compiler/rewrites/*",
-        ("compiler/test_{stem}", "compiler/test_rewrites", "compiler/test_golden", *PASSES),
-    ),
-    ("minidl/compiler/verify/*", ("compiler/test_verify", "compiler/test_parts", *PASSES)),
-    ("minidl/compiler/*", ("compiler/test_{stem}", "compiler/test_golden", *PASSES)),
+    ("minidl/compiler/rewrites/*", ("compiler/test_{stem}", "compiler/test_rewrites", *PASSES)),
+    ("minidl/compiler/verify*", (*VERIFIER, "compiler/test_modes")),
+    ("minidl/compiler/*", ("compiler/test_{stem}", *PASSES)),
     ("minidl/interop/onnx_*", ("interop/test_onnx*", "interop/test_weights")),
     ("minidl/interop/*", ("interop/test_{stem}", "interop/test_weights", "interop/test_*")),
     ("minidl/data/*", ("data/test_{stem}*", "data/test_[sh]*", "data/test_*")),
 )
-"""The first row that fits is a file's."""
-
-LEFT_OUT = ("tests/compiler/test_full_size.py",)
-"""A minute and more for the one file."""
+"""The first row that fits is a file's. What takes long stands last."""
 
 
 def tests_of(file: str, root: Path) -> list[str]:
@@ -44,4 +44,4 @@ def tests_of(file: str, root: Path) -> list[str]:
         for pattern in patterns
         for path in sorted((root / "tests").glob(f"{pattern.format(stem=stem)}.py"))
     ]
-    return [tests for tests in dict.fromkeys(found) if tests not in LEFT_OUT]
+    return list(dict.fromkeys(found))
