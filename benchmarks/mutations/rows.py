@@ -1,20 +1,26 @@
 """Which tests concern a file: first those of its own, which most likely find a fault in it.
 
 The tests of the simulator are in no row: they compile kernels. Test files are named as they lie
-below tests/, without .py; `*` stands for any, `{stem}` for the file's own name.
+below tests/, without .py; `*` stands for any, `{stem}` for the file's own name, and `::` parts off
+one test of a file whose others take long.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-LAYERS = ("layers/test_*", "models/test_state_dict", "compiler/test_modes")
+GOLDEN = "compiler/test_golden::test_no_plan_becomes_larger"
+MODES = "compiler/test_modes::test_layer_within_a_network"
+LAYERS = ("layers/test_*", "models/test_state_dict", MODES)
 PASSES = (
-    "compiler/test_modes",
+    MODES,
+    "compiler/test_modes::test_optimizer",
     "compiler/test_random_dags",
-    "compiler/test_verify_file",
-    "compiler/test_golden",
+    f"{GOLDEN}[alexnet b128]",
+    f"{GOLDEN}[resnet50 b64]",
+    f"{GOLDEN}[googlenet b64 recompute 1 %]",
 )
 VERIFIER = ("compiler/test_verify", "compiler/test_parts", "compiler/test_verify_file")
 
@@ -24,7 +30,7 @@ ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("minidl/compiler/place/*", ("compiler/test_place", "compiler/test_exact_*", *PASSES)),
     ("minidl/compiler/recompute/*", ("compiler/test_recompute", *PASSES)),
     ("minidl/compiler/rewrites/*", ("compiler/test_{stem}", "compiler/test_rewrites", *PASSES)),
-    ("minidl/compiler/verify*", (*VERIFIER, "compiler/test_modes")),
+    ("minidl/compiler/verify*", (*VERIFIER, MODES)),
     ("minidl/compiler/*", ("compiler/test_{stem}", *PASSES)),
     ("minidl/interop/onnx_*", ("interop/test_onnx*", "interop/test_weights")),
     ("minidl/interop/*", ("interop/test_{stem}", "interop/test_weights", "interop/test_*")),
@@ -33,15 +39,17 @@ ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
 """The first row that fits is a file's. What takes long stands last."""
 
 
-def tests_of(file: str, root: Path) -> list[str]:
-    """Test files of the tree at `root`, each once, in the order in which they run."""
+def tests_of_file(file: str, root: Path) -> list[str]:
+    """Tests of the tree at `root`, each once, in the order in which they run."""
     patterns = next((tests for name, tests in ROWS if fnmatch(file, name)), None)
     if patterns is None:
         raise ValueError(f"no row of tests for {file}: add one to {Path(__file__).name}")
-    stem = PurePosixPath(file).stem
-    found = [
-        path.relative_to(root).as_posix()
-        for pattern in patterns
-        for path in sorted((root / "tests").glob(f"{pattern.format(stem=stem)}.py"))
-    ]
+    found = [name for pattern in patterns for name in _found(pattern, PurePosixPath(file), root)]
     return list(dict.fromkeys(found))
+
+
+def _found(pattern: str, file: PurePosixPath, root: Path) -> Iterator[str]:
+    """What pytest calls the tests of a pattern."""
+    files, both, test = pattern.replace("{stem}", file.stem).partition("::")
+    for path in sorted((root / "tests").glob(f"{files}.py")):
+        yield f"{path.relative_to(root).as_posix()}{both}{test}"
