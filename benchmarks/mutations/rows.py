@@ -12,12 +12,12 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 GOLDEN = "compiler/test_golden::test_no_plan_becomes_larger"
-MODES = "compiler/test_modes::test_layer_within_a_network"
-LAYERS = ("layers/test_*", "models/test_state_dict", MODES)
+SHARED = ("base", "initial", "network", "pixels", "reduction", "window")
+"""Modules of layers that many layers use."""
+ALL_LAYERS = ("layers/test_*", "models/test_state_dict")
 PASSES = (
-    MODES,
-    "compiler/test_modes::test_optimizer",
     "compiler/test_random_dags",
+    "compiler/test_modes::test_optimizer",
     f"{GOLDEN}[alexnet b128]",
     f"{GOLDEN}[resnet50 b64]",
     f"{GOLDEN}[googlenet b64 recompute 1 %]",
@@ -25,12 +25,13 @@ PASSES = (
 VERIFIER = ("compiler/test_verify", "compiler/test_parts", "compiler/test_verify_file")
 
 ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("minidl/layers/*", ("layers/test_{stem}", *LAYERS)),
+    *((f"minidl/layers/{shared}.py", ALL_LAYERS) for shared in SHARED),
+    ("minidl/layers/*", ("layers/test_{stem}", "layers/test_merge", "models/test_state_dict")),
     ("minidl/compiler/order/*", ("compiler/test_order*", *PASSES)),
     ("minidl/compiler/place/*", ("compiler/test_place", "compiler/test_exact_*", *PASSES)),
     ("minidl/compiler/recompute/*", ("compiler/test_recompute", *PASSES)),
     ("minidl/compiler/rewrites/*", ("compiler/test_{stem}", "compiler/test_rewrites", *PASSES)),
-    ("minidl/compiler/verify*", (*VERIFIER, MODES)),
+    ("minidl/compiler/verify*", VERIFIER),
     ("minidl/compiler/*", ("compiler/test_{stem}", *PASSES)),
     ("minidl/interop/onnx_*", ("interop/test_onnx*", "interop/test_weights")),
     ("minidl/interop/*", ("interop/test_{stem}", "interop/test_weights", "interop/test_*")),
@@ -39,7 +40,7 @@ ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
 """The first row that fits is a file's. What takes long stands last."""
 
 
-def tests_of_file(file: str, root: Path) -> list[str]:
+def chosen_tests(file: str, root: Path) -> list[str]:
     """Tests of the tree at `root`, each once, in the order in which they run."""
     patterns = next((tests for name, tests in ROWS if fnmatch(file, name)), None)
     if patterns is None:

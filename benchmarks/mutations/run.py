@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from benchmarks.mutations.faults import Fault
 from benchmarks.mutations.lists import FOLDERS, RefusedError, digest, read_list, read_results
-from benchmarks.mutations.rows import tests_of_file
+from benchmarks.mutations.rows import chosen_tests
 from benchmarks.mutations.trial import Limits, Tree, Trial
 
 WITHOUT_FAULT = Limits(seconds=3600, cpu_seconds=1200)
@@ -43,7 +43,7 @@ def run(root: Path, list_path: Path, out: Path, settings: Settings) -> int:
     trees = [Tree(root, slow=settings.slow) for _ in range(settings.jobs)]
     try:
         _without_fault(
-            trees[0], {t for f in faults for t in tests_of_file(f.file, root)}, results, end
+            trees[0], {t for f in faults for t in chosen_tests(f.file, root)}, results, end
         )
         _with_faults(trees, faults, results, end)
     except KeyboardInterrupt:
@@ -133,7 +133,7 @@ def _with_faults(trees: list[Tree], faults: list[Fault], results: _Results, end:
         free.put(tree)
 
     def one(fault: Fault) -> Trial | None:
-        tests = tests_of_file(fault.file, trees[0].root)
+        tests = chosen_tests(fault.file, trees[0].root)
         if time.monotonic() > end or not results.tests.keys() >= set(tests):
             return None
         tree = free.get()

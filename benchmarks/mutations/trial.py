@@ -22,7 +22,7 @@ Outcome = Literal["killed", "timed out", "survived", "gone"]
 """Gone: the tree has no such statement any more."""
 
 LEFT_BEHIND = (".*", "build", "dist", "*.egg-info", "__pycache__", "results")
-LIMITS = 'ulimit -c 0 -v "$1" -t "$2"; shift 2; exec "$@"'
+LIMITS = 'ulimit -c 0; ulimit -v "$1"; ulimit -t "$2"; shift 2; exec "$@"'
 FLAGS = ("-q", "-x", "-rfE", "--tb=short", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 SUMMARY = re.compile(r"^(?:FAILED|ERROR) (.+)$", re.M)
 
