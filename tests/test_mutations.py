@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,29 +123,42 @@ def listed(root: Path) -> Path:
     return root / "list.json"
 
 
-ALL = Settings(jobs=1, seconds=float("inf"), slow=False)
+ALL = Settings(jobs=1, seconds=float("inf"), limit=900, slow=False)
 
 
 def outcomes(path: Path) -> list[str]:
     return [row["outcome"] for _, row in sorted(read_results(path).faults.items())]
 
 
+def known_from(path: Path, killers: dict[int, str]) -> Path:
+    rows = [{"list": "a"}, *({"fault": n, "test": test} for n, test in killers.items())]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
 def test_faults_are_killed_or_survive_and_the_same_run_goes_on(tmp_path: Path) -> None:
-    """`a > b` turned round is found, `a >= b` returns the same."""
+    """`a > b` turned round is found, `a >= b` by a test only that is known from another run."""
     root = tree(tmp_path / "root", TEST.format("3, 2"))
     before = (root / "minidl/layers/layer.py").read_bytes()
+    other = "from minidl.layers.layer import larger\n\n\n"
+    other += "def test_the_second():\n    assert type(larger(1, 1.0)) is float\n"
+    (root / "tests/test_other.py").write_text(other)
     out = root / "out.jsonl"
-    assert run(root, listed(root), out, Settings(1, 0, False)) == 0
+    assert run(root, listed(root), out, replace(ALL, seconds=0)) == 0
     assert outcomes(out) == []
     assert run(root, listed(root), out, ALL) == 0
     assert outcomes(out) == ["killed", "survived"]
-    rows = out.read_bytes()
-    assert json.loads(rows.splitlines()[2])["by"].startswith("tests/layers/test_layer.py::test_it")
-    out.write_bytes(rows[:-10])  # killed while it wrote
-    assert run(root, listed(root), out, ALL) == 0
-    assert len(out.read_bytes().splitlines()) == len(rows.splitlines())
-    assert outcomes(out) == ["killed", "survived"]
+    first = {0: "tests/layers/test_layer.py::test_it"}
+    assert read_results(out).killers() == first
+    out.write_bytes(out.read_bytes()[:-10])  # killed while it wrote
+    assert outcomes(out) == ["killed"]
+    known = known_from(root / "known.jsonl", {1: "tests/test_other.py::test_the_second"})
+    assert run(root, listed(root), out, replace(ALL, known=known)) == 0
+    assert read_results(out).killers() == {**first, 1: "tests/test_other.py::test_the_second"}
     assert (root / "minidl/layers/layer.py").read_bytes() == before
+    (root / "tests/layers/test_layer.py").write_text("")
+    with pytest.raises(RefusedError, match="name another --out"):
+        run(root, listed(root), out, ALL)
 
 
 @pytest.mark.parametrize(
@@ -160,13 +174,13 @@ def test_what_does_not_end_is_ended(code: str, limits: Limits, tmp_path: Path) -
     assert not copy.root.exists()
 
 
-def test_red_tests_and_results_of_another_tree_are_refused(tmp_path: Path) -> None:
+def test_a_test_that_is_red_anyway_finds_nothing(tmp_path: Path) -> None:
+    """And where the test that is known has gone, those of the file are asked."""
     root = tree(tmp_path / "root", TEST.format("2, 2"))
-    with pytest.raises(RefusedError, match=r"tests/layers/test_layer\.py fails without a fault"):
-        run(root, listed(root), root / "out.jsonl", ALL)
-    (root / "tests/layers/test_layer.py").write_text(TEST.format("3, 2"))
-    with pytest.raises(RefusedError, match="name another --out"):
-        run(root, listed(root), root / "out.jsonl", ALL)
+    write_list(root / "list.json", 0, faults_in("minidl/layers/layer.py", LAYER)[:1])
+    known = known_from(root / "known.jsonl", {0: "tests/gone.py::test_it"})
+    assert run(root, root / "list.json", root / "out.jsonl", replace(ALL, known=known)) == 0
+    assert outcomes(root / "out.jsonl") == ["red"]
 
 
 ROOT = Path(__file__).parents[1]
@@ -196,7 +210,10 @@ def test_the_lists_that_are_kept_can_be_run(path: Path) -> None:
 def results(path: Path, rows: dict[int, str], of: str = "a") -> Path:
     lines = [
         {"list": of},
-        *({"fault": n, "outcome": o, "what": f"fault {n}", "by": "t::a"} for n, o in rows.items()),
+        *(
+            {"fault": n, "outcome": o, "what": f"fault {n}", "test": "t::a"}
+            for n, o in rows.items()
+        ),
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
@@ -213,6 +230,7 @@ OLD = {0: "killed", 1: "timed out", 2: "survived", 3: "killed"}
         (OLD | {0: "timed out", 3: "gone"}, 0, "no longer there: 1\n  3  fault 3"),
         (OLD | {0: "survived"}, 1, "survive now: 1\n  0  fault 0\n      by t::a"),
         (OLD | {1: "survived"}, 1, "survive now: 1\n  1  fault 1"),
+        (OLD | {1: "red"}, 1, "without the fault as well: 1\n  1  fault 1"),
         ({0: "killed", 1: "killed"}, 1, "not tried: 2\n  2  fault 2\n  3  fault 3"),
     ],
 )

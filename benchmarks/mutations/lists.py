@@ -83,18 +83,21 @@ def digest(root: Path) -> str:
 
 @dataclass(frozen=True)
 class Results:
-    """A file of results: of what they are, the faults by number, the tests without one."""
+    """A file of results: of what they are, and the faults by number."""
 
     path: Path
     head: dict[str, Any]
     faults: dict[int, dict[str, Any]]
-    tests: dict[str, dict[str, Any]]
     whole: int
     """Bytes of whole lines: the last may have been cut off."""
 
     def cut(self) -> None:
         """Leave whole lines only, so that one can go on behind them."""
         os.truncate(self.path, self.whole)
+
+    def killers(self) -> dict[int, str]:
+        """The test that found a fault, by the fault's number."""
+        return {n: row["test"] for n, row in self.faults.items() if row["test"]}
 
 
 def read_results(path: Path) -> Results:
@@ -103,5 +106,4 @@ def read_results(path: Path) -> Results:
     if not whole:
         raise RefusedError(f"{path} has no results")
     head, *rows = map(json.loads, content[:whole].splitlines())
-    faults = {row["fault"]: row for row in rows if "fault" in row}
-    return Results(path, head, faults, {r["tests"]: r for r in rows if "tests" in r}, whole)
+    return Results(path, head, {row["fault"]: row for row in rows}, whole)

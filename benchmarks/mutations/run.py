@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -22,8 +23,7 @@ from benchmarks.mutations.lists import FOLDERS, RefusedError, digest, read_list,
 from benchmarks.mutations.rows import chosen_tests
 from benchmarks.mutations.trial import Limits, Tree, Trial
 
-WITHOUT_FAULT = Limits(seconds=3600, cpu_seconds=1200)
-"""Of one test file."""
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,22 @@ class Settings:
     jobs: int
     seconds: float
     """After which no new fault begins."""
+    limit: float
+    """Seconds of one fault, on the clock and of a core."""
     slow: bool
     """The tests that are marked slow, too."""
+    known: Path | None = None
+    """Results of the same list: the test that found a fault there comes first."""
 
 
 def run(root: Path, list_path: Path, out: Path, settings: Settings) -> int:
     """Go through the list; what `out` has already is not done again."""
     faults = read_list(list_path)
     results = _Results(out, _head(root, list_path, settings))
-    end = time.monotonic() + settings.seconds
+    known = read_results(settings.known).killers() if settings.known else {}
     trees = [Tree(root, slow=settings.slow) for _ in range(settings.jobs)]
     try:
-        _without_fault(
-            trees[0], {t for f in faults for t in chosen_tests(f.file, root)}, results, end
-        )
-        _with_faults(trees, faults, results, end)
+        _go_through(trees, faults, known, results, settings)
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on behind what {out} has", file=sys.stderr)
         return 130
@@ -82,12 +83,11 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 class _Results:
-    """A file of lines: the head, the test files without a fault, the faults."""
+    """A file of lines: the head, then a fault each."""
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
         self._path = path
         self.faults: dict[int, dict[str, Any]] = {}
-        self.tests: dict[str, dict[str, Any]] = {}
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._add(head)
@@ -99,14 +99,10 @@ class _Results:
                     f"{path} has results of {name} {there.head[name]}, not {head[name]}: "
                     "name another --out"
                 )
-        self.faults, self.tests = there.faults, there.tests
+        self.faults = there.faults
         there.cut()
 
-    def add_tests(self, tests: str, trial: Trial) -> None:
-        self.tests[tests] = {"tests": tests, **vars(trial)}
-        self._add(self.tests[tests])
-
-    def add_fault(self, number: int, fault: Fault, trial: Trial) -> None:
+    def add(self, number: int, fault: Fault, trial: Trial) -> None:
         self.faults[number] = {"fault": number, "what": str(fault), **vars(trial)}
         self._add(self.faults[number])
 
@@ -115,54 +111,56 @@ class _Results:
             file.write(json.dumps(row) + "\n")
 
 
-def _without_fault(tree: Tree, needed: set[str], results: _Results, end: float) -> None:
-    """Every test file by itself, green or refused: what it takes sets the limits of a fault."""
-    missing = sorted(needed - results.tests.keys())
-    for tests in tqdm(missing, desc="without a fault", unit="file", disable=not missing):
-        if time.monotonic() > end:
-            return
-        trial = tree.run([tests], WITHOUT_FAULT)
-        if trial.outcome != "survived":
-            raise RefusedError(f"{tests} fails without a fault: {trial.by or trial.outcome}")
-        results.add_tests(tests, trial)
+def _go_through(
+    trees: list[Tree],
+    faults: list[Fault],
+    known: Mapping[int, str],
+    results: _Results,
+    settings: Settings,
+) -> None:
+    limits = Limits(settings.limit, settings.limit)
+    work = {}
+    for n, fault in enumerate(faults):
+        if n not in results.faults:
+            tests = chosen_tests(fault.file, trees[0].root)
+            work[n] = partial(
+                Tree.trial, fault=fault, known=known.get(n, ""), tests=tests, limits=limits
+            )
+    end = time.monotonic() + settings.seconds
+    with tqdm(total=len(faults), initial=len(results.faults), unit="fault") as bar:
+        for n, trial in _each(trees, work, end):
+            results.add(n, faults[n], trial)
+            bar.update()
+            tqdm.write(f"{n:3} {trial.outcome:9} {faults[n]}  {trial.test or trial.by}")
 
 
-def _with_faults(trees: list[Tree], faults: list[Fault], results: _Results, end: float) -> None:
+def _each(
+    trees: list[Tree], work: Mapping[Key, Callable[[Tree], Trial]], end: float
+) -> Iterator[tuple[Key, Trial]]:
+    """What came of each, as soon as it is known; after `end` none begins."""
     free: queue.SimpleQueue[Tree] = queue.SimpleQueue()
     for tree in trees:
         free.put(tree)
 
-    def one(fault: Fault) -> Trial | None:
-        tests = chosen_tests(fault.file, trees[0].root)
-        if time.monotonic() > end or not results.tests.keys() >= set(tests):
+    def one(task: Callable[[Tree], Trial]) -> Trial | None:
+        if time.monotonic() > end:
             return None
         tree = free.get()
         try:
-            return tree.trial(fault, tests, _limits(results.tests[t] for t in tests))
+            return task(tree)
         finally:
             free.put(tree)
 
     pool = ThreadPoolExecutor(len(trees))
-    waiting: dict[Future[Trial | None], int] = {
-        pool.submit(one, fault): n for n, fault in enumerate(faults) if n not in results.faults
-    }
-    bar = tqdm(total=len(faults), initial=len(results.faults), desc="faults", unit="fault")
+    waiting = {pool.submit(one, task): key for key, task in work.items()}
+    done = False
     try:
         for future in as_completed(waiting):
-            trial, number = future.result(), waiting[future]
+            trial = future.result()
             if trial is not None:
-                results.add_fault(number, faults[number], trial)
-                bar.update()
-                tqdm.write(f"{number:3} {trial.outcome:9} {faults[number]}  {trial.by[:90]}")
+                yield waiting[future], trial
+        done = True
     finally:
-        for tree in trees:
+        for tree in () if done else trees:
             tree.stop()
         pool.shutdown(cancel_futures=True)
-        bar.close()
-
-
-def _limits(without: Iterable[dict[str, Any]]) -> Limits:
-    """Three times what the tests take, and a minute for a crowded machine."""
-    rows = list(without)
-    seconds, cpu_seconds = (sum(row[name] for row in rows) for name in ("seconds", "cpu_seconds"))
-    return Limits(seconds=3 * seconds + 60, cpu_seconds=3 * cpu_seconds + 60)

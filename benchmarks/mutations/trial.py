@@ -12,19 +12,19 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from benchmarks.mutations.faults import Fault, with_fault
 
-Outcome = Literal["killed", "timed out", "survived", "gone"]
-"""Gone: the tree has no such statement any more."""
+Outcome = Literal["killed", "timed out", "survived", "gone", "red"]
+"""Gone: the tree has no such statement any more. Red: the test fails without the fault as well."""
 
 LEFT_BEHIND = (".*", "build", "dist", "*.egg-info", "__pycache__", "results")
 LIMITS = 'ulimit -c 0; ulimit -v "$1"; ulimit -t "$2"; shift 2; exec "$@"'
 FLAGS = ("-q", "-x", "-rfE", "--tb=short", "-p", "no:cacheprovider", "--hypothesis-seed=0")
-SUMMARY = re.compile(r"^(?:FAILED|ERROR) (.+)$", re.M)
+SUMMARY = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - (.*))?$", re.M)
 
 GREEN, NO_TESTS = 0, 5
 """What pytest exits with."""
@@ -41,12 +41,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of it; `by` is the test that failed and why, seconds are on the clock."""
+    """What came of it: the test that failed and what it said; seconds on the clock."""
 
     outcome: Outcome
-    by: str
-    seconds: float
-    cpu_seconds: float
+    test: str = ""
+    by: str = ""
+    seconds: float = 0
+    cpu_seconds: float = 0
 
 
 class StoppedError(Exception):
@@ -74,17 +75,27 @@ class Tree:
         if running is not None:
             _end(running)
 
-    def trial(self, fault: Fault, tests: list[str], limits: Limits) -> Trial:
+    def trial(self, fault: Fault, known: str, tests: list[str], limits: Limits) -> Trial:
+        """Make the fault, run `known`, a test that found it once, and then all that are named.
+
+        The test that fails must not fail without the fault.
+        """
         path = self.root / fault.file
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         changed = with_fault(text, fault)
         if changed is None:
-            return Trial("gone", "", 0, 0)
+            return Trial("gone")
+        self._write(path, changed)
         try:
-            self._write(path, changed)
-            return self.run(tests, limits)
+            there = known and (self.root / known.split("::")[0]).exists()
+            trial = self.run([known], limits) if there else Trial("survived")
+            if trial.outcome == "survived" or not trial.test:
+                trial = self.run(tests, limits)
         finally:
             self._write(path, text)
+        if trial.test and self.run([trial.test], limits).outcome != "survived":
+            return replace(trial, outcome="red")
+        return trial
 
     def _write(self, path: Path, text: str) -> None:
         """A file of the same size and second would be taken for the one compiled before."""
@@ -122,8 +133,9 @@ class Tree:
         if code == NO_TESTS:
             raise RuntimeError(f"pytest found no test in {' '.join(tests)}:\n{said[-2000:]}")
         outcome = _outcome(code)
-        by = _by(said) if outcome == "killed" else ""
-        return Trial(outcome, by, round(time.monotonic() - start, 1), round(cpu_seconds, 1))
+        test, by = _failed(said) if outcome == "killed" else ("", "")
+        seconds = round(time.monotonic() - start, 1)
+        return Trial(outcome, test, by, seconds, round(cpu_seconds, 1))
 
     def _wait(self, process: subprocess.Popen[bytes], end: float) -> tuple[int | None, float]:
         """Its exit code, None where it ran past `end`, and the seconds of a core it took."""
@@ -153,8 +165,9 @@ def _outcome(code: int | None) -> Outcome:
     return "timed out" if code in (None, -signal.SIGXCPU, -signal.SIGKILL) else "killed"
 
 
-def _by(said: str) -> str:
-    """The first test that failed, with its reason; the last line where none had begun."""
+def _failed(said: str) -> tuple[str, str]:
+    """The first test that failed, with its reason; no test and the last line where none began."""
     found = SUMMARY.search(said)
-    lines = said.strip().splitlines() or ["no output"]
-    return (found[1] if found else lines[-1])[:300]
+    if found is None:
+        return "", (said.strip().splitlines() or ["no output"])[-1][:300]
+    return found[1], (found[2] or "")[:300]
