@@ -81,7 +81,7 @@ def plan(
     the last of them, its bytes are what the larger of both kinds of call needs.
     without: names of passes to leave out. tuning: a file of measured tiles for CUDA's matrix
     products (`minidl.launches.product.read_tuning`).
-    modes: also size the step in every memory mode.
+    modes: the plan says on request what the step needs in every memory mode.
     ShapeError names a layer that does not fit.
     """
     target = _target(batch, device, precision, scratch_limit, slices, prefetch, tuning)
