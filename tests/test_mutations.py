@@ -152,6 +152,10 @@ def test_faults_are_killed_or_survive_and_the_same_run_goes_on(tmp_path: Path) -
     assert read_results(out).killers() == first
     out.write_bytes(out.read_bytes()[:-10])  # killed while it wrote
     assert outcomes(out) == ["killed"]
+    rest = root / "rest.jsonl"  # of nothing that was found
+    none = results(root / "none.jsonl", {0: "survived", 1: "red"})
+    assert run(root, listed(root), rest, replace(ALL, known=none, found=True)) == 0
+    assert outcomes(rest) == []
     known = known_from(root / "known.jsonl", {1: "tests/test_other.py::test_the_second"})
     assert run(root, listed(root), out, replace(ALL, known=known)) == 0
     assert read_results(out).killers() == {**first, 1: "tests/test_other.py::test_the_second"}
@@ -231,7 +235,8 @@ OLD = {0: "killed", 1: "timed out", 2: "survived", 3: "killed"}
         (OLD | {0: "survived"}, 1, "survive now: 1\n  0  fault 0\n      by t::a"),
         (OLD | {1: "survived"}, 1, "survive now: 1\n  1  fault 1"),
         (OLD | {1: "red"}, 1, "without the fault as well: 1\n  1  fault 1"),
-        ({0: "killed", 1: "killed"}, 1, "not tried: 2\n  2  fault 2\n  3  fault 3"),
+        ({0: "killed", 1: "killed"}, 1, "not tried: 1\n  3  fault 3"),
+        ({0: "killed", 1: "killed", 3: "killed"}, 0, "not tried: 0"),
     ],
 )
 def test_what_is_no_longer_found_is_said(

@@ -1,7 +1,7 @@
 """Do the tests notice a fault? Faults drawn from a seed, and the tests run on each.
 
     python -m benchmarks.mutations draw SEED [--count layers=20 ...]
-    python -m benchmarks.mutations run LIST --out RESULT [--jobs N] [--seconds S]
+    python -m benchmarks.mutations run LIST --out RESULT [--known BEFORE [--found]]
     python -m benchmarks.mutations compare BEFORE AFTER
 
 `draw` writes a list of faults: a changed operator, a number off by one, a condition turned round, a

@@ -38,7 +38,9 @@ def _command(options: argparse.Namespace) -> int:
     # a shell that starts it in the background has it ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    settings = Settings(options.jobs, options.seconds, options.limit, options.slow, options.known)
+    settings = Settings(
+        options.jobs, options.seconds, options.limit, options.slow, options.known, options.found
+    )
     return run(ROOT, options.list, options.out, settings)
 
 
@@ -64,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
                      help="seconds after which the tests of one fault are ended (900)")  # fmt: skip
     run.add_argument("--known", type=Path, metavar="RESULT",
                      help="of another commit: the test that found a fault there first")  # fmt: skip
+    run.add_argument("--found", action="store_true",
+                     help="only the faults that --known has as found")  # fmt: skip
     run.add_argument("--slow", action="store_true", help="the tests marked slow, too")
     both = commands.add_parser("compare", help="what was killed before and survives now")
     both.add_argument("before", type=Path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.mutations.lists import RefusedError, read_results
+from benchmarks.mutations.lists import FOUND, RefusedError, read_results
 
 
 def compare(before: Path, after: Path) -> int:
@@ -17,13 +17,13 @@ def compare(before: Path, after: Path) -> int:
     better = [n for n in sorted(old) if _survives(old[n]) and n in new and _found(new[n])]
     gone = [n for n in sorted(new) if new[n]["outcome"] == "gone"]
     red = [n for n in sorted(new) if new[n]["outcome"] == "red"]
-    untried = [n for n in sorted(old) if n not in new]
+    untried = [n for n in sorted(old) if _found(old[n]) and n not in new]
     for title, numbers in (
         ("killed before, survive now", worse),
         ("survived before, killed now", better),
         ("their statement is no longer there", gone),
         ("their test fails without the fault as well", red),
-        ("not tried", untried),
+        ("killed before, not tried", untried),
     ):
         print(f"{title}: {len(numbers)}")
         for n in numbers:
@@ -35,7 +35,7 @@ def compare(before: Path, after: Path) -> int:
 
 
 def _found(row: dict[str, object]) -> bool:
-    return row["outcome"] in ("killed", "timed out")
+    return row["outcome"] in FOUND
 
 
 def _survives(row: dict[str, object]) -> bool:

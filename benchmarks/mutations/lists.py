@@ -21,6 +21,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "readers": ("minidl/interop", "minidl/data"),
 }
 
+FOUND = ("killed", "timed out")
+"""Outcomes of a fault that the tests found."""
+
 FOLDERS = ("minidl", "models", "tests")
 """The product and its tests."""
 
@@ -94,6 +97,10 @@ class Results:
     def cut(self) -> None:
         """Leave whole lines only, so that one can go on behind them."""
         os.truncate(self.path, self.whole)
+
+    def found(self) -> set[int]:
+        """Numbers of the faults that the tests found."""
+        return {n for n, row in self.faults.items() if row["outcome"] in FOUND}
 
     def killers(self) -> dict[int, str]:
         """The test that found a fault, by the fault's number."""

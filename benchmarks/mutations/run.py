@@ -37,16 +37,17 @@ class Settings:
     """The tests that are marked slow, too."""
     known: Path | None = None
     """Results of the same list: the test that found a fault there comes first."""
+    found: bool = False
+    """Only the faults that were found there."""
 
 
 def run(root: Path, list_path: Path, out: Path, settings: Settings) -> int:
     """Go through the list; what `out` has already is not done again."""
     faults = read_list(list_path)
     results = _Results(out, _head(root, list_path, settings))
-    known = read_results(settings.known).killers() if settings.known else {}
     trees = [Tree(root, slow=settings.slow) for _ in range(settings.jobs)]
     try:
-        _go_through(trees, faults, known, results, settings)
+        _go_through(trees, faults, results, settings)
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on behind what {out} has", file=sys.stderr)
         return 130
@@ -114,17 +115,19 @@ class _Results:
 def _go_through(
     trees: list[Tree],
     faults: list[Fault],
-    known: Mapping[int, str],
     results: _Results,
     settings: Settings,
 ) -> None:
+    known = read_results(settings.known) if settings.known else None
+    killers = known.killers() if known else {}
+    chosen = known.found() if known and settings.found else set(range(len(faults)))
     limits = Limits(settings.limit, settings.limit)
     work = {}
     for n, fault in enumerate(faults):
-        if n not in results.faults:
+        if n in chosen - results.faults.keys():
             tests = chosen_tests(fault.file, trees[0].root)
             work[n] = partial(
-                Tree.trial, fault=fault, known=known.get(n, ""), tests=tests, limits=limits
+                Tree.trial, fault=fault, known=killers.get(n, ""), tests=tests, limits=limits
             )
     end = time.monotonic() + settings.seconds
     with tqdm(total=len(faults), initial=len(results.faults), unit="fault") as bar:
