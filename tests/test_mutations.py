@@ -178,6 +178,27 @@ def test_what_does_not_end_is_ended(code: str, limits: Limits, tmp_path: Path) -
     assert not copy.root.exists()
 
 
+FLAKY = """
+import os
+from minidl.layers.layer import larger
+
+def test_it():
+    if larger(3, 2) == 2 and not os.path.exists("met"):
+        os.mkdir("met")
+        raise AssertionError
+
+def test_more():
+    pass
+"""
+
+
+def test_what_fails_once_only_has_found_nothing(tmp_path: Path) -> None:
+    root = tree(tmp_path / "root", FLAKY)
+    write_list(root / "list.json", 0, faults_in("minidl/layers/layer.py", LAYER)[:1])
+    assert run(root, root / "list.json", root / "out.jsonl", ALL) == 0
+    assert outcomes(root / "out.jsonl") == ["survived"]
+
+
 def test_a_test_that_is_red_anyway_finds_nothing(tmp_path: Path) -> None:
     """And where the test that is known has gone, those of the file are asked."""
     root = tree(tmp_path / "root", TEST.format("2, 2"))

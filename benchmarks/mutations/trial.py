@@ -90,12 +90,21 @@ class Tree:
             there = known and (self.root / known.split("::")[0]).exists()
             trial = self.run([known], limits) if there else Trial("survived")
             if trial.outcome == "survived" or not trial.test:
-                trial = self.run(tests, limits)
+                trial = self._search(tests, limits)
         finally:
             self._write(path, text)
         if trial.test and self.run([trial.test], limits).outcome != "survived":
             return replace(trial, outcome="red")
         return trial
+
+    def _search(self, tests: list[str], limits: Limits) -> Trial:
+        """Run the tests; one that fails, and not again by itself, is left out and all run anew."""
+        flaky: list[str] = []
+        while True:
+            trial = self.run([*tests, *(f"--deselect={test}" for test in flaky)], limits)
+            if not trial.test or self.run([trial.test], limits).outcome != "survived":
+                return trial
+            flaky.append(trial.test)
 
     def _write(self, path: Path, text: str) -> None:
         """A file of the same size and second would be taken for the one compiled before."""
