@@ -16,11 +16,12 @@ SHARED = ("base", "initial", "network", "pixels", "reduction", "window")
 """Modules of layers that many layers use."""
 ALL_LAYERS = ("layers/test_*", "models/test_state_dict")
 PASSES = (
-    "compiler/test_random_dags",
-    "compiler/test_modes::test_optimizer",
     f"{GOLDEN}[alexnet b128]",
     f"{GOLDEN}[resnet50 b64]",
     f"{GOLDEN}[googlenet b64 recompute 1 %]",
+    "compiler/test_full_size::test_naive_and_caffe_are_what_the_shapes_say",
+    "compiler/test_random_dags::test_every_plan_file_is_right",
+    "compiler/test_random_dags::test_each_idea_saves_bytes",
 )
 VERIFIER = ("compiler/test_verify", "compiler/test_parts", "compiler/test_verify_file")
 
