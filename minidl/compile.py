@@ -88,7 +88,7 @@ def plan(
     the last of them, its bytes are what the larger of both kinds of call needs.
     without: names of passes to leave out. tuning: a file of measured tiles for CUDA's matrix
     products (`minidl.launches.product.read_tuning`).
-    modes: also size the step in every memory mode.
+    modes: the plan says on request what the step needs in every memory mode.
     ShapeError names a layer that does not fit.
     """
     card = named(gpu) if isinstance(gpu, str) else gpu
