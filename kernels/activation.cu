@@ -1,12 +1,13 @@
 // Activations: y = f(x) and dx = dy f'(x), equations in minidl/layers/activation.py.
-// Elementwise: two or three tensors of traffic, no reuse. A gradient that is cut is +0.
+// Elementwise: two or three tensors of traffic, no reuse. A gradient that is cut is +0. NaN passes a
+// ReLU both ways: `x <= 0`, not `x > 0`, asks what is cut.
 #include "elementwise.cuh"
 
 struct relu_forward {
-    __device__ void operator()(float& y, float x) const { y = x > 0 || is_nan(x) ? x : 0.f; }
+    __device__ void operator()(float& y, float x) const { y = x <= 0 ? 0.f : x; }
 };
 struct relu_dgrad {
-    __device__ void operator()(float& dx, float dy, float y) const { dx = y > 0 ? dy : 0.f; }
+    __device__ void operator()(float& dx, float dy, float y) const { dx = y <= 0 ? 0.f : dy; }
 };
 
 struct leaky_relu_forward {

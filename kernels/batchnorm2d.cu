@@ -2,7 +2,9 @@
 //
 // Statistics in one pass: sums of x - shift and of its square, where the shift is the first value
 // that a thread sees, so that a large mean does not cancel the variance; threads and parts merge as
-// in Chan, Golub, LeVeque 1979. The rest is elementwise, with one vector for each channel.
+// in Chan, Golub, LeVeque 1979. The rest is elementwise, with one vector for each channel. Nothing
+// hides a NaN: a channel that holds an infinity or a NaN has neither mean nor variance; a sum of
+// squares that overflows is an infinite variance.
 // Bytes moved: statistics x once; normalize x and y once; wgrad dy and x once; dgrad dy, x, dx once.
 #include "elementwise.cuh"
 #include "reduce.cuh"
@@ -12,6 +14,10 @@ struct Moments {
 
     __device__ void merge(const Moments& other) {
         if (other.count == 0) return;
+        if (count == 0) {  // the square of a large mean overflows, and infinity times 0 is NaN
+            *this = other;
+            return;
+        }
         const float part = other.count / (count + other.count), step = other.mean - mean;
         squares += other.squares + step * step * (count * part);
         mean += step * part;
@@ -20,19 +26,21 @@ struct Moments {
 };
 
 struct ShiftedMoments {
+    static constexpr float UNIT = 16777216.f;  // of sums, which then hold 2^24 of the largest floats
     float count, shift, sum, squares;
 
     __device__ void take(float x) {
         if (count == 0) shift = x;
         const float d = x - shift;
         count += 1;
-        sum += d;
+        sum = fmaf(d, 1.f / UNIT, sum);
         squares = fmaf(d, d, squares);
     }
     __device__ Moments moments() const {
         if (count == 0) return {0, 0, 0};
-        const float beyond = sum / count;
-        return {count, shift + beyond, fmaxf(0.f, squares - beyond * sum)};
+        const float beyond = sum / count * UNIT;
+        const float around = fmaxf(0.f, squares - beyond * (sum * UNIT));
+        return {count, shift + beyond, squares < infinity() ? around : squares};
     }
     __device__ void set(const Moments& m) {
         count = m.count;
@@ -63,10 +71,11 @@ struct Statistics {
 
     __device__ void give(const ShiftedMoments& sum, int, int c) const {
         const Moments m = sum.moments();
-        const float var = is_nan(m.mean) ? m.mean : m.squares / m.count;
-        mean[c] = m.mean;
+        const float lost = m.mean - m.mean;  // 0, or NaN where the mean is not finite
+        const float middle = m.mean + lost, var = m.squares / m.count + lost;
+        mean[c] = middle;
         inv_std[c] = 1.f / sqrtf(var + eps);
-        running_mean[c] = running_mean[c] * keep + m.mean * momentum;
+        running_mean[c] = running_mean[c] * keep + middle * momentum;
         running_var[c] = running_var[c] * keep + var * (momentum * unbias);
         if (c == 0) *batches += 1;
     }

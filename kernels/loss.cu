@@ -2,12 +2,17 @@
 //
 // softmax_cross_entropy: one block a sample reads its logits, keeps the probabilities and leaves the
 // sample's loss in planned scratch; a block then takes the mean in a fixed order. The row's maximum
-// is subtracted from every exponent, so that none overflows. Bytes moved: logits and probabilities
-// once (from the second-level cache a second time).
+// is subtracted from every exponent, so that none overflows; a logit of -infinity has probability 0.
+// A label that is no class reads nothing: the sample's loss and its gradient are NaN. Bytes moved:
+// logits and probabilities once (from the second-level cache a second time).
 #include "elementwise.cuh"
 #include "reduce.cuh"
 
 constexpr int THREADS = 128;
+
+__device__ __forceinline__ bool is_class(int64 label, int classes) {
+    return uint64(label) < uint64(classes);
+}
 
 template <class T>
 struct softmax_cross_entropy_forward {
@@ -26,7 +31,7 @@ struct softmax_cross_entropy_forward {
     static __device__ void run(const Params& p, Shared& shared) {
         const int64 first = int64(blockIdx.x) * p.classes;
         const T* logits = p.logits + first;
-        float largest = -__uint_as_float(0x7f800000), total = 0, sum = 0;
+        float largest = -infinity(), total = 0, sum = 0;
         for (int k = threadIdx.x; k < p.classes; k += THREADS)
             largest = fmaxf(largest, to_float(logits[k]));
         largest = reduce_block<THREADS>(largest, shared.warps, Larger());
@@ -37,14 +42,20 @@ struct softmax_cross_entropy_forward {
         }
         total = reduce_block<THREADS>(total, shared.warps, Plus());
         sum = reduce_block<THREADS>(sum, shared.warps, Plus());
-        if (threadIdx.x == 0) {
-            const float e = p.label_smoothing;
-            const float wanted = to_float(logits[p.labels[blockIdx.x]]) - largest;
-            p.losses[blockIdx.x] = logf(total) - ((1.f - e) * wanted + e * sum / p.classes);
-        }
+        if (threadIdx.x == 0) p.losses[blockIdx.x] = logf(total) - expected(p, logits, largest, sum);
         __syncthreads();  // the label's logit is read before probabilities may lie over it
         for (int k = threadIdx.x; k < p.classes; k += THREADS)
             p.probabilities[first + k] = expf(to_float(logits[k]) - largest) / total;
+    }
+
+    // The expectation of a logit less `largest` under the target; `sum` is that of all of them.
+    static __device__ __forceinline__ float expected(
+        const Params& p, const T* logits, float largest, float sum) {
+        const int64 label = p.labels[blockIdx.x];
+        if (!is_class(label, p.classes)) return infinity() - infinity();
+        const float e = p.label_smoothing, wanted = to_float(logits[label]) - largest;
+        if (e == 0.f) return wanted;  // 0 times a sum of -infinity is NaN
+        return (1.f - e) * wanted + e * (sum / p.classes);
     }
 };
 
@@ -85,8 +96,10 @@ struct softmax_cross_entropy_dgrad {
         if (i >= p.size) return;
         int k;
         const int sample = p.classes.quotient(int(i), k);
+        const int64 label = p.labels[sample];
         float d = p.probabilities[i] - p.off_target;
-        if (k == p.labels[sample]) d -= p.on_target;
+        if (k == label) d -= p.on_target;
+        if (!is_class(label, p.classes.divisor)) d = infinity() - infinity();
         p.dlogits[i] = from_float<T>(d / p.samples);
     }
 };

@@ -68,6 +68,7 @@ __device__ __forceinline__ bf16 from_float<bf16>(float x) {
 }
 
 __device__ __forceinline__ bool is_nan(float x) { return x != x; }
+__device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000); }
 
 // ---- V elements side by side: one load or store of V * sizeof(T) bytes --------------------------
 

@@ -10,18 +10,22 @@
 #pragma once
 #include "elementwise.cuh"
 
-// The largest of V channels and its tap. NaN counts as more than every number; of equals the tap that
-// comes first is taken.
+// The largest of V channels and its tap: of equals the tap that comes first, of several NaN, which
+// count as more than every number, the last. A window without a tap in the picture has -infinity.
 template <int V>
 struct Largest {
-    Lane<V> best = {};
+    Lane<V> best;
     uint32 tap_of[V] = {};
     bool first = true;
 
+    __device__ __forceinline__ Largest() {
+#pragma unroll
+        for (int v = 0; v < V; v++) best.at[v] = -infinity();
+    }
     __device__ __forceinline__ void take(const float (&x)[V], uint32 tap) {
 #pragma unroll
         for (int v = 0; v < V; v++) {
-            const bool more = x[v] > best.at[v] || (is_nan(x[v]) && !is_nan(best.at[v]));
+            const bool more = x[v] > best.at[v] || is_nan(x[v]);
             if (first || more) {
                 best.at[v] = x[v];
                 tap_of[v] = tap;

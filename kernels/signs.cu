@@ -1,4 +1,5 @@
-// Packed signs: bit i of `signs`, most significant first, tells whether element i of y is positive.
+// Packed signs: bit i of `signs`, most significant first, tells whether element i of y is positive or
+// NaN: what a ReLU's gradient passes.
 //
 // Grid: one thread for the 8 elements of a byte, or for V elements of keep_positive.
 // Bytes moved: y once, an eighth of its elements written; backward dy and dx once each.
@@ -34,7 +35,7 @@ struct pack_signs {
             float y[V];
             load(y, p.y + p.rows.offset(first + j));
 #pragma unroll
-            for (int v = 0; v < V; v++) bits |= uint32(y[v] > 0) << (7 - j - v);
+            for (int v = 0; v < V; v++) bits |= uint32(!(y[v] <= 0)) << (7 - j - v);
         }
         p.signs[first / 8] = uint8(bits);
     }

@@ -13,12 +13,19 @@ def signs_shape(size: int) -> tuple[int]:
     return (-(-size // 8),)
 
 
+def passes_relu(y: Array) -> Array:
+    """Where the gradient of a ReLU passes: its output y is positive or, as in PyTorch, NaN."""
+    cut = np.less_equal(y, 0)
+    passes: Array = np.logical_not(cut, out=cut)
+    return passes
+
+
 def pack_signs(signs: Array, y: Array) -> None:
-    """Bit i of `signs` (most significant first) = element i of y, row by row, > 0; not for NaN."""
+    """Bit i of `signs` (most significant first): whether element i of y, row by row, passes."""
     rows = _rows(y)
 
     def chunk(part: slice) -> None:
-        bits = np.packbits(rows[part] > 0)
+        bits = np.packbits(passes_relu(rows[part]))
         first = part.start * rows.shape[1] // 8
         signs[first : first + bits.size] = bits
 

@@ -1,5 +1,6 @@
 """Check and measure the CUDA device on a real GPU.
 
+    python -m benchmarks.gpu first-contact [--seconds 165] [--out DIR]         first of all
     python -m benchmarks.gpu --out DIR [--part tests|kernels|train|memory] [--limit SECONDS]
 
 Each part writes DIR/<part>.json and takes at most `--limit` seconds (500): it starts no new case
@@ -12,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 
 from benchmarks.gpu.about import about, write_once
+from benchmarks.gpu.commands import PARTS as PARTS_IN_PHASES
+from benchmarks.gpu.commands import main as run_in_phases
 from benchmarks.gpu.deadline import Deadline
-from minidl.devices.cuda import CudaDevice
 
 PARTS = ("tests", "kernels", "train", "memory")
 
@@ -27,6 +30,8 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--limit", type=float, default=500)
     options = parser.parse_args()
+    from minidl.devices.cuda import CudaDevice
+
     device = CudaDevice()
     for name in options.part or PARTS:
         part = importlib.import_module(f"benchmarks.gpu.{name}_part")
@@ -37,4 +42,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] and sys.argv[1] in PARTS_IN_PHASES:
+        sys.exit(run_in_phases())
     main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import platform
 import subprocess
 from datetime import date
@@ -22,13 +23,21 @@ def output_of(*command: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def commit() -> str:
+    """The commit's name, `+` behind it where files were changed; a tree without git has it from
+    MINIDL_COMMIT, else it is unknown."""
+    found = output_of("git", "rev-parse", "HEAD")
+    if not found:
+        return os.environ.get("MINIDL_COMMIT") or "unknown"
+    return found + ("+" if output_of("git", "status", "--porcelain") else "")
+
+
 def about(device: Any) -> dict[str, Any]:
     """All of it, as plain data."""
     query = output_of("nvidia-smi", f"--query-gpu={','.join(CLOCKS)}", "--format=csv,noheader")
     found: dict[str, Any] = {
         "date": date.today().isoformat(),
-        "commit": output_of("git", "rev-parse", "HEAD"),
-        "changed": bool(output_of("git", "status", "--porcelain")),
+        "commit": commit(),
         "python": platform.python_version(),
         "architecture": getattr(device, "architecture", "simulated"),
         "gpu": dict(zip(CLOCKS, query.split(", "), strict=False)),

@@ -20,6 +20,16 @@ def milliseconds(device: Any, call: Call, repeats: int) -> float:
     return (time.perf_counter() - start) * 1e3 / repeats
 
 
+def in_a_graph(device: Any, call: Call, launches: int, repeats: int = 3) -> float:
+    """Milliseconds of one call out of `launches` in a CUDA graph that is launched `repeats` times:
+    Python takes microseconds for a launch, longer than many ops take."""
+    run = device.whole([call] * launches)
+    with device.running():
+        run()  # the first run is eager, the second captures
+        run()
+        return milliseconds(device, run, repeats) / launches
+
+
 def interleaved(
     devices: Mapping[str, Any], calls: Mapping[str, Call], rounds: int, repeats: int
 ) -> dict[str, dict[str, float]]:

@@ -12,7 +12,7 @@ import numpy as np
 from minidl.ir import ArgumentError, Array, Shape, Site, Tensor
 from minidl.ir.op import Commutes, Function
 from minidl.layers.base import Layer
-from minidl.signs import keep_positive
+from minidl.signs import keep_positive, passes_relu
 
 
 class Activation(Layer):
@@ -59,7 +59,7 @@ class Activation(Layer):
 
 @dataclass(frozen=True, eq=False)
 class ReLU(Activation):
-    """y = max(x, 0); dx = dy where y > 0, else +0. Backward needs y alone."""
+    """y = max(x, 0); dx = +0 where y <= 0, else dy: also where y is NaN. Backward needs y alone."""
 
     commutes = "positive"
     from_signs = staticmethod(keep_positive)
@@ -130,7 +130,7 @@ def relu_forward(y: Array, x: Array) -> None:
 
 def relu_dgrad(dx: Array, dy: Array, y: Array) -> None:
     bits = f"i{dx.itemsize}"  # the product of bits and 0 is +0, whatever the sign of dy
-    np.multiply(dy.view(bits), y > 0, out=dx.view(bits))
+    np.multiply(dy.view(bits), passes_relu(y), out=dx.view(bits))
 
 
 def leaky_relu_forward(y: Array, x: Array, *, slope: float) -> None:
@@ -213,7 +213,7 @@ def normal_distribution(x: Array) -> Array:
     z = np.abs(x) * math.sqrt(0.5)
     inner = np.minimum(z, SMALL)
     half = 0.5 * inner * _ratio(inner * inner, ERF)
-    outer = np.clip(z, SMALL, 16)  # beyond, exp(-z^2) is 0 for any purpose
+    outer = np.clip(z, SMALL, 28)  # beyond, exp(-z^2) is 0
     tail = 0.5 * np.exp(-outer * outer) * _ratio(outer, ERFC)
     tail = np.where(z <= SMALL, 0.5 - half, tail)
     return np.where(x > 0, 1 - tail, tail)

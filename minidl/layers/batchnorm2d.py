@@ -243,7 +243,8 @@ def _parts(pixels: Array, scratch: Array) -> tuple[Array, int, Array]:
 
 
 def _statistics(mean: Array, var: Array, scratch: Array, pixels: Array) -> None:
-    """Mean and biased variance of each column, from those of the parts."""
+    """Mean and biased variance of each column, from those of the parts; NaN both where the mean is
+    not finite."""
     sizes, share, (means, squares) = _parts(pixels, scratch)
 
     def part(rows: slice) -> None:
@@ -262,6 +263,8 @@ def _statistics(mean: Array, var: Array, scratch: Array, pixels: Array) -> None:
     np.add.reduce(squares, axis=0, out=var)
     var /= len(pixels)
     var += np.add.reduce(means, axis=0)
+    lost = ~np.isfinite(mean)
+    mean[lost] = var[lost] = np.nan
 
 
 def _merge(mean: Array, square: Array, seen: int, values: Array) -> None:
@@ -272,6 +275,9 @@ def _merge(mean: Array, square: Array, seen: int, values: Array) -> None:
     deviations = values - own
     np.square(deviations, out=deviations)
     square += np.add.reduce(deviations, axis=0)
+    if not seen:  # the square of a large mean overflows, and infinity times 0 is NaN
+        mean[...] = own
+        return
     own -= mean
     mean += own * (count / (seen + count))
     square += np.square(own) * (seen * count / (seen + count))

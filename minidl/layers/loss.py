@@ -38,7 +38,8 @@ class CrossEntropy(Loss):
     """loss = -mean_n sum_k t[n,k] log p[n,k], p = softmax(logits), logits (N, K), labels (N) int64.
 
     t = (1 - e) onehot(labels) + e / K with e = `label_smoothing` (Szegedy et al. 2016), as in
-    PyTorch. dlogits = (p - t) / N: the two gradients in one op, which may lie over p.
+    PyTorch. dlogits = (p - t) / N: the two gradients in one op, which may lie over p. A label that
+    is no class is refused on the host; one that gets past makes the loss and its row NaN.
     """
 
     label_smoothing: float = 0.0
@@ -53,11 +54,11 @@ class CrossEntropy(Loss):
         return prediction[:1], "int64"
 
     def check(self, target: Array, prediction: Shape) -> None:
-        bad = target[(target < 0) | (target >= prediction[1])]
+        (bad,) = np.nonzero(no_class(target, prediction[1]))
         if bad.size:
             raise ArgumentError(
                 f"{self!r}: labels must be in [0, {prediction[1]}), the network's classes; "
-                f"got {bad[0]}"
+                f"got {target[bad[0]]} in row {bad[0]}"
             )
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
@@ -116,6 +117,12 @@ class MSE(Loss):
         return loss
 
 
+def no_class(labels: Array, classes: int) -> Array:
+    """Which labels are outside of [0, classes)."""
+    outside: Array = (labels < 0) | (labels >= classes)
+    return outside
+
+
 def softmax_cross_entropy_forward(
     loss: Array, probabilities: Array, logits: Array, labels: Array, *, label_smoothing: float
 ) -> None:
@@ -126,9 +133,11 @@ def softmax_cross_entropy_forward(
     def samples(i: slice) -> None:
         p = probabilities[i]
         np.subtract(logits[i], logits[i].max(axis=1, keepdims=True), out=p)
-        wanted = np.take_along_axis(p, labels[i, None], axis=1)[:, 0]
+        lost = no_class(labels[i], classes)
+        wanted = p[np.arange(len(p)), np.where(lost, 0, labels[i])]
         if label_smoothing:
             wanted = (1 - label_smoothing) * wanted + label_smoothing * p.mean(axis=1)
+        wanted[lost] = np.nan
         np.exp(p, out=p)
         total = p.sum(axis=1)
         np.subtract(np.log(total), wanted, out=losses[i])
@@ -146,8 +155,10 @@ def softmax_cross_entropy_dgrad(
     def samples(i: slice) -> None:
         dx = dlogits[i]
         np.subtract(probabilities[i], label_smoothing / classes, out=dx)
-        dx[np.arange(len(dx)), labels[i]] -= 1 - label_smoothing
+        lost = no_class(labels[i], classes)
+        dx[np.arange(len(dx)), np.where(lost, 0, labels[i])] -= 1 - label_smoothing
         dx /= n
+        dx[lost] = np.nan
 
     run_chunks(samples, n, max(1, CHUNK // classes))
 

@@ -12,7 +12,7 @@ import numpy as np
 from minidl.bits import pack, unpack
 from minidl.host import run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
-from minidl.ir.op import Finish
+from minidl.ir.op import Commutes, Finish
 from minidl.layers.base import Layer, pair, require_rank
 from minidl.layers.window import Pair, Window, blocks, tiles
 
@@ -54,8 +54,9 @@ class MaxPool2d(_Pool2d):
 
     with stride u, padding h, dilation d; x (N,H,W,C). Padding counts as -infinity, NaN as more
     than every number. Forward keeps argmax, shaped as y: the index r S + s of the first tap, row
-    by row, that holds the maximum, as uint8 (uint16 for more than 256 taps). dx[i] is the sum of
-    dy over the windows that took element i, tap by tap; backward needs neither x nor y.
+    by row, that holds the maximum, of NaN the last (PyTorch), as uint8 (uint16 for more than 256
+    taps). dx[i] is the sum of dy over the windows that took element i, tap by tap; backward needs
+    neither x nor y. A dilated window that steps over the picture is -infinity and took none.
     """
 
     dilation: int | Pair = 1
@@ -74,13 +75,15 @@ class MaxPool2d(_Pool2d):
         bits = next((bits for bits in (2, 4) if taps <= 2**bits), None)
         packs = (argmax, bits) if bits else None
         blocks = self._blocks(x.shape, y.shape) if bits else None
+        # a ReLU behind a window beside the picture would make 0 of -infinity
+        commutes: Commutes = "" if self.window.misses(*x.shape[1:3]) else "selection"
         site.forward(
             maxpool2d_forward,
             writes=[y, argmax],
             reads=[x],
             attributes={"window": self.window},
             flops=y.size * taps,
-            commutes="selection",
+            commutes=commutes,
             packs=packs,
             pitched=True,
             finishes=True,
@@ -92,7 +95,7 @@ class MaxPool2d(_Pool2d):
             reads=[site.gradient(y), argmax],
             attributes={"window": self.window},
             flops=y.size,
-            commutes="selection",
+            commutes=commutes,
             packs=packs,
             pitched=True,
             inlined=blocks is not None,
@@ -242,7 +245,7 @@ def maxpool2d_forward(
             # taps rise, so the last one that was larger is the largest index
             np.maximum(kept_tap, larger * argmax.dtype.type(tap), out=kept_tap)
         if np.isnan(best).any():
-            for tap, to, at in reversed(list(taps(window, rows, columns, x.shape[1:3]))):
+            for tap, to, at in taps(window, rows, columns, x.shape[1:3]):
                 np.copyto(best_tap[to], argmax.dtype.type(tap), where=np.isnan(pictures[at]))
         if bits:
             pack(argmax[part], best_tap, bits)

@@ -43,6 +43,19 @@ class Window:
             count -= 1
         return count
 
+    def misses(self, height: int, width: int) -> bool:
+        """Whether a window has no element inside the picture: its dilation steps over it."""
+        outputs = self.output_size(height, width)
+        return any(
+            self._taps_inside(axis, output, size) == 0
+            for axis, size in enumerate((height, width))
+            for output in range(outputs[axis])
+        )
+
+    def _taps_inside(self, axis: int, output: int, size: int) -> int:
+        first, step = output * self.stride[axis] - self.padding[axis], self.dilation[axis]
+        return sum(0 <= first + tap * step < size for tap in range(self.kernel[axis]))
+
     def valid(self, axis: int, tap: int, size: int, first: int, last: int) -> tuple[slice, slice]:
         """Outputs in [first, last) whose element `tap` lies inside the picture, counted from
         `first`, and the positions in the picture that they read."""

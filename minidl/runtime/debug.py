@@ -1,11 +1,13 @@
-"""What `debug=True` adds: NaN in every dead byte, canaries between tensors."""
+"""What `debug=True` adds: NaN in every dead byte, canaries between tensors, checks of values."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from minidl.host import CHUNK
-from minidl.ir import Array, Plan, PlanError, Tensor
+from minidl.ir import ArgumentError, Array, Plan, PlanError, Tensor
 from minidl.layers.window import blocks
 from minidl.runtime.arena import Arena
 
@@ -16,11 +18,16 @@ POISON = 0xFF
 """All bits set is NaN in float32 and float64, and -1 in every integer."""
 
 
-class Guards:
-    """Checks around each op that nothing reads or writes what the plan did not give it."""
+Checks = Mapping[Tensor, Callable[[Array], None]]
+"""ArgumentError for values that an op has no meaning for, where it would read them."""
 
-    def __init__(self, plan: Plan, arena: Arena) -> None:
-        self.plan, self.arena = plan, arena
+
+class Guards:
+    """Checks around each op that nothing reads or writes what the plan did not give it, and that
+    it reads no values that are checked and wrong."""
+
+    def __init__(self, plan: Plan, arena: Arena, checks: Checks) -> None:
+        self.plan, self.arena, self.checks = plan, arena, checks
         self.owners = [t for t in plan.placements if t.view_of is None]
         self.dying: dict[int, list[Tensor]] = {}
         self.born: dict[int, list[Tensor]] = {}
@@ -35,6 +42,11 @@ class Guards:
     def before(self, i: int) -> None:
         """Poison what op i is about to write, and set the canaries behind it."""
         op = self.plan.graph.ops[i]
+        for t in self.checks.keys() & {r.storage for r in op.reads}:
+            try:
+                self.checks[t](self.arena.read(self.plan, t))
+            except ArgumentError as error:
+                raise ArgumentError(f"op {i} {op.name} reads {t.name}: {error}") from None
         over = {self.plan.offset(op.reads[j]) for _, j in op.in_place}
         for t in self.born.get(i, ()):
             if not t.given and self.plan.offset(t) not in over:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 
 from minidl.ir import NotFiniteError, Op, Plan
 from minidl.runtime.arena import Arena
-from minidl.runtime.debug import Guards, first_not_finite
+from minidl.runtime.debug import Checks, Guards, first_not_finite
 
 Observer = Callable[[int, Op], None]
 
@@ -14,7 +15,9 @@ Observer = Callable[[int, Op], None]
 class Program:
     """The launches of a plan, made once with constant addresses."""
 
-    def __init__(self, plan: Plan, arena: Arena, debug: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, arena: Arena, debug: bool = False, checks: Checks = MappingProxyType({})
+    ) -> None:
         self.plan = plan
         self.arena = arena
         used = (t for op in plan.graph.ops for t in (*op.writes, *op.reads))
@@ -26,7 +29,7 @@ class Program:
         """Views of the tensors, where the device is the host."""
         self.launches = arena.device.bind(plan, arena.bytes, self.arrays)
         self._whole: Callable[[], None] | None = None
-        self.guards = Guards(plan, arena) if debug else None
+        self.guards = Guards(plan, arena, checks) if debug else None
 
     def run(self, observe: Observer | None = None) -> None:
         """One pass over all ops; `observe(index, op)` is called after each."""

@@ -65,8 +65,8 @@ class Step:
         """The batch for the next step, checked."""
         self._sent_for: Plan | None = None
         """The plan that has its bytes where they are now; None: they are nowhere."""
-        self._program = Program(training, self.arena, debug)
-        self._holding = Program(holding, self.arena, debug) if holding else None
+        self._program = self._trains(training, debug)
+        self._holding = self._trains(holding, debug) if holding else None
         self._ran = self._program
         self._predict = Program(inference, self.arena, debug)
         self._variables = {v.name: v for v in training.graph.variables}
@@ -74,6 +74,15 @@ class Step:
             self._set(variable, variable.initial(_generator(seed, variable), variable.tensor.shape))
         self._held: int | None = 0
         """`held`, so that no call has to read it back; None: it is to be read."""
+
+    def _trains(self, plan: Plan, debug: bool) -> Program:
+        """A program that, debugged, also checks the target where it reads it."""
+        prediction = self.inference_plan.graph.outputs[0].shape
+
+        def check(target: Array) -> None:
+            self.check_target(target, prediction)
+
+        return Program(plan, self.arena, debug, {plan.graph.inputs[-1]: check})
 
     def __call__(self, *arrays: ArrayLike) -> float:
         """One training step, `step(images, labels)`; returns the loss of the weights before it.

@@ -83,11 +83,15 @@ def maximum(*geometry: Any) -> Reference:
     return lambda x: pooled(x, lambda taps, *_: np.max([v for _, v in taps], axis=0), *geometry)
 
 
-def first_argmax(x: Array, *geometry: Any) -> Array:
-    def first(taps: list[tuple[int, Array]], *_: int) -> Array:
-        return np.array([t for t, _ in taps])[np.argmax([v for _, v in taps], axis=0)]
+def chosen_taps(x: Array, *geometry: Any) -> Array:
+    """The first of the largest, the last NaN: PyTorch's choice."""
 
-    return pooled(x, first, *geometry)
+    def chosen(taps: list[tuple[int, Array]], *_: int) -> Array:
+        index, values = np.array([t for t, _ in taps]), np.array([v for _, v in taps])
+        last_nan = len(taps) - 1 - np.argmax(np.isnan(values[::-1]), axis=0)
+        return index[np.where(np.isnan(values).any(axis=0), last_nan, np.argmax(values, axis=0))]
+
+    return pooled(x, chosen, *geometry)
 
 
 def average(
@@ -235,11 +239,11 @@ def backward(x: Array, dy: Array, argmax: Array, geometry: Any) -> Array:
 @pytest.mark.parametrize(
     "values", [(0, 1, 2), (-np.inf, -1), (-np.inf,), (np.nan, 1, 2), (np.inf, np.nan)], ids=str
 )
-def test_argmax_is_the_first_maximum(geometry: Any, values: tuple[float, ...]) -> None:
+def test_argmax_is_the_first_maximum_or_the_last_nan(geometry: Any, values: tuple[float, ...]) -> None:
     x = draw((2, 9, 8, 3), *values)
     y, argmax = forward(x, geometry)
     np.testing.assert_array_equal(y, maximum(*geometry)(x))
-    np.testing.assert_array_equal(argmax, first_argmax(x, *geometry))
+    np.testing.assert_array_equal(argmax, chosen_taps(x, *geometry))
 
 
 @each_geometry

@@ -115,9 +115,13 @@ class Prepared:
 
 
 def prepare_case(case: Case, precision: str, tuning: Tuning | None = None) -> Prepared:
-    """Lower the case's layer, and put inputs, variables and the arriving gradient into memory."""
-    dtype = DTYPES[precision]
-    double = _with_rounded_values(Bench.of(case), dtype)
+    return prepare(Bench.of(case), precision, tuning)
+
+
+def prepare(bench: Bench, precision: str, tuning: Tuning | None = None) -> Prepared:
+    """Lower a case's layer, and put inputs, variables and the arriving gradient into memory."""
+    case, dtype = bench.case, DTYPES[precision]
+    double = _with_rounded_values(bench, dtype)
     lowering = Lowering(
         case.shapes[0][0],
         dtype,
@@ -183,7 +187,10 @@ def _run_op(op: Op, ground: Ground, device: Any) -> None:
 
 def run_case(case: Case, precision: str, device: Any, tuning: Tuning | None = None) -> Run:
     """Forward and backward of the case's layer."""
-    prepared = prepare_case(case, precision, tuning)
+    return run_prepared(prepare_case(case, precision, tuning), device)
+
+
+def run_prepared(prepared: Prepared, device: Any) -> Run:
     double, lowering, ground = prepared.double, prepared.lowering, prepared.ground
     inputs, output = prepared.inputs, prepared.output
     (site,) = lowering.sites
@@ -218,12 +225,18 @@ def check_case(case: Case, precision: str, device: Any, tuning: Tuning | None = 
     assert not in_place_differences(case, precision, device)
 
 
-def assert_close(run: Run, bound: float) -> None:
-    """Every tensor within `bound` of its norm, or of a quarter an element where terms of about 1
-    cancel; NaN is never close."""
+def relative_errors(run: Run) -> dict[str, float]:
+    """Of each tensor: the error's norm as a share of its own and, as terms of about 1 may cancel,
+    of a quarter an element; NaN where anything is NaN."""
+    found = {}
     for name, expected in run.expected.items():
-        found = run.found[name].astype(np.float64)
-        error = float(np.linalg.norm((found - expected).ravel()))
+        error = run.found[name].astype(np.float64) - expected
         scale = float(np.linalg.norm(expected.ravel())) + 0.25 * np.sqrt(expected.size)
-        limit = bound * scale
-        assert error <= limit, f"{name}: {error:.3g} > {limit:.3g}"
+        found[name] = float(np.linalg.norm(error.ravel())) / float(scale)
+    return found
+
+
+def assert_close(run: Run, bound: float) -> None:
+    """Every tensor within `bound`; NaN is never close."""
+    for name, error in relative_errors(run).items():
+        assert error <= bound, f"{name}: {error:.3g} > {bound:.3g} of its norm"

@@ -1,0 +1,94 @@
+"""The machine: versions, card, driver, clocks, compilers, commit, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+from benchmarks.gpu.about import CLOCKS, commit, output_of
+from benchmarks.gpu.names import DEVICE
+from benchmarks.gpu.rows import Row
+from benchmarks.gpu.worker import Worker
+
+PACKAGES = (
+    *("numpy", "cupy-cuda12x", "cupy-cuda13x", "cuda-bindings", "cuda-pathfinder"),
+    *("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12", "torch", "torchvision"),
+    *("pytest", "hypothesis", "safetensors", "tqdm"),
+)
+NEEDED = {
+    "numpy": "everything",
+    "cupy": "the CUDA device",
+    "cuda.bindings": "compiling kernels; without it only carried cubins run",
+    "pytest": "the table of ops and the small networks, which are the tests'",
+    "torch": "times beside PyTorch",
+    "torchvision": "times beside PyTorch",
+    "safetensors": "checkpoints, which only the part cifar10 writes",
+    "tqdm": "progress bars, which only the part cifar10 shows",
+}
+"""Modules, and what is left out without them."""
+TOOLS = ("git", "g++", "nvcc", "ptxas", "cuobjdump", "ncu", "compute-sanitizer")
+
+
+def environment(worker: Worker) -> None:
+    worker.run("machine", lambda: {"facts": _machine(worker)})
+    worker.run("packages", lambda: {"facts": _packages()})
+    worker.run("nvrtc", lambda: {"facts": {"NVRTC": _nvrtc()}})
+    worker.run(DEVICE, lambda: {"facts": _device(worker)}, silence=60)
+
+
+def _machine(worker: Worker) -> Row:
+    query = f"--query-gpu={','.join(CLOCKS)},memory.total"
+    return {
+        "commit": commit(),
+        "seed": worker.settings.seed,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "glibc": platform.libc_ver()[1],
+        "tools": [tool for tool in TOOLS if shutil.which(tool)],
+        "nvidia-smi": output_of("nvidia-smi", query, "--format=csv,noheader") or "no answer",
+    }
+
+
+def _packages() -> Row:
+    found: Row = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    missing = [f"{name} (for {why})" for name, why in NEEDED.items() if not _is_there(name)]
+    return found | ({"missing, carry their wheels": missing} if missing else {})
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of its parent
+        return False
+
+
+def _nvrtc() -> str:
+    from minidl.devices.nvrtc import version as of_nvrtc
+
+    return ".".join(map(str, of_nvrtc()))
+
+
+def _device(worker: Worker) -> Row:
+    device = worker.device
+    free = device.available()
+    found: Row = {"architecture": device.architecture, "free GiB": round(free / 2**30, 1)}
+    return found | (_properties(device.runtime) if worker.machine.IS_GPU else {})
+
+
+def _properties(runtime: Any) -> Row:
+    properties = runtime.getDeviceProperties(0)
+    return {
+        "multiprocessors": properties.get("multiProcessorCount"),
+        "L2 MiB": properties.get("l2CacheSize", 0) / 2**20,
+        "shared memory of a block": properties.get("sharedMemPerBlockOptin"),
+        "driver / runtime": f"{runtime.driverGetVersion()} / {runtime.runtimeGetVersion()}",
+    }

@@ -1,0 +1,191 @@
+"""`first-contact` on the stand-in: a fault of each kind, and the table has these and no other.
+
+The faults are in copies of the kernels' sources, or in the stand-in for the GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.gpu.stand_in import KERNELS
+from minidl.checkout import kernels_folder
+from tests.simulator.build import COMPILER
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+
+ROOT = Path(__file__).parents[2]
+FAULTY = "tests.simulator.faulty_stand_in"
+SECONDS = 240
+BEGIN = "run(const Params& p, Shared&) {"
+"""How a kernel's body begins that needs no shared memory."""
+
+HAS_SLEEP = ("#include", 'extern "C" int usleep(unsigned);\n#include')
+"""A kernel that never ends need not take a core from the other tests."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run has said."""
+
+    status: int
+    table: str
+    rows: list[dict[str, Any]] = field(repr=False)
+
+    def listed(self, title: str) -> list[str]:
+        """`phase: case: result` of each line below a heading."""
+        below = self.table[self.table.index(f"\n{title} ") :].splitlines()[2:]
+        lines = [line for line in below if line.startswith("  ")]
+        count = int(re.search(rf"\n{title} (\d+)", self.table)[1])  # type: ignore[index]
+        lines = lines[:count]
+        return [
+            re.sub(r"_[0-9a-f]{16}:", ":", ": ".join(line.strip().split(": ")[:3]))
+            for line in lines
+        ]
+
+
+def first_contact(out: Path, only: str, *, seconds: float = 300, **environment: str) -> Found:
+    command = [sys.executable, "-m", "benchmarks.gpu", "first-contact", "--stand-in", FAULTY]
+    command += ["--out", str(out), "--seconds", str(seconds), "--only", only]
+    command += ["--workers", "2", "--silence", "30"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.stdout, done.stderr
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    return Found(done.returncode, done.stdout, rows)
+
+
+Change = tuple[str, str]
+
+
+def mutated(folder: Path, changes: dict[str, list[Change]]) -> str:
+    """A copy of the kernels with changes in some files, each made once."""
+    shutil.copytree(kernels_folder(), folder)
+    for name, pairs in changes.items():
+        path = folder / name
+        source = path.read_text()
+        for old, new in pairs:
+            assert old in source, (name, old)
+            source = source.replace(old, new, 1)
+        path.write_text(source)
+    return str(folder)
+
+
+def test_no_fault_is_found_where_there_is_none(tmp_path: Path) -> None:
+    only = (
+        "environment|ops (activation-relu|lrn-lrn|merge-add|linear-one) (float32|bf16)$"
+        "|modes vgg_shaped float32|in place activation-relu float32"
+        "|steps (copy|product|vgg_shaped b3 float32)"
+    )
+    found = first_contact(tmp_path, only, MINIDL_COMMIT="abc123")
+    assert found.listed("FAULTS") == []
+    assert found.listed("LEFT OUT") == []
+    assert found.status == 0
+    assert "  ops: 8 passed of 8" in found.table
+    assert "  modes: 5 passed of 5" in found.table
+    assert "  in place: 1 passed of 1" in found.table
+    assert "  steps: 10 passed of 10" in found.table
+    assert {row["result"] for row in found.rows if "case" in row} == {"passed"}
+    steps = {row["case"]: row for row in found.rows if row["phase"] == "steps" and "case" in row}
+    assert steps["vgg_shaped b3 float32 once"]["graphs"] == 4
+    beside = steps["vgg_shaped b3 float32 beside eager"]
+    assert beside["engine_ms"] == 3.0
+    assert beside["ms"] > 0
+    profile = steps["vgg_shaped b3 float32 ops"]
+    assert len(profile["ops"]) > 20
+    assert all(op["ms"] > 0 and op["floor_ms"] >= 0 for op in profile["ops"])
+    assert profile["slowest"][0]["op"] in found.table
+
+
+def test_every_fault_is_found_and_no_other(tmp_path: Path) -> None:
+    changes = {
+        "lrn.cu": [("fmaf(sum, alpha_of_one, k);", "fmaf(sum, alpha_of_one, k + 0.5f);")],
+        "dropout.cu": [(BEGIN, f"{BEGIN} for (;;) usleep(100000);"), HAS_SLEEP],
+        "normalize.cu": [(BEGIN, f"{BEGIN} *(volatile int*)8 = 1;")],
+        "merge.cu": [("#include", "#error no such thing\n#include")],
+    }
+    kernels = mutated(tmp_path / "kernels", changes)
+    faults = {"raise": ["avgpool2d_forward"], "sticky": ["adaptive_avgpool2d_forward"]}
+    ops = ("activation-relu", "activation-tanh", "dropout-half", "linear-one", "lrn-lrn")
+    ops += ("merge-add", "normalize-normalize", "pool2d-avg-2", "pool2d-bins", "pool2d-max-2")
+    found = first_contact(
+        tmp_path / "out",
+        f"environment|ops ({'|'.join(ops)}) float32$",
+        MINIDL_FAULTS=json.dumps(faults),
+        **{KERNELS: kernels},
+    )
+    assert sorted(found.listed("FAULTS")) == [
+        "compile: Elementwise: failed",
+        "ops: dropout-half float32: hung",
+        "ops: lrn-lrn float32: wrong",
+        "ops: merge-add float32: failed",
+        "ops: normalize-normalize float32: died",
+        "ops: pool2d-avg-2 float32: failed",
+        "ops: pool2d-bins float32: sticky",
+    ]
+    assert found.listed("LEFT OUT") == []
+    assert found.status == 1
+    assert "  ops: 4 passed" in found.table
+    assert "no such thing" in found.table
+    assert "bounds" in found.table
+    assert "signal SIGSEGV" in found.table
+    assert "nothing for 30 s" in found.table
+    assert "cudaErrorIllegalAddress" in (tmp_path / "out" / "errors.txt").read_text()
+
+
+def test_faults_of_a_step_are_found(tmp_path: Path) -> None:
+    faults = {"graphs": [], "engines": ["eager"]}
+    only = "environment|modes vgg_shaped float32 (naive|arena)"
+    only += "|steps vgg_shaped b3 float32 (once|beside)"
+    found = first_contact(tmp_path, only, MINIDL_FAULTS=json.dumps(faults))
+    assert found.listed("FAULTS") == [
+        "steps: vgg_shaped b3 float32 once: wrong",
+        "steps: vgg_shaped b3 float32 beside eager: failed",
+    ]
+    assert "'graphs': 0" in found.table
+
+
+def test_out_of_time_says_what_is_left_out(tmp_path: Path) -> None:
+    found = first_contact(tmp_path, "environment|ops activation-relu float32", seconds=1)
+    assert found.listed("LEFT OUT")
+    assert found.listed("FAULTS") == []
+    assert found.table.startswith("ENVIRONMENT")
+
+
+@pytest.mark.slow
+def test_a_wrong_kernel_is_found_in_modes_and_steps(tmp_path: Path) -> None:
+    tap = ("h % H * W + w % W", "w % W * H + h % H")
+    kernels = mutated(tmp_path / "kernels", {"pooled.cuh": [tap]})
+    found = first_contact(
+        tmp_path / "out",
+        "environment|modes vgg_shaped float32|steps vgg_shaped b3 float32 (once|float64)",
+        **{KERNELS: kernels},
+    )
+    assert found.listed("FAULTS") == [
+        "modes: vgg_shaped float32 arena: wrong",
+        "steps: vgg_shaped b3 float32 float64: wrong",
+    ]
+
+
+@pytest.mark.slow
+def test_the_whole_of_it_finds_no_fault(tmp_path: Path) -> None:
+    """All cases, as many as there is time for."""
+    found = first_contact(tmp_path, "", seconds=SECONDS)
+    assert found.listed("FAULTS") == []
+    passed = {row["phase"] for row in found.rows if row.get("result") == "passed"}
+    assert passed == {"environment", "compile", "ops", "modes", "steps", "in place"}
