@@ -239,9 +239,7 @@ def backward(x: Array, dy: Array, argmax: Array, geometry: Any) -> Array:
 @pytest.mark.parametrize(
     "values", [(0, 1, 2), (-np.inf, -1), (-np.inf,), (np.nan, 1, 2), (np.inf, np.nan)], ids=str
 )
-def test_argmax_is_the_first_maximum_or_the_last_nan(
-    geometry: Any, values: tuple[float, ...]
-) -> None:
+def test_argmax_is_the_first_maximum_or_the_last_nan(geometry: Any, values: tuple[float, ...]) -> None:
     x = draw((2, 9, 8, 3), *values)
     y, argmax = forward(x, geometry)
     np.testing.assert_array_equal(y, maximum(*geometry)(x))
