@@ -217,7 +217,7 @@ def compile(  # noqa: A001 - the field's word for it
 ) -> Step:
     """Plan a training step, take its arena in one allocation and bind every op to it.
 
-    device: "cpu", "cuda", or a device, say `CudaDevice(index=1)`.
+    device: "cpu", "cuda", or a device, say `CudaDevice(index=1)`; tiles are chosen for that card.
     recompute, budget, slices, prefetch, clip_norm, accumulate, without, tuning: as in `plan`.
     ArenaTooLargeError where the device has fewer bytes free, saying which batch or budget fits.
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
