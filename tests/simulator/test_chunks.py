@@ -13,7 +13,8 @@ from minidl.launches import launches_of, small
 from minidl.signs import keep_positive, pack_signs
 from tests.layers.harness import Case
 from tests.simulator.bench import Ground, check_case
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 

@@ -9,7 +9,8 @@ import pytest
 
 import minidl as dl
 from tests.layers.harness import SEED
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 from tests.simulator.special import on_both
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")

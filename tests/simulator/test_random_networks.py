@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.devices.kernels import Unit, unit_of
 from minidl.ir import Array
+from minidl.launches import launches_of
 from tests.compiler.conftest import quick_placement  # noqa: F401 - a fixture
 from tests.compiler.random_networks import CLASSES, described
 from tests.layers.harness import SEED
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 from tests.simulator.random_networks import BATCH, random_network, random_optimizer
 from tests.training import OTHER_MODES, random_batches, train, variables
 
@@ -32,7 +35,31 @@ ROUNDING = {"float32": 30, "tf32": 30 * 2**13, "bf16": 30 * 2**16}
 in those of float32. It counts where a network magnifies its rounding."""
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("precision", ERRORS)
+def test_kernels_of_every_shape_are_right(precision: str) -> None:
+    require_kernels(precision, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ERRORS)
+def test_kernels_of_many_networks_are_right(precision: str) -> None:
+    require_kernels(precision, 150)
+
+
+def require_kernels(precision: str, count: int) -> None:
+    """Every kernel of some networks in the default mode is C++ that a compiler takes."""
+    chance = random.Random(f"{SEED} {precision} {count}")
+    units: dict[str, Unit] = {}
+    for _ in range(count):
+        network, optimizer = random_network(chance, few=False), random_optimizer(chance)
+        print(f"MINIDL_TEST_SEED={SEED}\n{optimizer!r}\n{described(network)}")
+        how = {"optimizer": optimizer, "precision": precision, "device": "cuda", "modes": False}
+        for op in dl.plan(network, BATCH, **how).graph.ops:
+            units.update((unit.entry, unit) for unit in map(unit_of, launches_of(op)))
+    SimulatedDevice().toolchain.require_valid(units.values())
+
+
+@pytest.mark.parametrize("number", range(1))
 @pytest.mark.parametrize("precision", ERRORS)
 def test_of_few_shapes(precision: str, number: int) -> None:
     check(precision, number, few=True)

@@ -10,7 +10,8 @@ from minidl.ir import Array, Lowering, Op, Tensor
 from minidl.signs import keep_positive, pack_signs, signs_shape
 from tests.layers.harness import SEED
 from tests.simulator.bench import Ground
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 from tests.simulator.special import classes
 
 pytestmark = [
