@@ -9,6 +9,6 @@ setup(
         "minidl": ["py.typed"],
         "minidl.data": ["*.csv.gz"],
         "minidl.ir.report": ["*.html"],
-        "minidl.kernels": ["*.cu", "*.cuh", "*.csv", "*.md"],
+        "minidl.kernels": ["*.cu", "*.cuh", "*.md"],
     },
 )

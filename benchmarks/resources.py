@@ -1,25 +1,37 @@
-"""Registers, shared memory, spills and occupancy of every kernel of the well-known networks.
+"""Registers, spills and occupancy of every kernel of the well-known networks, by NVRTC.
 
-`python -m benchmarks.resources` compiles them with NVRTC (no GPU needed) and writes
-kernels/resources.csv. A test compiles them again: spills, local memory or a warning fail it.
+    python -m benchmarks.resources [--architectures sm_80,sm_90a] [--write] [--kernels FILE]
+
+compiles every kernel with the NVRTC that is installed, for every architecture or for some; it needs
+no GPU. It fails where a kernel is refused, spills, uses local memory, draws a warning or does not
+fit, and where a figure is not that of kernels/resources/VERSION.csv; --write writes that file.
+`python -m benchmarks.gate` runs it with every NVRTC that minidl supports.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import itertools
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import minidl as dl
 from minidl import models
+from minidl.cards import ARCHITECTURES, DEFAULT
 from minidl.checkout import kernels_folder
+from minidl.compile import step_plans
+from minidl.devices import nvrtc
+from minidl.devices.architecture import CodeTarget
+from minidl.devices.building import in_processes
 from minidl.devices.kernels import Unit, unit_of
-from minidl.devices.nvrtc import Compiled, compile_unit, version
-from minidl.launches import Launch, launches_of
+from minidl.host import cores
+from minidl.ir.card import Architecture
+from minidl.launches import launches_of
 
 NETWORKS = (
     (models.alexnet, 128),
@@ -28,109 +40,232 @@ NETWORKS = (
     (models.googlenet, 64),
 )
 PRECISIONS = ("float32", "tf32", "bf16")
-TABLE = "resources.csv"
 
 
 @dataclass(frozen=True)
-class Chip:
-    """Limits of one multiprocessor: CUDA C++ Programming Guide, compute capabilities."""
+class Kernel:
+    """A kernel that a network needs, and what its launch asks for."""
 
-    architecture: str
+    name: str
+    source: str
+    """Files that its unit includes, without their endings."""
     threads: int
-    blocks: int
     shared: int
-    shared_of_a_block: int
-    registers: int = 65536
+    """Bytes of a block."""
+    entry: str
+    text: str
+    """The unit's source."""
 
-    def occupancy(self, launch: Launch, registers: int) -> float:
-        """Share of the multiprocessor's threads that can be resident."""
-        warps = -(-launch.threads // 32)
-        registers_of_a_block = -(-registers * 32 // 256) * 256 * warps
-        fits = (
-            self.threads // launch.threads,
-            self.blocks,
-            self.registers // registers_of_a_block,
-            self.shared // (launch.shared + 1024),
-        )
-        return min(fits) * launch.threads / self.threads
+    @property
+    def unit(self) -> Unit:
+        return Unit(self.entry, self.text)
 
 
-CHIPS = (
-    Chip("sm_80", 2048, 32, 164 * 1024, 163 * 1024),
-    Chip("sm_86", 1536, 16, 100 * 1024, 99 * 1024),
-    Chip("sm_89", 1536, 24, 100 * 1024, 99 * 1024),
-    Chip("sm_90a", 2048, 32, 228 * 1024, 227 * 1024),
-    Chip("sm_120", 1536, 24, 100 * 1024, 99 * 1024),
-)
+def occupancy(chip: Architecture, kernel: Kernel, registers: int) -> float:
+    """Share of a multiprocessor's threads that can be resident."""
+    warps = -(-kernel.threads // 32)
+    registers_of_a_block = -(-registers * 32 // 256) * 256 * warps
+    fits = (
+        chip.threads // kernel.threads,
+        chip.blocks,
+        chip.registers // registers_of_a_block,
+        chip.shared // (kernel.shared + 1024),
+    )
+    return min(fits) * kernel.threads / chip.threads
 
 
-def units() -> dict[Unit, Launch]:
+CHIPS = tuple(ARCHITECTURES.values())
+CHIP_OF = {chip.name: chip for chip in CHIPS}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What became of a kernel."""
+
+    registers: int
+    spilled: int
+    """Bytes."""
+    complaints: tuple[str, ...]
+    """What makes it unfit, refusal included."""
+
+
+def kernels() -> list[Kernel]:
     """Every kernel that the networks' training steps and predictions need, once."""
-    found: dict[str, tuple[Unit, Launch]] = {}
-    for launch in _launches():
-        unit = unit_of(launch)
-        found.setdefault(unit.entry, (unit, launch))
-    return dict(sorted(found.values(), key=lambda pair: (pair[1].source, pair[1].kernel)))
+    found: dict[str, Kernel] = {}
+    for plan in _plans():
+        for launch in itertools.chain.from_iterable(map(launches_of, plan.graph.ops)):
+            unit = unit_of(launch)
+            files = "+".join(dict.fromkeys((launch.source, *launch.more_sources)))
+            need = (launch.kernel, files, launch.threads, launch.shared)
+            found.setdefault(unit.entry, Kernel(*need, unit.entry, unit.source))
+    return sorted(found.values(), key=lambda kernel: (kernel.source, kernel.name))
 
 
-def _launches() -> Iterator[Launch]:
+def _plans() -> Iterator[dl.Plan]:
     for build, batch in NETWORKS:
         network = build()
         ways = [{"memory": "arena"}, {"memory": "naive"}]
         if build is models.alexnet:
             ways.append({"clip_norm": 1.0, "accumulate": 2})
         for precision, how in itertools.product(PRECISIONS, ways):
-            plan = dl.plan(network, batch, device="cuda", precision=precision, modes=False, **how)
-            for op in plan.graph.ops:
-                yield from launches_of(op)
+            yield from step_plans(network, batch, card=DEFAULT, precision=precision, **how)
 
 
-def compiled(chip: Chip, all_units: dict[Unit, Launch]) -> dict[Unit, Compiled]:
-    """Every unit for one chip; CompileError for the first that is refused."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(lambda unit: compile_unit(unit, chip.architecture), all_units)
-        return dict(zip(all_units, made, strict=True))
+def figures(what: tuple[Kernel, Architecture]) -> Figures:
+    """Compile one kernel for one chip."""
+    kernel, chip = what
+    try:
+        made = nvrtc.compile_unit(kernel.unit, CodeTarget(chip.name))
+    except nvrtc.CompileError as error:
+        return Figures(0, 0, (" ".join(str(error).split()),))
+    return Figures(made.registers, made.spilled_bytes, tuple(complaints(chip, kernel, made)))
 
 
-def complaints(chip: Chip, launch: Launch, made: Compiled) -> list[str]:
-    """What makes a kernel unfit for a chip."""
+def complaints(chip: Architecture, kernel: Kernel, made: nvrtc.Compiled) -> list[str]:
+    """What makes a compiled kernel unfit for a chip."""
     found = [f"warning: {warning}" for warning in made.warnings]
     if made.spilled_bytes:
         found.append(f"{made.spilled_bytes} bytes of registers spilled")
     if made.stack_bytes:
         found.append(f"{made.stack_bytes} bytes of local memory")
-    if launch.shared > chip.shared_of_a_block:
-        found.append(f"{launch.shared} bytes of shared memory, {chip.shared_of_a_block} at most")
-    if not chip.occupancy(launch, made.registers):
+    if not made.registers:
+        found.append("ptxas printed no registers")
+    if kernel.shared > chip.shared_of_a_block:
+        found.append(f"{kernel.shared} bytes of shared memory, {chip.shared_of_a_block} at most")
+    elif made.registers and not occupancy(chip, kernel, made.registers):
         found.append(f"{made.registers} registers: no block fits")
     return found
 
 
-def header() -> list[str]:
-    columns = [
-        f"{chip.architecture} {what}" for chip in CHIPS for what in ("registers", "occupancy")
-    ]
-    return ["kernel", "source", "threads", "shared bytes", *columns]
+# -- the tables ------------------------------------------------------------------------------------
+
+FOLDER = "resources"
+FIXED = ("kernel", "source", "threads", "shared bytes")
+COLUMNS = ("registers", "spilled bytes", "occupancy")
+
+Table = dict[tuple[str, str], dict[str, str]]
+"""Rows by a kernel's name and source; cells by their column."""
 
 
-def main() -> None:
-    all_units = units()
-    made = {chip: compiled(chip, all_units) for chip in CHIPS}
-    path = Path(kernels_folder()) / TABLE
+def table_of(version: str) -> Path:
+    """The committed table of an NVRTC, say 13.5."""
+    return Path(kernels_folder()) / FOLDER / f"{version}.csv"
+
+
+def read_table(path: Path) -> Table:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {(row["kernel"], row["source"]): row for row in csv.DictReader(file)}
+
+
+def write_table(path: Path, rows: Table, chips: Iterable[Architecture]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    columns = [f"{chip.name} {column}" for chip in chips for column in COLUMNS]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([f"NVRTC {'.'.join(map(str, version()))}"])
-        writer.writerow(header())
-        for unit, launch in all_units.items():
-            row = [launch.kernel, launch.source, launch.threads, launch.shared]
-            for chip in CHIPS:
-                registers = made[chip][unit].registers
-                row += [registers, f"{chip.occupancy(launch, registers):.2f}"]
-                for complaint in complaints(chip, launch, made[chip][unit]):
-                    print(f"{chip.architecture} {launch.kernel}: {complaint}")
-            writer.writerow(row)
-    print(f"{len(all_units)} kernels for {len(CHIPS)} architectures: {path}")
+        writer = csv.DictWriter(file, [*FIXED, *columns], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows.values())
+
+
+def cells(kernel: Kernel, made: dict[Architecture, Figures]) -> dict[str, str]:
+    """A kernel's row."""
+    fixed = (kernel.name, kernel.source, str(kernel.threads), str(kernel.shared))
+    row = dict(zip(FIXED, fixed, strict=True))
+    for chip, found in made.items():
+        share = f"{occupancy(chip, kernel, max(1, found.registers)):.2f}"
+        values = (str(found.registers), str(found.spilled), share)
+        row |= {f"{chip.name} {c}": v for c, v in zip(COLUMNS, values, strict=True)}
+    return row
+
+
+def differences(rows: Table, kept: Table) -> Iterator[str]:
+    """Where what was compiled is not what the table says."""
+    for key in sorted({*rows, *kept}):
+        if key not in kept or key not in rows:
+            yield f"{key[0]}: {'not in the table' if key in rows else 'in the table, not needed'}"
+            continue
+        for column, value in rows[key].items():
+            if kept[key].get(column) != value:
+                yield f"{key[0]}: {column} {value}, the table has {kept[key].get(column)}"
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def compile_all(
+    wanted: Sequence[Kernel], chips: Sequence[Architecture], workers: int
+) -> dict[Kernel, dict[Architecture, Figures]]:
+    """What became of each, in the order of the arguments; a line for every 50."""
+    pairs = [(kernel, chip) for chip in chips for kernel in wanted]
+    made: dict[tuple[Kernel, Architecture], Figures] = {}
+    began = time.perf_counter()
+    for number, (pair, found) in enumerate(in_processes(figures, pairs, workers), 1):
+        made[pair] = found
+        if number % 50 == 0 or number == len(pairs):
+            print(f"  {number}/{len(pairs)}  {time.perf_counter() - began:.0f} s", flush=True)
+    return {kernel: {chip: made[kernel, chip] for chip in chips} for kernel in wanted}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    version = nvrtc.dotted(nvrtc.version())
+    asked = [CHIP_OF[name] for name in options.architectures.split(",")]
+    known = nvrtc.supported()
+    chips = [chip for chip in asked if CodeTarget(chip.name).capability in known]
+    unknown = [chip.name for chip in asked if chip not in chips]
+    if options.expect not in (None, version):
+        raise SystemExit(f"NVRTC {version} was found instead of {options.expect}")
+    if options.unknown is not None and ",".join(unknown) != options.unknown:
+        raise SystemExit(f"NVRTC {version} does not know {unknown}, expected {options.unknown!r}")
+    if unknown:
+        print(f"NVRTC {version} does not know {', '.join(unknown)}: such a card gets PTX")
+    names = ", ".join(chip.name for chip in chips)
+    wanted = kernels() if options.kernels is None else load(options.kernels)
+    print(f"NVRTC {version}: {len(wanted)} kernels for {names}", flush=True)
+    made = compile_all(wanted, chips, options.workers)
+    wrong = [
+        f"{chip.name} {kernel.name}: {complaint}"
+        for kernel, of_chips in made.items()
+        for chip, found in of_chips.items()
+        for complaint in found.complaints
+    ]
+    rows = {
+        (kernel.name, kernel.source): cells(kernel, of_chips) for kernel, of_chips in made.items()
+    }
+    if options.write:
+        write_table(table_of(version), rows, chips)
+    else:
+        wrong += _compared(rows, table_of(version))
+    for line in wrong:
+        print(f"NVRTC {version}: {line}", file=sys.stderr)
+    print(f"NVRTC {version}: {len(wrong)} complaints", flush=True)
+    return 1 if wrong else 0
+
+
+def _compared(rows: Table, path: Path) -> list[str]:
+    if not path.exists():
+        return [f"there is no {path}: --write makes it"]
+    return list(differences(rows, read_table(path)))
+
+
+def load(path: Path) -> list[Kernel]:
+    return [Kernel(**each) for each in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def save(wanted: Iterable[Kernel], path: Path) -> None:
+    path.write_text(json.dumps([asdict(kernel) for kernel in wanted]), encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    every = ",".join(CHIP_OF)
+    parser.add_argument("--architectures", default=every, help=f"some of {every}")
+    parser.add_argument("--write", action="store_true", help="write the table")
+    parser.add_argument("--kernels", type=Path, help="a list of kernels that was saved before")
+    parser.add_argument("--expect", help="the version that NVRTC must have")
+    parser.add_argument("--unknown", help="the architectures that it must not know")
+    parser.add_argument("-j", "--workers", type=int, default=cores(), help="processes")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -77,9 +77,22 @@ struct alignas(sizeof(T) * V) Vector {
     T at[V];
 };
 
+// The vector that begins at an element, which a GPU requires to lie at a multiple of its size.
+template <int V, class T>
+__device__ __forceinline__ Vector<T, V>& vector_at(T* p) {
+#ifndef __CUDACC__
+    sim_aligned(p, sizeof(Vector<T, V>));
+#endif
+    return *reinterpret_cast<Vector<T, V>*>(p);
+}
+template <int V, class T>
+__device__ __forceinline__ const Vector<T, V>& vector_at(const T* p) {
+    return vector_at<V>(const_cast<T*>(p));
+}
+
 template <int V, class T>
 __device__ __forceinline__ void load(float (&to)[V], const T* from) {
-    const Vector<T, V> raw = *reinterpret_cast<const Vector<T, V>*>(from);
+    const Vector<T, V> raw = vector_at<V>(from);
 #pragma unroll
     for (int i = 0; i < V; i++) to[i] = to_float(raw.at[i]);
 }
@@ -89,7 +102,7 @@ __device__ __forceinline__ void store(T* to, const float (&from)[V]) {
     Vector<T, V> raw;
 #pragma unroll
     for (int i = 0; i < V; i++) raw.at[i] = from_float<T>(from[i]);
-    *reinterpret_cast<Vector<T, V>*>(to) = raw;
+    vector_at<V>(to) = raw;
 }
 
 // ---- division by a number that is known at launch -----------------------------------------------

@@ -50,10 +50,10 @@ struct Taps {
         return uint32(masks.at[channel / PLACES]) >> channel % PLACES * BITS & LOW;
     }
     __device__ __forceinline__ void store(Mask* to) const {
-        *reinterpret_cast<Vector<Mask, SIZE>*>(to) = masks;
+        vector_at<SIZE>(to) = masks;
     }
     __device__ __forceinline__ void load(const Mask* from) {
-        masks = *reinterpret_cast<const Vector<Mask, SIZE>*>(from);
+        masks = vector_at<SIZE>(from);
     }
 };
 

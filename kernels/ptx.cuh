@@ -85,8 +85,8 @@ __device__ __forceinline__ void mma_tf32(float (&d)[4], const uint32 (&a)[4], co
 #else  // on a CPU
 
 template <int BYTES>
-inline void copy_async(void* to, const void* from, const void*) {
-    sim_copy_async(to, from, BYTES);
+inline void copy_async(void* to, const void* from, const void* any) {
+    sim_copy_async(to, from, any, BYTES);
 }
 inline void commit_copies() { sim_commit_copies(); }
 template <int N>
@@ -108,6 +108,7 @@ inline uint32 round_tf32(float x) {
 template <bool TRANSPOSED>
 inline void load_matrices(uint32 (&to)[4], const void* row) {
     const uint16* rows[32];
+    sim_aligned(row, 16);
     sim_exchange(&row, sizeof row, rows);
     const int g = sim_lane() / 4, t = sim_lane() % 4;
     for (int i = 0; i < 4; i++) {

@@ -241,6 +241,12 @@ def architecture_of(capability: int) -> Architecture:
     return replace(known, name=f"sm_{capability}", capability=capability)
 
 
+def standing_for(capability: int) -> Card:
+    """The reference card of a compute capability."""
+    card = BY_NAME[REFERENCE[_known(capability).name]]
+    return replace(card, limits=architecture_of(capability))
+
+
 def _known(capability: int) -> Architecture:
     older = [a for a in ARCHITECTURES.values() if a.capability <= capability]
     if not older:

@@ -12,7 +12,7 @@ from minidl.cards import card_of, named
 from minidl.compiler.lower import Target, lower_holding, lower_inference, lower_training
 from minidl.compiler.planner import make_plan
 from minidl.devices.cpu import CpuDevice
-from minidl.devices.device import Device, whereabouts
+from minidl.devices.device import Device, free_memory
 from minidl.gradients import GradientRule
 from minidl.ir import (
     ALIGNMENT,
@@ -22,12 +22,14 @@ from minidl.ir import (
     Plan,
     Setting,
     Shape,
+    StepGraph,
     format_size,
     parse_size,
 )
 from minidl.ir.card import Card
 from minidl.ir.largest import largest_fitting
 from minidl.ir.site import SCRATCH_LIMIT
+from minidl.launches import Limits, check_launches
 from minidl.launches.product import Tuning, read_tuning
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
@@ -86,7 +88,7 @@ def plan(
     the last of them, its bytes are what the larger of both kinds of call needs.
     without: names of passes to leave out. tuning: a file of measured tiles for CUDA's matrix
     products (`minidl.launches.product.read_tuning`).
-    modes: also size the step in every memory mode.
+    modes: the plan says on request what the step needs in every memory mode.
     ShapeError names a layer that does not fit.
     """
     card = named(gpu) if isinstance(gpu, str) else gpu
@@ -97,6 +99,36 @@ def plan(
     setting = _with_rule(setting, clip_norm, accumulate)
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
     return recipe.plans(modes=modes).training
+
+
+def step_plans(
+    network: Layer,
+    batch: int,
+    *,
+    optimizer: Optimizer | None = None,
+    card: Card,
+    precision: str = "float32",
+    memory: str = "arena",
+    recompute: float | None = None,
+    budget: int | str | None = None,
+    slices: int = 1,
+    prefetch: bool = False,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    without: Iterable[str] = (),
+    scratch_limit: int = SCRATCH_LIMIT,
+    tuning: str | Path | Tuning | None = None,
+) -> tuple[Plan, ...]:
+    """Every plan that a step runs on a card: training, adding to gradients where updates are
+    spread, prediction. No device is touched; arguments as in `plan`."""
+    target = _target(batch, "cuda", card, precision, scratch_limit, slices, prefetch, tuning)
+    net = as_network(network, None)
+    setting = _setting(net, target, precision, memory, recompute, budget, without, ALIGNMENT)
+    setting = _with_rule(setting, clip_norm, accumulate)
+    recipe = _Recipe(net, CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
+    plans = recipe.plans()
+    holding = () if plans.holding is None else (plans.holding,)
+    return (plans.training, *holding, recipe.inference(plans.training))
 
 
 @dataclass(frozen=True)
@@ -132,13 +164,18 @@ class _Recipe:
     def _planned(self, setting: Setting, guard: int = 0, modes: bool = False) -> _Plans:
         target, rule = self.target.at(setting.batch), _rule(setting)
         graph = lower_training(self.network, self.loss, self.optimizer, target, rule)
-        training = replace(make_plan(graph, setting, guard, modes), at_batch=self.at_batch)
+        training = replace(_planned(graph, setting, guard, modes), at_batch=self.at_batch)
         if setting.accumulate == 1:
             return _Plans(training, None)
         held = lower_holding(self.network, self.loss, target, rule, graph)
-        holding = make_plan(held, setting, guard)
+        holding = _planned(held, setting, guard)
         size = max(training.arena_bytes, holding.arena_bytes)
         return _Plans(replace(training, arena_bytes=size), holding)
+
+    def inference(self, training: Plan, guard: int = 0) -> Plan:
+        """The plan of a prediction with the weights of a training step."""
+        graph = lower_inference(self.network, self.target, training.graph)
+        return _planned(graph, replace(self.setting, recompute=None, budget=None), guard)
 
     def with_way_out(self, error: BudgetError) -> BudgetError:
         """The same error, saying which batch would fit."""
@@ -180,7 +217,7 @@ def compile(  # noqa: A001 - the field's word for it
 ) -> Step:
     """Plan a training step, take its arena in one allocation and bind every op to it.
 
-    device: "cpu", "cuda", or a device, say `CudaDevice(index=1)`.
+    device: "cpu", "cuda", or a device, say `CudaDevice(index=1)`; tiles are chosen for that card.
     recompute, budget, slices, prefetch, clip_norm, accumulate, without, tuning: as in `plan`.
     ArenaTooLargeError where the device has fewer bytes free, saying which batch or budget fits.
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
@@ -195,14 +232,21 @@ def compile(  # noqa: A001 - the field's word for it
     recipe = _Recipe(net, loss or CrossEntropy(), optimizer or SGD(momentum=0.9), target, setting)
     guard = GUARD if debug else 0
     plans = recipe.plans(guard, modes=True)
-    forward = lower_inference(net, target, plans.training.graph)
-    inference = make_plan(forward, replace(setting, recompute=None, budget=None), guard)
+    inference = recipe.inference(plans.training, guard)
     needed = max(plans.training.arena_bytes, inference.arena_bytes)
     if setting.budget is not None and needed > setting.budget:
         raise BudgetError(setting.budget, needed, ", for predict")
     _require_memory(needed, recipe, place)
     check = recipe.loss.check
     return Step(plans.training, inference, check, seed, debug, check_finite, place, plans.holding)
+
+
+def _planned(graph: StepGraph, setting: Setting, guard: int = 0, modes: bool = False) -> Plan:
+    """The proven plan; for cuda LimitError where a card cannot launch an op of it."""
+    plan = make_plan(graph, setting, guard, modes)
+    if setting.device == "cuda":
+        check_launches(plan.graph.ops, Limits.of(card_of(setting.card)))
+    return plan
 
 
 def device_of(device: str | Device) -> Device:
@@ -233,8 +277,7 @@ def _require_memory(needed: int, recipe: _Recipe, device: Device) -> None:
     except BudgetError as error:
         ways.append(f"the least budget found for this batch is {format_size(error.needed)}")
     raise ArenaTooLargeError(
-        f"the arena needs {format_size(needed)}, "
-        f"{whereabouts(device)} has {format_size(free)} free: " + "; ".join(ways)
+        f"the arena needs {format_size(needed)}, {free_memory(device, free)}: " + "; ".join(ways)
     )
 
 

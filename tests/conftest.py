@@ -13,6 +13,16 @@ _skipped: list[str] = []
 # A shell that starts the tests in the background has them ignore Ctrl-C, which some press.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests that follow each other stay on one core, which keeps what they share (a trained model,
+    a plan, a compiled kernel); a core that has nothing left takes from another's end."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 LONGEST = ("test_nothing_is_found", "test_no_kernel_spills", "test_table[")
 """Minutes each: they run first, so that no core waits for the last of them."""
 

@@ -106,6 +106,8 @@ def test_a_card_that_is_there_and_in_the_table() -> None:
     [
         ("NVIDIA GeForce RTX 4090 Laptop GPU", 89, 76, 16 * GIB, "rtx4090"),
         ("NVIDIA GeForce RTX 3060", 86, 28, 8 * GIB, "rtx3090"),
+        ("NVIDIA GeForce RTX 3090", 86, 80, 24 * GIB, "rtx3090"),
+        ("NVIDIA H100 80GB HBM3", 120, 132, 80 * GIB, "rtx5090"),
         ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 90, 16, 10 * GIB, "h100"),
         ("NVIDIA B200", 100, 148, 180 * GIB, "h200"),
         ("NVIDIA GB10", 121, 48, 120 * GIB, "rtx5090"),

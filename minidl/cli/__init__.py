@@ -1,4 +1,5 @@
-"""The command line: `minidl train`, `eval`, `predict`, `export`, `plan`, `compare`, `place`."""
+"""The command line: `minidl train`, `eval`, `predict`, `export`, `plan`, `compare`, `place`,
+`build-kernels`, `about`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,18 @@ import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
-from minidl.cli import compare, completion, evaluate, export, place, plan, predict, train
+from minidl.cli import (
+    build_kernels,
+    compare,
+    completion,
+    evaluate,
+    export,
+    place,
+    plan,
+    predict,
+    train,
+    versions,
+)
 from minidl.cli.config import of_run, read_config
 from minidl.cli.parser import Commands
 from minidl.data import BrokenPictureError
@@ -23,6 +35,8 @@ COMMANDS: dict[str, ModuleType] = {
     "plan": plan,
     "compare": compare,
     "place": place,
+    "build-kernels": build_kernels,
+    "about": versions,
     "completion": completion,
 }
 """By name, in the order of `minidl --help`."""

@@ -17,6 +17,9 @@ Group = argparse._ArgumentGroup
 """Where flags are added: their heading in --help."""
 
 
+AGAIN = "; again for more than one"
+
+
 def add_switch(group: Group, name: str, what: str, default: bool = False) -> None:
     """`--name`, and `--no-name` that takes back what a file says."""
     group.add_argument(name, action=argparse.BooleanOptionalAction, default=default, help=what)
@@ -29,16 +32,21 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_network(
-    parser: argparse.ArgumentParser, model: str | None, batch: int | None, classes: int | None
+    parser: argparse.ArgumentParser,
+    model: str | None,
+    batch: int | None,
+    classes: int | None,
+    several: bool = False,
 ) -> Group:
-    """--model, -b, --image, --classes."""
+    """--model, -b, --image, --classes; several: --model may be given again, and is a list."""
     group = parser.add_argument_group("network")
     group.add_argument(
         "--model",
+        action="append" if several else "store",
         choices=sorted(dl.models.MODELS),
-        default=model,
+        default=[] if several else model,
         metavar="NAME",
-        help=f"network: {', '.join(sorted(dl.models.MODELS))}",
+        help=f"network: {', '.join(sorted(dl.models.MODELS))}{AGAIN if several else ''}",
     )
     if batch is not None:
         group.add_argument(

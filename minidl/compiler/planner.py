@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 
 from minidl.compiler.buffers import Buffer, Sharing
 from minidl.compiler.lifetimes import Lifetime
@@ -11,7 +13,10 @@ from minidl.compiler.order import Ordered, order_for_peak
 from minidl.compiler.place import Block, max_load, place, top
 from minidl.compiler.recompute import Limits, recompute
 from minidl.compiler.verify import verify
-from minidl.ir import BudgetError, Placement, Plan, Setting, StepGraph, Tensor
+from minidl.ir import BudgetError, LimitError, Placement, Plan, Setting, StepGraph, Tensor
+
+MOST_BYTES = 2**60
+"""Of all tensors of a step; sums of them are then whole numbers of 64 bits."""
 
 BUDGET_TRIES = 4
 """Plans for one budget, each with a lower target by what placement added to the last."""
@@ -20,25 +25,61 @@ BUDGET_TRIES = 4
 def make_plan(graph: StepGraph, setting: Setting, guard: int = 0, modes: bool = False) -> Plan:
     """Order `graph` and place every tensor as `setting.memory` has it; proven, or PlanError.
 
-    guard: bytes kept free behind every tensor. modes: also size every other memory mode.
+    guard: bytes kept free behind every tensor. modes: the plan sizes every memory mode when asked.
     BudgetError where `setting.budget` cannot be met.
     """
     check_switches(setting.without)
+    _require_countable(graph)
     plan = _within_budget(graph, setting, guard)
     verify(plan)
-    if not modes:
-        return plan
-    plain = replace(setting, recompute=None, budget=None)
-    own = setting.memory if setting == plain and not guard else None
-    sizes = {
-        name: plan.arena_bytes
-        if name == own
-        else _planned(graph, replace(plain, memory=name)).arena_bytes
-        for name in MODES
-    }
-    if setting != plain:
-        sizes["recompute"] = plan.arena_bytes
-    return replace(plan, modes=sizes)
+    return replace(plan, modes=_Sizes(graph, plan)) if modes else plan
+
+
+class _Sizes(Mapping[str, int]):
+    """Arena bytes of the step in every memory mode, by name.
+
+    They are worked out when one of them is asked for: it takes longer than the plan itself, and a
+    step that only runs needs none.
+    """
+
+    def __init__(self, graph: StepGraph, plan: Plan) -> None:
+        self._graph, self._setting, self._guard = graph, plan.setting, plan.guard
+        self._arena_bytes = plan.arena_bytes
+
+    @cached_property
+    def _by_mode(self) -> dict[str, int]:
+        plain = replace(self._setting, recompute=None, budget=None)
+        own = self._setting.memory if self._setting == plain and not self._guard else None
+        sizes = {
+            name: self._arena_bytes
+            if name == own
+            else _planned(self._graph, replace(plain, memory=name)).arena_bytes
+            for name in MODES
+        }
+        return sizes if self._setting == plain else {**sizes, "recompute": self._arena_bytes}
+
+    def __getitem__(self, mode: str) -> int:
+        return self._by_mode[mode]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_mode)
+
+    def __len__(self) -> int:
+        return len(self._by_mode)
+
+    def __repr__(self) -> str:
+        return repr(self._by_mode)
+
+
+def _require_countable(graph: StepGraph) -> None:
+    """LimitError where bytes are more than any offset can count."""
+    owners = dict.fromkeys(t.storage for op in graph.ops for t in (*op.reads, *op.writes))
+    largest = max(owners, key=lambda t: t.nbytes, default=None)
+    if largest is not None and sum(t.nbytes for t in owners) > MOST_BYTES:
+        raise LimitError(
+            f"the step's tensors are more than {MOST_BYTES:,} bytes, {largest.name} "
+            f"{largest.shape} the largest: use a smaller batch, or smaller layers"
+        )
 
 
 def _within_budget(graph: StepGraph, setting: Setting, guard: int) -> Plan:

@@ -40,7 +40,7 @@ def read_npz(path: str | os.PathLike[str]) -> tuple[Arrays, ...]:
         OSError,
         ValueError,
         EOFError,
-        NotImplementedError,
+        RuntimeError,
         zipfile.BadZipFile,
         zlib.error,
     ) as e:

@@ -1,16 +1,25 @@
-"""A cache on disk of compiled kernels, safe with several processes at once."""
+"""A cache on disk of compiled kernels, safe with several processes at once.
+
+An entry is named by the digest of all it was made of, so it is never out of date, and begins with
+the digest of its name and code, so that a damaged one is seen, compiled again and replaced.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from minidl.checkout import kernels_folder
 from minidl.devices import nvrtc
+from minidl.devices.architecture import CodeTarget, architecture_for
 from minidl.devices.kernels import Unit, digest_of
+from minidl.host import cores
 
 
 def cache_folder() -> Path:
@@ -20,42 +29,66 @@ def cache_folder() -> Path:
     return Path(own) if own else Path(base) / "minidl"
 
 
-def cubins(units: Iterable[Unit], architecture: str) -> dict[str, bytes]:
-    """Machine code of each unit, by its entry; what is not in the cache is compiled."""
+def cubins(units: Iterable[Unit], capability: int) -> dict[str, bytes]:
+    """Code of each unit for a card, by its entry; what is not in the cache is compiled."""
     units = list(units)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    if not units:
+        return {}
+    architecture = architecture_for(capability, nvrtc.supported())
+    if architecture.said:
+        warnings.warn(architecture.said, stacklevel=2)
+    with ThreadPoolExecutor(cores()) as pool:
         made = pool.map(lambda unit: cubin(unit, architecture), units)
         return dict(zip((unit.entry for unit in units), made, strict=True))
 
 
-def cubin(unit: Unit, architecture: str) -> bytes:
-    """Machine code of one unit. A file is named by the digest of all it was made of, so it is
-    never out of date; a cache that cannot be read or written is done without."""
-    path = cache_folder() / f"{_digest(unit, architecture)}.cubin"
-    try:
-        return path.read_bytes()
-    except OSError:
-        pass
-    code = nvrtc.compile_unit(unit, architecture).cubin
-    _write(path, code)
+def cubin(unit: Unit, architecture: CodeTarget) -> bytes:
+    """Code of one unit: from the cache, or compiled and put there. A cache that cannot be read or
+    written is done without."""
+    folder, key = cache_folder(), key_of(unit, architecture)
+    code = read(folder, key)
+    if code is None:
+        code = nvrtc.compile_unit(unit, architecture).code
+        with suppress(OSError):
+            write(folder, key, code)
     return code
 
 
-def _digest(unit: Unit, architecture: str) -> str:
-    how = (architecture, *nvrtc.OPTIONS, repr(nvrtc.version()))
+def key_of(unit: Unit, architecture: CodeTarget) -> str:
+    """The name of an entry: the digest of sources, options, compiler and architecture."""
+    how = (architecture.name, *nvrtc.OPTIONS, repr(nvrtc.version()))
     return digest_of(unit.source, (kernels_folder(),), *how)
 
 
-def _write(path: Path, code: bytes) -> None:
-    """All of it or nothing: written aside, then renamed."""
+def read(folder: Path, key: str) -> bytes | None:
+    """An entry's code; None where there is none, or it is not what was written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(code)
-            os.replace(aside, path)
-        except OSError:
-            os.unlink(aside)
+        raw = _path(folder, key).read_bytes()
     except OSError:
-        pass
+        return None
+    digest, code = raw[:DIGEST], raw[DIGEST:]
+    return code if digest == _digest(key, code) else None
+
+
+def write(folder: Path, key: str, code: bytes) -> None:
+    """All of an entry or nothing: written aside, then renamed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_digest(key, code) + code)
+        os.replace(aside, _path(folder, key))
+    except BaseException:
+        os.unlink(aside)
+        raise
+
+
+DIGEST = hashlib.sha256().digest_size
+
+
+def _digest(key: str, code: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + code).digest()
+
+
+def _path(folder: Path, key: str) -> Path:
+    return folder / f"{key}.kernel"

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
 from minidl import cards
+from minidl.devices.architecture import ArchitectureError, require_kernels_run
 from minidl.devices.cubins import cubins
-from minidl.devices.device import Call, bytes_of, in_order
+from minidl.devices.device import Call, bytes_of, free_memory, in_order
 from minidl.devices.given import CUDA, Given, OnDevice, dlpack_device, host_array
 from minidl.devices.kernels import Unit, bind
-from minidl.devices.nvrtc import OLDEST
+from minidl.devices.presence import (
+    DeviceError,
+    first_use,
+    require_device,
+    version,
+    without_cupy,
+)
 from minidl.ir import (
     ArenaTooLargeError,
     ArgumentError,
     Array,
-    MinidlError,
     Plan,
     Shape,
     Tensor,
@@ -32,12 +38,10 @@ from minidl.ir.card import Card
 from minidl.ir.tensor import row_major
 from minidl.launches import Launch
 
+__all__ = ["CudaDevice", "DeviceError"]
+
 STATIC_SHARED = 48 * 1024
 """Shared memory of a block beyond which a kernel has to ask for it."""
-
-
-class DeviceError(MinidlError):
-    """No GPU that minidl can use; the message says what is missing."""
 
 
 class CudaDevice:
@@ -52,13 +56,14 @@ class CudaDevice:
     def __init__(self, index: int = 0, graphs: bool = True) -> None:
         self.cupy = _cupy()
         self.runtime = self.cupy.cuda.runtime
-        _require_device(self.runtime, index)
+        require_device(self.runtime, index)
         self.index, self.graphs = index, graphs
         self._device = self.cupy.cuda.Device(index)
         self.capability = int(self._device.compute_capability)
-        _require_capability(self.capability)
-        self.card = _card(self.runtime.getDeviceProperties(index), self.capability)
-        with self._device:
+        properties = self.runtime.getDeviceProperties(index)
+        _require_capability(self.capability, _name(properties))
+        self.card = _card(properties, self.capability)
+        with first_use(self.runtime, index), self._device:
             self.stream = self.cupy.cuda.Stream(non_blocking=True)
             self.copies = self.cupy.cuda.Stream(non_blocking=True)
             self.staging = Staging(self.cupy, self.stream)
@@ -67,11 +72,7 @@ class CudaDevice:
         self._arriving: list[tuple[Any, Any]] = []
         self.functions: dict[str, Any] = {}
         self._modules: list[Any] = []
-
-    @property
-    def architecture(self) -> str:
-        """What kernels are compiled for, say sm_90a: the chip's own, its special units included."""
-        return f"sm_{self.capability}{'a' if self.capability == 90 else ''}"
+        self._allowed: dict[str, int] = {}
 
     # -- memory --------------------------------------------------------------------------------
 
@@ -82,17 +83,22 @@ class CudaDevice:
 
     def allocate(self, nbytes: int, alignment: int) -> Any:
         """One cudaMalloc, outside of any pool; ArenaTooLargeError where it fails."""
-        with self._device:
-            try:
-                memory = self.cupy.cuda.Memory(nbytes + max(0, alignment - 256))
-            except self.runtime.CUDARuntimeError as error:
-                if "MemoryAllocation" not in str(error):
-                    raise
-                raise ArenaTooLargeError(
-                    f"the device refused {format_size(nbytes)} in one piece: use a smaller batch, "
-                    "memory='arena', or budget="
-                ) from None
+        with self._device, self._room(f"{format_size(nbytes)} in one piece"):
+            memory = self.cupy.cuda.Memory(nbytes + max(0, alignment - 256))
         return self.cupy.cuda.MemoryPointer(memory, -memory.ptr % alignment)
+
+    @contextmanager
+    def _room(self, what: str) -> Iterator[None]:
+        """ArenaTooLargeError where the GPU has no memory for what is done inside."""
+        try:
+            yield
+        except (self.runtime.CUDARuntimeError, self.cupy.cuda.driver.CUDADriverError) as error:
+            if "MemoryAllocation" not in str(error) and "OUT_OF_MEMORY" not in str(error):
+                raise
+            raise ArenaTooLargeError(
+                f"the device refused {what}: {free_memory(self, self.available() or 0)}: use a "
+                "smaller batch, memory='arena', or budget="
+            ) from None
 
     def read(self, memory: Any, offset: int, nbytes: int) -> Array:
         return self.later(memory, offset, nbytes)()
@@ -200,18 +206,20 @@ class CudaDevice:
 
     def prepare(self, units: list[Unit]) -> None:
         missing = [unit for unit in units if unit.entry not in self.functions]
-        for entry, code in cubins(missing, self.architecture).items():
+        for entry, code in cubins(missing, self.capability).items():
             module = self.cupy.cuda.function.Module()
-            module.load(code)
+            with self._room("memory for the kernels beside the arena"):
+                module.load(code)
             self._modules.append(module)
             self.functions[entry] = module.get_function(entry)
 
     def launch(self, unit: Unit, launch: Launch, parameters: bytes) -> Call:
         driver = self.cupy.cuda.driver
         function = self.functions[unit.entry].ptr
-        if launch.shared > STATIC_SHARED:
+        if launch.shared > self._allowed.get(unit.entry, STATIC_SHARED):
             attribute = driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
             driver.funcSetAttribute(function, attribute, launch.shared)
+            self._allowed[unit.entry] = launch.shared  # of all launches that share the kernel
         block = ctypes.create_string_buffer(parameters, len(parameters))
         pointers = (ctypes.c_void_p * 1)(ctypes.addressof(block))
         where = ctypes.addressof(pointers)
@@ -245,13 +253,15 @@ class CudaDevice:
         return run
 
     def _captured(self, call: Call) -> Any:
-        with self.stream:
+        with self.stream, self._room("memory for the step's graph beside the arena"):
             self.stream.begin_capture()
             try:
                 call()
-            finally:
-                graph = self.stream.end_capture()
-        return graph
+            except BaseException:
+                with suppress(self.runtime.CUDARuntimeError):  # that the capture is broken off
+                    self.stream.end_capture()
+                raise
+            return self.stream.end_capture()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -291,48 +301,38 @@ class Staging:
 def _cupy() -> Any:
     try:
         import cupy
-    except ImportError as error:
-        raise DeviceError(
-            f"device 'cuda' needs CuPy ({error}): pip install 'minidl[cuda13]', or "
-            "'minidl[cuda12]' for a driver older than 580"
-        ) from None
+    except Exception as error:
+        raise without_cupy(error) from None
     return cupy
 
 
-def _require_device(runtime: Any, index: int) -> None:
-    """DeviceError unless there is a driver, new enough, and a device of that number."""
-    driver = runtime.driverGetVersion()
-    if not driver:
-        raise DeviceError("no NVIDIA driver: device 'cuda' needs one; device='cpu' runs anywhere")
-    try:
-        count = runtime.getDeviceCount()
-    except runtime.CUDARuntimeError as error:
-        if "InsufficientDriver" in str(error):
-            needed = runtime.runtimeGetVersion()
-            raise DeviceError(
-                f"the NVIDIA driver is too old: it has CUDA {_version(driver)}, this CuPy needs "
-                f"{_version(needed)}: update the driver, or install minidl[cuda12]"
-            ) from None
-        raise DeviceError(
-            f"no NVIDIA GPU to be used: {error}; device='cpu' runs anywhere"
-        ) from None
-    if index >= count:
-        raise DeviceError(f"there is no GPU {index}: this machine has {count}")
-
-
-def _card(properties: dict[str, Any], capability: int) -> Card:
+def _card(properties: Mapping[str, Any], capability: int) -> Card:
     """What CUDA says of the device (cudaDeviceProp), as a card."""
-    name, count = properties["name"].decode(), properties["multiProcessorCount"]
-    return cards.present(name, capability, count, properties["totalGlobalMem"])
+    count = properties["multiProcessorCount"]
+    return cards.present(_name(properties), capability, count, properties["totalGlobalMem"])
 
 
-def _version(number: int) -> str:
-    return f"{number // 1000}.{number % 1000 // 10}"
+def _require_capability(capability: int, name: str) -> None:
+    try:
+        require_kernels_run(capability, name)
+    except ArchitectureError as error:
+        raise DeviceError(str(error)) from None
 
 
-def _require_capability(capability: int) -> None:
-    if capability < OLDEST:
-        raise DeviceError(
-            f"this GPU is sm_{capability}: the kernels need sm_{OLDEST} or newer (Ampere, 2020); "
-            "device='cpu' runs anywhere"
-        )
+def _name(properties: Mapping[str, Any]) -> str:
+    name = properties["name"]
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def installed() -> Iterator[tuple[str, str]]:
+    """Name and value of what the device stands on, until something is missing: DeviceError."""
+    cupy = _cupy()
+    runtime = cupy.cuda.runtime
+    yield "CuPy", str(cupy.__version__)
+    require_device(runtime, 0)
+    yield "driver", f"for CUDA {version(runtime.driverGetVersion())} and older"
+    for index in range(runtime.getDeviceCount()):
+        properties = runtime.getDeviceProperties(index)
+        capability = f"{properties['major']}.{properties['minor']}"
+        memory = format_size(properties["totalGlobalMem"])
+        yield f"GPU {index}", f"{_name(properties)}, compute capability {capability}, {memory}"

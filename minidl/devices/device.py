@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minidl.devices.given import Given
-from minidl.ir import Array, Plan, Tensor
+from minidl.ir import Array, Plan, Tensor, format_size
 from minidl.ir.card import Card
 
 Call = Callable[[], None]
@@ -86,9 +86,11 @@ def in_order(calls: list[Call]) -> Call:
     return run
 
 
-def whereabouts(device: Device) -> str:
-    """What an error calls the place whose memory is short."""
-    return "this machine" if device.on_host else "the device"
+def free_memory(device: Device, free: int) -> str:
+    """What an error says of the bytes that can be allocated."""
+    if device.on_host:
+        return f"this machine has {format_size(free)} free"
+    return f"the device has {format_size(free)} free, another process may hold the rest"
 
 
 def bytes_of(array: Array) -> Array:

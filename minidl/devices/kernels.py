@@ -18,6 +18,7 @@ import numpy as np
 from minidl.devices.device import Call, in_order
 from minidl.ir import Plan
 from minidl.launches import Address, Launch, launches_of
+from minidl.launches.launch import aligned, layout
 
 
 class Driver(Protocol):
@@ -87,19 +88,6 @@ def _included(source: str, folders: Sequence[Path]) -> dict[str, str]:
 # -- parameters ------------------------------------------------------------------------------------
 
 
-def layout(argument: Any) -> tuple[int, int]:
-    """Size and alignment of an argument as a C++ compiler lays it out."""
-    if isinstance(argument, Address):
-        return 8, 8
-    if not isinstance(argument, tuple):
-        return argument.dtype.itemsize, argument.dtype.alignment
-    size, alignment = 0, 1
-    for field in argument:
-        inner, step = layout(field)
-        size, alignment = _aligned(size, step) + inner, max(alignment, step)
-    return max(1, _aligned(size, alignment)), alignment
-
-
 def pack(argument: Any, address: Callable[[Address], int]) -> bytes:
     """The argument's bytes, padding zero."""
     if isinstance(argument, Address):
@@ -109,13 +97,9 @@ def pack(argument: Any, address: Callable[[Address], int]) -> bytes:
         return raw
     packed = b""
     for field in argument:
-        packed = packed.ljust(_aligned(len(packed), layout(field)[1]), b"\0")
+        packed = packed.ljust(aligned(len(packed), layout(field)[1]), b"\0")
         packed += pack(field, address)
     return packed.ljust(layout(argument)[0], b"\0")
-
-
-def _aligned(offset: int, alignment: int) -> int:
-    return -(-offset // alignment) * alignment
 
 
 # -- binding ---------------------------------------------------------------------------------------

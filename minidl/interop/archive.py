@@ -51,8 +51,18 @@ def _require_honest(archive: zipfile.ZipFile, file: BinaryIO) -> None:
             raise ArgumentError(f"entry {shown(name)} is there twice")
         if info.flag_bits & 0x1:
             raise ArgumentError(f"entry {shown(name)} is encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ArgumentError(
+                f"entry {shown(name)} is compressed by method {info.compress_type}: "
+                "0 (stored) and 8 (deflate) are read"
+            )
         if info.compress_size > size:
             raise ArgumentError(f"entry {shown(name)} is larger than the file")
+        if not 0 <= info.header_offset < size:
+            raise ArgumentError(
+                f"entry {shown(name)} is said to begin at byte {info.header_offset:,} of the "
+                f"file's {size:,}"
+            )
         seen.add(name)
         total += info.file_size
     if total > EXPANSION * size:

@@ -60,12 +60,6 @@ class View:
         return math.prod(self.shape)
 
 
-def read_pth(path: str | Path) -> Any:
-    """What was saved: dicts and lists as they were, every tensor a `View`; see `pth_arrays`."""
-    with opened_archive(path) as archive:
-        return _Checkpoint(archive).value()
-
-
 def pth_arrays(path: str | Path, choose: Any) -> dict[str, Array]:
     """The tensors that `choose` takes out of what was saved, by name, as arrays of their own.
 

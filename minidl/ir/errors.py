@@ -17,6 +17,10 @@ class PlanError(MinidlError):
     """A plan that is not right: the verifier's finding, with op, tensor and bytes."""
 
 
+class LimitError(PlanError):
+    """More than a card can launch, or bytes can count: the message names op, limit and way out."""
+
+
 class ArenaTooLargeError(MinidlError, MemoryError):
     """The arena does not fit into the memory there is."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minidl.ir.errors import LimitError
+
 MOST = 2**24
 """Where the search stops: nobody trains such a batch in one step."""
 
@@ -15,17 +17,22 @@ def largest_fitting(needs: Callable[[int], int], limit: int, start: int = 1) -> 
     """The largest batch whose `needs` are at most `limit` bytes; 0 if not even 1 fits.
 
     Bytes grow nearly linearly with the batch, so each guess is where the line through the two
-    nearest known batches meets the limit. The result fits, and the next larger batch does not.
+    nearest known batches meets the limit, until no card can launch a guess: LimitError. The result
+    fits, and the next larger batch does not.
     """
     known: dict[int, int] = {}
     low, high = 0, MOST + 1
-    guess = max(1, start)
+    straight, guess = True, max(1, start)
     while high - low > 1:
         guess = min(max(guess, low + 1), high - 1)
-        known[guess] = needs(guess)
-        low, high = (guess, high) if known[guess] <= limit else (low, guess)
+        try:
+            known[guess] = needs(guess)
+        except LimitError:
+            straight = False
+        fits = guess in known and known[guess] <= limit
+        low, high = (guess, high) if fits else (low, guess)
         guess = (low + high) // 2
-        if len(known) <= STRAIGHT:
+        if straight and len(known) <= STRAIGHT:
             guess = _on_the_line(known, limit, low, high)
     return low
 

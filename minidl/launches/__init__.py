@@ -5,7 +5,9 @@ One module a family; the C++ is in `kernels/`. `launches_of(op)` is all that a d
 
 from __future__ import annotations
 
-from minidl.ir import Op, PlanError
+from collections.abc import Iterable
+
+from minidl.ir import LimitError, Op, PlanError
 from minidl.launches import (  # noqa: F401 - their rules
     conv2d,
     gradients,
@@ -15,25 +17,52 @@ from minidl.launches import (  # noqa: F401 - their rules
     windows,
 )
 from minidl.launches.elementwise import by_channel, elementwise
-from minidl.launches.launch import CONSTANTS, RULES, Address, Launch, constants, rule
+from minidl.launches.launch import (
+    CONSTANTS,
+    RULES,
+    Address,
+    Launch,
+    constants,
+    described,
+    rule,
+    template,
+)
+from minidl.launches.limits import ANY_CARD, Limits, require_launchable
 from minidl.launches.reductions import partial_floats, reduce_rows
 
 __all__ = [
+    "ANY_CARD",
     "CONSTANTS",
     "RULES",
     "Address",
     "Launch",
+    "Limits",
     "by_channel",
+    "check_launches",
     "constants",
     "launches_of",
     "partial_floats",
     "reduce_rows",
     "rule",
+    "template",
 ]
 
 
 def launches_of(op: Op) -> list[Launch]:
     """The kernels that the op is, in order; PlanError where it has none."""
+    try:
+        return _launches_of(op)
+    except LimitError as error:
+        raise LimitError(f"{described(op)}: {error}") from None
+
+
+def check_launches(ops: Iterable[Op], limits: Limits = ANY_CARD) -> None:
+    """LimitError, naming the op and the way out, unless a card can launch each of the ops."""
+    for op in ops:
+        require_launchable(op, launches_of(op), limits)
+
+
+def _launches_of(op: Op) -> list[Launch]:
     main = op.original
     name = main.function.__name__
     if name in RULES:

@@ -10,7 +10,7 @@ import numpy as np
 from minidl.cards import DEFAULT
 from minidl.ir import Op, Shape, Tensor
 from minidl.ir.card import Card
-from minidl.launches.launch import Address, Argument, Launch, division, rule
+from minidl.launches.launch import Address, Argument, Launch, division, int32, rule
 from minidl.launches.matrix import (
     UNITS,
     Products,
@@ -289,10 +289,10 @@ def _filters_of_phase(w: Tensor, phase: tuple[Phase, Phase], c: int, k: int, dep
     fields = (
         Address(w, first),
         np.int64(k * size),
-        np.int32(size),
+        int32(size),
         ints(down.tap_step * row, across.tap_step * c),
         *ints(c, depth),
         division(k),
         division(max(1, across.taps)),
     )
-    return Source(f"Filters<{width}>", fields, Operand(4, False))
+    return Source(f"Filters<{width}>", fields, Operand(4, False), counted=k * size)

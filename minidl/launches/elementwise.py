@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import Address, Argument, Launch, by_thread, division, source_of
+from minidl.launches.launch import (
+    Argument,
+    Launch,
+    by_thread,
+    division,
+    functor_name,
+    source_of,
+)
 from minidl.launches.operands import (
-    ctype,
     functor,
-    operand,
+    kind_of,
     operand_list,
     per_channel,
     pixel_pitch,
     sink,
     sink_tensors,
     sources_of_epilogue,
+    typed,
     width_of_vectors,
 )
 
 Pairs = list[tuple[str, Argument]]
 
 
-def elementwise(op: Op, name: str | None = None) -> list[Launch]:
-    """The launch of any elementwise op: its functor has its name, if no other is given."""
-    large = [t for t in op.operands if t.shape != () or op.writes[0].shape == ()]
-    pairs = [operand(op, t, pixel_pitch) for t in op.operands]
+def elementwise(op: Op) -> list[Launch]:
+    """The launch of any elementwise op."""
+    return [map_tensors(op, [(kind_of(op, t), t) for t in op.operands])]
+
+
+def map_tensors(op: Op, operands: Sequence[tuple[str, Tensor]]) -> Launch:
+    """The op's functor over operands, each with its kind: see kernels/elementwise.cuh."""
+    large = [t for kind, t in operands if kind != "Scalar"]
     rows, columns = _rows_of(large)
+    pitch = pixel_pitch if rows > 1 else _none
+    pairs = [typed(kind, t, pitch) for kind, t in operands]
     width = width_of_vectors(large, columns, *_gaps(large, rows))
-    name = name or op.function.__name__
-    return [map_rows(name, source_of(op), functor(op), pairs, rows, columns, width)]
+    return map_rows(functor_name(op), source_of(op), functor(op), pairs, rows, columns, width)
 
 
 def _rows_of(tensors: list[Tensor]) -> tuple[int, int]:
@@ -39,6 +51,11 @@ def _rows_of(tensors: list[Tensor]) -> tuple[int, int]:
     if all(t.contiguous for t in tensors):
         return 1, tensors[0].size
     return tensors[0].size // tensors[0].shape[-1], tensors[0].shape[-1]
+
+
+def _none(_: Tensor) -> int:
+    """The pitch of one row: nobody asks for the next."""
+    return 0
 
 
 def _gaps(tensors: list[Tensor], rows: int) -> list[int]:
@@ -62,7 +79,8 @@ def map_rows(
     by_row = division(vectors if rows > 1 else 1)
     arguments = (epilogue, np.int64(rows), np.int64(columns), by_row)
     kernel = f"Elementwise<{width}, {name}, {types}>"
-    return by_thread(kernel, source, rows * vectors, arguments, more_sources)
+    threads = rows * vectors
+    return by_thread(kernel, source, threads, arguments, more_sources, threads if rows > 1 else 0)
 
 
 def by_channel(
@@ -74,12 +92,12 @@ def by_channel(
     """A functor of (result, pictures..., vectors of one element a channel...), pixel by pixel."""
     main, result = op.original, op.writes[0]
     pairs: Pairs = [sink(op, result, pixel_pitch)]
-    pairs += [(f"In<{ctype(t)}>", (Address(t), np.int32(pixel_pitch(t)))) for t in pictures]
+    pairs += [typed("In", t, pixel_pitch) for t in pictures]
     pairs += [per_channel(t) for t in channels]
     columns, large = result.shape[-1], [*sink_tensors(op, result), *pictures]
     gaps = (pixel_pitch(t) for t in large)
     width = width_of_vectors([*large, *channels], columns, *gaps)
-    name, more = main.function.__name__, sources_of_epilogue(op)
+    name, more = functor_name(main), sources_of_epilogue(op)
     rows = result.size // columns
     return map_rows(name, source_of(main), constants, pairs, rows, columns, width, more)
 
@@ -89,8 +107,8 @@ def copy_columns(
 ) -> Launch:
     """Copy `columns` columns of each row; a tensor's columns are its last axis."""
     pairs: Pairs = [
-        (f"Out<{ctype(to)}>", (Address(to, to_first), np.int32(pixel_pitch(to)))),
-        (f"In<{ctype(source)}>", (Address(source, source_first), np.int32(pixel_pitch(source)))),
+        typed("Out", to, pixel_pitch, to_first),
+        typed("In", source, pixel_pitch, source_first),
     ]
     gaps = (pixel_pitch(to), pixel_pitch(source), to_first, source_first)
     width = width_of_vectors((to, source), columns, *gaps)
@@ -103,8 +121,8 @@ def copy_elements(
 ) -> Launch:
     """Copy `count` elements that lie side by side."""
     pairs: Pairs = [
-        (f"Out<{ctype(to)}>", (Address(to, to_first), np.int32(0))),
-        (f"In<{ctype(source)}>", (Address(source, source_first), np.int32(0))),
+        typed("Out", to, _none, to_first),
+        typed("In", source, _none, source_first),
     ]
     width = width_of_vectors((to, source), count, to_first, source_first)
     return map_rows("assign", "elementwise", (), pairs, 1, count, width)

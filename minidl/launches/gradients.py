@@ -11,6 +11,8 @@ from minidl.launches.launch import (
     Address,
     Launch,
     constants,
+    functor_name,
+    int32,
     rule,
     scratch_of,
     source_of,
@@ -45,7 +47,7 @@ def sum_of_squares(op: Op) -> list[Launch]:
     parts, share = square_parts(dw.size)
     partial = scratch_of(op)
     arguments = (Address(partial), Address(dw), np.int64(dw.size), np.int64(share))
-    total = (Address(square), Address(partial), np.int32(parts))
+    total = (Address(square), Address(partial), int32(parts))
     source = source_of(op)
     return [
         Launch(f"sum_of_squares<{ctype(dw)}>", source, (parts, 1, 1), THREADS, arguments, SHARED),
@@ -57,7 +59,7 @@ def sum_of_squares(op: Op) -> list[Launch]:
 def gradient_norm(op: Op) -> list[Launch]:
     (norm, coefficient), (squares,) = op.writes, op.reads
     addresses = (Address(t) for t in (norm, coefficient, squares))
-    arguments = (*addresses, np.int32(squares.size), np.float32(op.attributes["clip_norm"]))
+    arguments = (*addresses, int32(squares.size), np.float32(op.attributes["clip_norm"]))
     return [Launch("gradient_norm", source_of(op), (1, 1, 1), THREADS, arguments, SHARED)]
 
 
@@ -68,7 +70,7 @@ def clip_gradient(op: Op) -> list[Launch]:
     pairs = [sink(op, clipped, pixel_pitch)]
     pairs += [operand(main, t, pixel_pitch) for t in (dw, coefficient)]
     width = width_of_vectors([dw, *sink_tensors(op, clipped)], dw.size)
-    name, more = main.function.__name__, sources_of_epilogue(op)
+    name, more = functor_name(main), sources_of_epilogue(op)
     return [map_rows(name, source_of(main), (), pairs, 1, dw.size, width, more)]
 
 

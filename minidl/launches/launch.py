@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.ir import Op, PlanError, Tensor
+from minidl.ir import LimitError, Op, PlanError, Tensor
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ class Launch:
     """Of these, bytes behind the kernel's `Shared`, whose number does not follow from its type."""
     more_sources: tuple[str, ...] = ()
     """Stems of files that have functors which the type names."""
+    counted: int = 0
+    """The largest number that the kernel counts to in 31 bits."""
+
+    @property
+    def name(self) -> str:
+        """The kernel without the arguments of its template."""
+        return self.kernel.partition("<")[0]
 
 
 Rule = Callable[[Op], list[Launch]]
@@ -78,6 +85,29 @@ def constants(name: str) -> Callable[[Constants], Constants]:
     return add
 
 
+Types = Callable[[Op], str]
+
+TEMPLATES: dict[str, Types] = {}
+"""By the name of an elementwise op's function: the template arguments of its functor, where it is
+a template."""
+
+
+def template(name: str) -> Callable[[Types], Types]:
+    """State the template arguments of an elementwise op's functor."""
+
+    def add(function: Types) -> Types:
+        TEMPLATES[name] = function
+        return function
+
+    return add
+
+
+def functor_name(op: Op) -> str:
+    """The C++ type of an elementwise op's functor, on its own and as an epilogue alike."""
+    name = op.function.__name__
+    return f"{name}<{TEMPLATES[name](op)}>" if name in TEMPLATES else name
+
+
 def source_of(op: Op) -> str:
     """The stem of the file that has the op's kernel: that of the module with its function."""
     module: str = op.function.__module__
@@ -92,13 +122,33 @@ def scratch_of(op: Op) -> Tensor:
     raise PlanError(f"{op.name} has no scratch planned")
 
 
+def described(op: Op) -> str:
+    """The op's name and the shapes of what it writes and reads, for an error to say."""
+    writes, reads = (" ".join(str(t.shape) for t in tensors) for tensors in (op.writes, op.reads))
+    return f"{op.name} ({writes} from {reads})"
+
+
+COUNTED = 2**31 - 1
+"""The largest number of 31 bits."""
+
+
+def int32(number: int) -> np.int32:
+    """A field of 31 bits; LimitError where the number has more."""
+    if number > COUNTED:
+        raise LimitError(
+            f"{number:,} is more than a kernel can count, 31 bits: "
+            "use a smaller batch, smaller pictures or fewer channels"
+        )
+    return np.int32(number)
+
+
 def division(divisor: int) -> tuple[np.generic, ...]:
     """The fields of `Division`: x / d = umulhi(x, multiplier) >> shift for 0 <= x < 2^31."""
-    if not 0 < divisor < 2**31:
+    if divisor < 1:
         raise PlanError(f"cannot divide by {divisor} in a kernel")
     log = max(1, (divisor - 1).bit_length())
     multiplier = min(2**32 - 1, -(-(2 ** (31 + log)) // divisor))
-    return np.int32(divisor), np.uint32(multiplier), np.uint32(log - 1)
+    return int32(divisor), np.uint32(multiplier), np.uint32(log - 1)
 
 
 THREADS = 256
@@ -111,16 +161,36 @@ def by_thread(
     threads: int,
     arguments: tuple[Argument, ...],
     more_sources: tuple[str, ...] = (),
+    counted: int | None = None,
 ) -> Launch:
-    """A launch of `threads` independent threads."""
+    """A launch of `threads` independent threads, which the kernel counts in 31 bits unless
+    `counted` says what it counts."""
+    counted = threads if counted is None else counted
     grid = grid_for(threads)
-    return Launch(kernel, source, grid, THREADS, arguments, more_sources=more_sources)
+    return Launch(kernel, source, grid, THREADS, arguments, 0, 0, more_sources, counted)
 
 
 def grid_for(threads: int, block: int = THREADS) -> tuple[int, int, int]:
-    """As many blocks as `threads` threads need; kernels count threads in 31 bits."""
-    if threads >= 2**31:
-        raise PlanError(
-            f"{threads:,} threads are more than a kernel can count: use a smaller batch"
-        )
+    """As many blocks as `threads` threads need."""
     return max(1, -(-threads // block)), 1, 1
+
+
+# -- parameters ------------------------------------------------------------------------------------
+
+
+def layout(argument: Argument) -> tuple[int, int]:
+    """Size and alignment of an argument as a C++ compiler lays it out."""
+    if isinstance(argument, Address):
+        return 8, 8
+    if not isinstance(argument, tuple):
+        return argument.dtype.itemsize, argument.dtype.alignment
+    size, alignment = 0, 1
+    for field in argument:
+        inner, step = layout(field)
+        size, alignment = aligned(size, step) + inner, max(alignment, step)
+    return max(1, aligned(size, alignment)), alignment
+
+
+def aligned(offset: int, alignment: int) -> int:
+    """The next multiple of the alignment."""
+    return -(-offset // alignment) * alignment

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.ir import Op, PlanError, Tensor
+from minidl.ir import Op, Tensor
 from minidl.launches.launch import (
     Address,
     Argument,
     Launch,
     division,
     grid_for,
+    int32,
     scratch_of,
     source_of,
 )
@@ -26,10 +27,11 @@ from minidl.launches.operands import (
     width_of_vectors,
 )
 from minidl.launches.pooled import PooledSink
-from minidl.launches.product import LAYERS, Operand, Problem, Product
+from minidl.launches.product import Operand, Problem, Product
+from minidl.launches.staged import BLOCK, BOXES
 
-COUNTED = 2**31 - 128
-"""Rows, columns and terms of a sum are counted in 31 bits, whole tiles of them."""
+STAGE = BOXES * BLOCK
+"""Pixels that a staged source takes at once, at most."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Source:
     operand: Operand
     room: int = 0
     """Bytes of shared memory beside the main loop's: see `minidl.launches.staged`."""
+    counted: int = 0
+    """The largest number that it counts to in 31 bits, beside its rows and terms."""
 
 
 def matrix(
@@ -50,7 +54,7 @@ def matrix(
     """`Matrix`: element (index, k) at [index * pitch + k], or [k * pitch + index]."""
     along = depth if k_major else size
     width = width_of_vectors([t], along, pitch, group_step)
-    fields = (Address(t), np.int64(pitch), np.int64(group_step), np.int32(size), np.int32(depth))
+    fields = (Address(t), np.int64(pitch), np.int64(group_step), int32(size), int32(depth))
     kind = f"Matrix<{ctype(t)}, {width}, {str(k_major).lower()}>"
     return Source(kind, fields, Operand(t.itemsize, k_major))
 
@@ -80,7 +84,7 @@ class Target:
         """The sink's C++ type and the fields of `Result`."""
         kind, to = self.pooled.fields() if self.pooled else sink(op, self.to, self.pitch)
         bias = np.uint64(0) if self.bias is None else Address(self.bias)
-        return kind, (to, bias, np.int32(self.row_step), np.int32(self.column_step))
+        return kind, (to, bias, int32(self.row_step), int32(self.column_step))
 
     def width(self, op: Op, columns: int) -> int:
         """Elements that one store may take."""
@@ -98,7 +102,7 @@ def launch_product(op: Op, product: Product, a: Source, b: Source, target: Targe
         more = sources_of_epilogue(op)
         return [_product(op, product, a, b, kind, result, target.rows, width, more)]
     p, partial = product.problem, scratch_of(op)
-    sums = ((Address(partial), np.int32(p.n)), np.uint64(0), np.int32(0), np.int32(0))
+    sums = ((Address(partial), int32(p.n)), np.uint64(0), int32(0), int32(0))
     rows = ("SameRow", (np.int64(p.m),))
     width = width_of_vectors([partial], p.n)
     first = _product(op, product, a, b, "Out<float>", sums, rows, width, ())
@@ -118,13 +122,8 @@ def _product(
 ) -> Launch:
     p, tile = product.problem, product.tile
     grid = -(-p.m // tile.m), -(-p.n // tile.n), p.groups * product.splits
-    if max(p.m, p.n, p.k) >= COUNTED or max(grid[1:]) > LAYERS:
-        raise PlanError(
-            f"{op.name}: a product of {p.m:,} x {p.n:,} by {p.k:,} in {p.groups:,} groups is more "
-            "than a kernel can count: use a smaller batch, or fewer groups"
-        )
     loop = tile.main_loop(whole=width % tile.piece == 0)
-    sizes = (np.int32(n) for n in (p.m, p.n, p.k, product.k_of_a_split))
+    sizes = (int32(n) for n in (p.m, p.n, p.k, product.k_of_a_split))
     return Launch(
         f"Gemm<{loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}>",
         source_of(op.original),
@@ -134,7 +133,13 @@ def _product(
         tile.shared_bytes(a.operand, b.operand) + a.room + b.room,
         a.room + b.room,
         more_sources,
+        max(p.m + tile.m, p.n + tile.n, _terms(product), a.counted, b.counted),
     )
+
+
+def _terms(product: Product) -> int:
+    """What the kernel counts to along the sum: all splits, and what it asks for beyond the end."""
+    return product.splits * product.k_of_a_split + max(product.tile.k, STAGE)
 
 
 def _sum_splits(op: Op, product: Product, partial: Tensor, target: Target) -> Launch:
@@ -145,9 +150,9 @@ def _sum_splits(op: Op, product: Product, partial: Tensor, target: Target) -> La
     arguments = (
         result,
         Address(partial),
-        *(np.int32(n) for n in (p.m, product.splits, p.groups)),
+        *(int32(n) for n in (p.m, product.splits, p.groups)),
         division(vectors),
-        np.int32(p.n),
+        int32(p.n),
     )
     blocks, *_ = grid_for(p.m * vectors)
     return Launch(
@@ -157,6 +162,7 @@ def _sum_splits(op: Op, product: Product, partial: Tensor, target: Target) -> La
         256,
         arguments,
         more_sources=sources_of_epilogue(op),
+        counted=p.m * vectors,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from minidl.ir import Op, PlanError, Tensor
-from minidl.launches.launch import CONSTANTS, Address, Argument, source_of
+from minidl.launches.launch import CONSTANTS, Address, Argument, functor_name, int32, source_of
 
 TYPES = {
     "float32": "float",
@@ -19,6 +19,9 @@ TYPES = {
     "int64": "int64",
     "uint64": "uint64",
 }
+
+SUMMED = 32
+"""Tensors that one launch adds: their vectors lie in registers, their addresses in parameters."""
 
 VECTOR_BYTES = 16
 """Widest load and store."""
@@ -54,15 +57,27 @@ Pitch = Callable[[Tensor], int]
 
 def operand(op: Op, t: Tensor, pitch: Pitch) -> tuple[str, Argument]:
     """The C++ type and the fields of an elementwise op's operand."""
+    return typed(kind_of(op, t), t, pitch)
+
+
+def kind_of(op: Op, t: Tensor) -> str:
+    """What an elementwise op's operand is, in the words of kernels/elementwise.cuh."""
     if t.shape == () and op.writes[0].shape != ():
-        return f"Scalar<{ctype(t)}>", (Address(t),)
-    kind = ("InOut" if t in op.reads else "Out") if t in op.writes else "In"
-    return f"{kind}<{ctype(t)}>", (Address(t), np.int32(pitch(t)))
+        return "Scalar"
+    if t in op.writes:
+        return "InOut" if t in op.reads else "Out"
+    return "In"
+
+
+def typed(kind: str, t: Tensor, pitch: Pitch, first: int = 0) -> tuple[str, Argument]:
+    """The C++ type and the fields of an operand of a kind, from element `first` on."""
+    where = Address(t, first)
+    return f"{kind}<{ctype(t)}>", (where,) if kind == "Scalar" else (where, int32(pitch(t)))
 
 
 def per_channel(t: Tensor) -> tuple[str, Argument]:
     """A vector of one element a channel, for all rows."""
-    return f"In<{ctype(t)}>", (Address(t), np.int32(0))
+    return f"In<{ctype(t)}>", (Address(t), int32(0))
 
 
 def functor(op: Op) -> tuple[np.generic, ...]:
@@ -86,12 +101,12 @@ def sink(op: Op, to: Tensor, pitch: Pitch) -> tuple[str, Argument]:
     """Where the result of `op` goes that is `to` without an epilogue: the C++ type and fields."""
     follower, dropped = op.epilogue, op.dropped
     if follower is None or dropped is None:
-        return f"Out<{ctype(to)}>", (Address(to), np.int32(pitch(to)))
+        return f"Out<{ctype(to)}>", (Address(to), int32(pitch(to)))
     pairs = [
         ("Value", ()) if t is dropped else operand(follower, t, pitch) for t in follower.operands
     ]
     types = ", ".join(name for name, _ in pairs)
-    name = f"Into<{ctype(dropped)}, {follower.function.__name__}, {types}>"
+    name = f"Into<{ctype(dropped)}, {functor_name(follower)}, {types}>"
     return name, ((functor(follower), operand_list(fields for _, fields in pairs)),)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import Address, Argument
+from minidl.launches.launch import Address, Argument, int32
 from minidl.launches.operands import ctype, pixel_pitch, sink, sink_tensors, width_of_vectors
 
 
@@ -45,7 +45,7 @@ class PooledSink:
         kind, to = sink(self.pool, y, pixel_pitch)
         bits, (height, width) = self.pool.attributes["bits"], self.block
         name = f"Pooled<{height}, {width}, {bits}, {ctype(self.picture)}, {kind}>"
-        return name, (to, Address(argmax), np.int32(argmax.shape[-1]))
+        return name, (to, Address(argmax), int32(argmax.shape[-1]))
 
     def width(self) -> int:
         """Elements that one store may take."""
@@ -76,5 +76,5 @@ class Unpooling:
 
     @property
     def fields(self) -> Argument:
-        sizes = (np.int32(n) for n in (self.argmax.shape[-1], *self.dy.shape[1:3]))
+        sizes = (int32(n) for n in (self.argmax.shape[-1], *self.dy.shape[1:3]))
         return Address(self.dy), Address(self.argmax), np.int64(pixel_pitch(self.dy)), *sizes

@@ -12,6 +12,7 @@ from minidl.launches.launch import (
     Argument,
     Launch,
     division,
+    int32,
     rule,
     scratch_of,
     source_of,
@@ -39,24 +40,33 @@ def partial_floats(rows: int, columns: int, floats: int = SUM) -> int:
 
 
 def reduce_rows(
-    op: Op, of: Tensor, source: Argument, to: Argument, floats: int = SUM, parts_kernel: str = ""
+    op: Op,
+    of: Tensor,
+    source: Argument,
+    to: Argument,
+    floats: int = SUM,
+    parts_kernel: str = "",
+    counted: int = 0,
 ) -> list[Launch]:
     """Partial accumulators of the rows of `of` in scratch, then the accumulator of those.
 
     `source` and `to` are the fields of the source and of the sink; the kernels are called
-    `<op>_parts<T>` (or as `parts_kernel` says) and `<op>`, both a `ReduceColumns`.
+    `<op>_parts<T>` (or as `parts_kernel` says) and `<op>`, both a `ReduceColumns`. `counted`: what
+    the source counts in 31 bits, if not the columns.
     """
     columns, name = of.shape[-1], op.function.__name__
     rows = of.size // columns
     share = rows_of_a_part(rows)
     parts = -(-rows // share)
-    partials = (Address(scratch_of(op)), np.int32(columns))
+    partials = (Address(scratch_of(op)), int32(columns))
 
     def launch(kernel: str, count: int, of_a_part: int, source: Argument, to: Argument) -> Launch:
-        sizes = np.int64(count), np.int64(of_a_part), np.int32(columns)
+        sizes = np.int64(count), np.int64(of_a_part), int32(columns)
         grid = -(-columns // LANES), -(-count // of_a_part), 1
         shared = THREADS * floats * 4
-        return Launch(kernel, source_of(op), grid, THREADS, (source, to, *sizes), shared)
+        most = max(counted, columns + LANES)
+        arguments = (source, to, *sizes)
+        return Launch(kernel, source_of(op), grid, THREADS, arguments, shared, counted=most)
 
     return [
         launch(parts_kernel or f"{name}_parts<{ctype(of)}>", rows, share, source, partials),
@@ -73,7 +83,9 @@ def bias_wgrad(op: Op) -> list[Launch]:
         return reduce_rows(op, dy, source, (Address(db),))
     source = (pool.fields, *(division(n) for n in dy.shape[1:3]))
     kernel = f"bias_wgrad_unpooled<{pool.kind}>"
-    return reduce_rows(op, dy, source, (Address(db),), parts_kernel=kernel)
+    return reduce_rows(
+        op, dy, source, (Address(db),), parts_kernel=kernel, counted=dy.size // dy.shape[-1]
+    )
 
 
 @rule("batchnorm2d_statistics")

@@ -7,18 +7,21 @@ import math
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.elementwise import elementwise, joined
+from minidl.launches.elementwise import joined, map_tensors
 from minidl.launches.launch import (
+    COUNTED,
     Address,
     Argument,
     Launch,
     by_thread,
     constants,
     division,
+    int32,
     rule,
     scratch_of,
+    template,
 )
-from minidl.launches.operands import ctype, pixel_pitch, width_of_vectors
+from minidl.launches.operands import SUMMED, ctype, pixel_pitch, width_of_vectors
 
 LOSS_THREADS = 128
 LOSS_SHARED = LOSS_THREADS // 32 * 4
@@ -43,31 +46,72 @@ def cut(op: Op) -> list[Launch]:
     return joined(op.reads[0], op.writes, axis, forward=False)
 
 
+@template("gradient_sum")
+def rounded_to(op: Op) -> str:
+    """What each partial sum of gradients is rounded to."""
+    return ctype(op.writes[0])
+
+
 @rule("gradient_sum")
 def gradient_sum(op: Op) -> list[Launch]:
-    return elementwise(op, f"gradient_sum<{ctype(op.writes[0])}>")
+    """Where there are many parts, the total of some, then that total and more, rounded as ever.
+
+    The total may lie over the first two parts, which the first launch reads.
+    """
+    (total,), parts = op.writes, op.reads
+    later = range(SUMMED, len(parts), SUMMED - 1)
+    summed = [parts[:SUMMED], *((total, *parts[i : i + SUMMED - 1]) for i in later)]
+    return [map_tensors(op, [("Out", total), *(("In", t) for t in some)]) for some in summed]
 
 
 def _rows(t: Tensor) -> Argument:
-    return np.int32(pixel_pitch(t)), division(t.shape[-1])
+    return int32(pixel_pitch(t)), division(t.shape[-1])
+
+
+def _chunks(*tensors: Tensor) -> list[tuple[int, int, int]]:
+    """First row, rows, and what is counted in 31 bits, launch by launch: without gaps nothing is
+    and one is enough. A chunk is whole 8 rows, so that its signs begin with a byte."""
+    t = tensors[0]
+    columns = t.shape[-1]
+    rows = t.size // columns
+    if all(t.contiguous for t in tensors):
+        return [(0, rows, 0)]
+    most = rows if t.size <= COUNTED else max(8, COUNTED // columns // 8 * 8)
+    firsts = range(0, rows, most)
+    return [(first, n, n * columns) for first in firsts for n in [min(most, rows - first)]]
 
 
 @rule("pack_signs")
 def pack_signs(op: Op) -> list[Launch]:
-    (y,) = op.reads
-    width = math.gcd(8, width_of_vectors([y], y.shape[-1], pixel_pitch(y)))
-    arguments = (Address(op.writes[0]), Address(y), np.int64(y.size), _rows(y))
+    (signs,), (y,) = op.writes, op.reads
+    columns, pitch = y.shape[-1], pixel_pitch(y)
+    width = math.gcd(8, width_of_vectors([y], columns, pitch))
     kernel = f"pack_signs<{ctype(y)}, {width}>"
-    return [by_thread(kernel, "signs", -(-y.size // 8), arguments)]
+
+    def launch(first: int, rows: int, counted: int) -> Launch:
+        size = rows * columns
+        places = Address(signs, first * columns // 8), Address(y, first * pitch)
+        arguments = (*places, np.int64(size), _rows(y))
+        return by_thread(kernel, "signs", -(-size // 8), arguments, counted=counted)
+
+    return [launch(*chunk) for chunk in _chunks(y)]
 
 
 @rule("keep_positive")
 def keep_positive(op: Op) -> list[Launch]:
     (dx,), (dy, signs) = op.writes, op.reads
-    width = width_of_vectors([dx, dy], dx.shape[-1], pixel_pitch(dx), pixel_pitch(dy))
-    arguments = (Address(dx), Address(dy), Address(signs), np.int64(dx.size), _rows(dx), _rows(dy))
+    columns, pitches = dx.shape[-1], (pixel_pitch(dx), pixel_pitch(dy))
+    width = width_of_vectors([dx, dy], columns, *pitches)
     kernel = f"keep_positive<{ctype(dx)}, {width}>"
-    return [by_thread(kernel, "signs", dx.size // width, arguments)]
+
+    def launch(first: int, rows: int, counted: int) -> Launch:
+        size, gaps = rows * columns, zip((dx, dy), pitches, strict=True)
+        pictures = (Address(t, first * pitch) for t, pitch in gaps)
+        places = (*pictures, Address(signs, first * columns // 8))
+        arguments = (*places, np.int64(size), _rows(dx), _rows(dy))
+        return by_thread(kernel, "signs", size // width, arguments, counted=counted)
+
+    return [launch(*chunk) for chunk in _chunks(dx, dy)]
 
 
 @rule("dropout_forward", "dropout_dgrad")
@@ -83,7 +127,11 @@ def dropout(op: Op) -> list[Launch]:
         np.float32(1 / (1 - p)),
     )
     kernel = f"{op.function.__name__}<{ctype(y)}, {width}>"
-    return [by_thread(kernel, "dropout", -(-y.size // 4), arguments)]
+    return [by_thread(kernel, "dropout", -(-y.size // 4), arguments, counted=0)]
+
+
+NORMALIZED = 256
+"""Channels that one launch normalises, each with two constants among the parameters."""
 
 
 @rule("normalize_forward", "normalize_dgrad")
@@ -93,22 +141,29 @@ def normalize(op: Op) -> list[Launch]:
     scale = np.atleast_1d(1 / np.asarray(op.attributes["std"], np.float64))
     mean = np.atleast_1d(np.asarray(op.attributes["mean"], np.float64)) * forward
     mean, scale = np.broadcast_arrays(mean, scale)
-    arguments = (
-        Address(y),
-        Address(x),
-        np.int64(y.size // y.shape[-1]),
-        division(y.shape[-1]),
-        np.int32(pixel_pitch(y)),
-        np.int32(pixel_pitch(x)),
-        tuple(np.float32(m) for m in mean),
-        tuple(np.float32(s) for s in scale),
-    )
-    kernel = f"{op.function.__name__}<{ctype(x)}, {ctype(y)}, {len(mean)}>"
-    return [by_thread(kernel, "normalize", y.size, arguments)]
+    columns = y.shape[-1]
+    rows, each = y.size // columns, columns if len(mean) == 1 else NORMALIZED
+
+    def launch(first: int) -> Launch:
+        some, wide = slice(first, first + each), min(each, columns - first)
+        constants = [tuple(np.float32(value) for value in of[some]) for of in (mean, scale)]
+        arguments = (
+            Address(y, first),
+            Address(x, first),
+            np.int64(rows),
+            division(wide),
+            int32(pixel_pitch(y)),
+            int32(pixel_pitch(x)),
+            *constants,
+        )
+        kernel = f"{op.function.__name__}<{ctype(x)}, {ctype(y)}, {len(constants[0])}>"
+        return by_thread(kernel, "normalize", rows * wide, arguments)
+
+    return [launch(first) for first in range(0, columns, each)]
 
 
 def _mean(to: Tensor, parts: Tensor, count: int, scale: float) -> Launch:
-    arguments = (Address(to), Address(parts), np.int32(count), np.float32(scale))
+    arguments = (Address(to), Address(parts), int32(count), np.float32(scale))
     return Launch("mean", "loss", (1, 1, 1), LOSS_THREADS, arguments, LOSS_SHARED)
 
 
@@ -119,7 +174,7 @@ def softmax_cross_entropy_forward(op: Op) -> list[Launch]:
     losses = scratch_of(op)
     arguments = (
         *(Address(t) for t in (probabilities, losses, logits, labels)),
-        np.int32(classes),
+        int32(classes),
         np.float32(op.attributes["label_smoothing"]),
     )
     kernel = f"softmax_cross_entropy_forward<{ctype(logits)}>"

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.cards import DEFAULT
 from minidl.ir import Shape, Tensor
-from minidl.ir.card import Card
-from minidl.launches.launch import Address, Argument, division
+from minidl.launches.launch import Address, Argument, division, int32
 from minidl.launches.operands import VECTOR_BYTES, ctype
 from minidl.launches.product import Operand, Tile
 from minidl.launches.windows import Pair, WindowLike, ints
@@ -22,8 +20,8 @@ SIDE = 8
 """Pixels of a block down and across."""
 BLOCK = SIDE * SIDE
 SHARED = 99 * 1024
-"""Bytes of shared memory of a block at most, where the card has as much: all have, and with more of
-it fewer blocks fit on a multiprocessor of those that have more."""
+"""Bytes of shared memory of a block at most: every card of today has as much, and with more of it
+fewer blocks fit on a multiprocessor of those that have more."""
 FEW = 3
 """Channels at most."""
 LARGEST_BOX = 48 * 1024
@@ -42,18 +40,13 @@ class Staging:
     y: Shape
     itemsize: int
     """Bytes of an element of x."""
-    shared: int
-    """Bytes of shared memory of a block at most."""
 
     @staticmethod
-    def of(
-        window: WindowLike, groups: int, x: Tensor, y: Shape, card: Card = DEFAULT
-    ) -> Staging | None:
+    def of(window: WindowLike, groups: int, x: Tensor, y: Shape) -> Staging | None:
         """None where there are more than a few channels, or a box would be too large."""
         if x.shape[3] > FEW or groups > 1 or window.dilation[1] > 1:
             return None
-        shared = min(SHARED, card.limits.shared_of_a_block)
-        found = Staging(window, x.shape, y, x.itemsize, shared)
+        found = Staging(window, x.shape, y, x.itemsize)
         return found if found.room(1) <= LARGEST_BOX else None
 
     @property
@@ -97,13 +90,13 @@ class Staging:
         """Bytes of a block of forward; None: it does not fit."""
         loop = tile.shared_bytes(Operand(self.itemsize, True), Operand(4, True))
         needed = loop + self.forward_room(tile)
-        return needed if needed <= self.shared else None
+        return needed if needed <= SHARED else None
 
     def wgrad_boxes(self, tile: Tile) -> int:
         """Boxes beside the main loop; 0: it does not fit."""
-        loop, comfortable = self._wgrad_loop(tile), min(COMFORTABLE, self.shared)
-        several = next((n for n in range(BOXES, 0, -1) if loop + self.room(n) <= comfortable), 0)
-        return several or int(loop + self.room(1) <= self.shared)
+        loop = self._wgrad_loop(tile)
+        several = next((n for n in range(BOXES, 0, -1) if loop + self.room(n) <= COMFORTABLE), 0)
+        return several or int(loop + self.room(1) <= SHARED)
 
     def wgrad_shared(self, tile: Tile) -> int | None:
         """Bytes of a block of wgrad; None: it does not fit."""
@@ -139,7 +132,7 @@ class Staging:
             *(division(n) for n in (down * across, across, taps)),
             *(division(n) for n in (rows * pitch // self.vector, pitch // self.vector)),
             np.uint64(0),
-            np.int32(0),
+            int32(0),
         )
 
     def rows(self, size: Pair, block: Pair = (1, 1)) -> tuple[str, Argument]:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import Address, Argument, Launch, by_thread, division, rule
+from minidl.launches.launch import Address, Argument, Launch, by_thread, division, int32, rule
 from minidl.launches.operands import (
     ctype,
     pixel_pitch,
@@ -35,7 +35,7 @@ class WindowLike(Protocol):
 
 
 def ints(*values: int) -> tuple[np.generic, ...]:
-    return tuple(np.int32(value) for value in values)
+    return tuple(int32(value) for value in values)
 
 
 def _geometry(window: WindowLike | None, x: Tensor, y: Tensor) -> Argument:
@@ -122,7 +122,16 @@ def average(op: Op) -> list[Launch]:
     geometry = _geometry(op.attributes.get("window"), x, y)
     arguments = (Address(to), Address(source), geometry, place, *ints(*gaps, padded))
     kernel = f"{op.function.__name__}<{width}, {ctype(x)}>"
-    return [by_thread(kernel, "pool2d", threads, arguments)]
+    counted = max(threads, _counted(op.attributes.get("window"), x, y))
+    return [by_thread(kernel, "pool2d", threads, arguments, counted=counted)]
+
+
+def _counted(window: WindowLike | None, x: Tensor, y: Tensor) -> int:
+    """Of averages: the elements of a window; or of a bin, and a position times the bins."""
+    if window is not None:
+        return math.prod(window.kernel)
+    (_, height, width, _), (_, rows, columns, _) = x.shape, y.shape
+    return max(height * width, height * (rows + 1), width * (columns + 1))
 
 
 LRN_ELEMENTS = 2048
@@ -139,7 +148,7 @@ def lrn(op: Op) -> list[Launch]:
         *(np.float32(v) for v in (a["alpha"] / a["size"], a["beta"], a["k"])),
     )
     tensors = (*op.writes, *op.reads)
-    arguments = (*(Address(t) for t in tensors), np.int64(pixels), np.int32(share), response)
+    arguments = (*(Address(t) for t in tensors), np.int64(pixels), int32(share), response)
     shared = share * channels * 4 * (1 if op.phase == "forward" else 3)
     kernel = f"{op.function.__name__}<{ctype(op.writes[0])}>"
     return [Launch(kernel, "lrn", (-(-pixels // share), 1, 1), 256, arguments, shared)]

@@ -121,9 +121,8 @@ class Conv2d(Layer):
         """What the device has to know, and the scratch of forward, dgrad and wgrad."""
         low = site.lowering
         if low.device == "cuda":
-            card = card_of(low.card)
-            staging = Staging.of(self.window, self.groups, x, y.shape, card)
-            how = low.scratch_limit, low.tuning, staging, card
+            staging = Staging.of(self.window, self.groups, x, y.shape)
+            how = low.scratch_limit, low.tuning, staging, card_of(low.card)
             products = conv2d_products(low.precision, self.window, self.groups, x, y, *how)
             attributes = {"window": self.window, "groups": self.groups, "products": products}
             scratch = [site.device_scratch(n) for n in products.scratch]

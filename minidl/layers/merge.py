@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.host import CHUNK, run_chunks
 from minidl.ir import Array, Lowering, Shape, ShapeError, Site, Tensor
+from minidl.launches.operands import SUMMED
 from minidl.layers.base import Layer
 
 
@@ -30,6 +31,8 @@ class Merge(Layer):
 class Add(Merge):
     """y = x0 + x1 + ..., from left to right, of two or more inputs of one shape.
 
+    Of many inputs it is the sum of some, then of that and more.
+
     The gradient of every input is dy itself: a view of it, without an op.
     """
 
@@ -41,22 +44,31 @@ class Add(Merge):
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         shape = self.output_shape(*(x.shape for x in inputs))
+        terms, rest = inputs[:SUMMED], inputs[SUMMED:]
+        while rest:
+            some = site.activation(shape, f"y.{len(rest)}")
+            _add(site, some, terms)
+            terms, rest = (some, *rest[: SUMMED - 1]), rest[SUMMED - 1 :]
         y = site.activation(shape)
-        distinct = len({x.storage for x in inputs}) == len(inputs)
-        site.forward(
-            add_forward,
-            writes=[y],
-            reads=inputs,
-            in_place=tuple((0, j) for j in range(len(inputs))) if distinct else (),
-            flops=(len(inputs) - 1) * y.size,
-            elementwise=True,
-            pitched=True,
-            cheap=True,
-        )
+        _add(site, y, terms)
         dy = site.gradient(y)
         for x in inputs:
             site.gradients[x] = Tensor(f"d:{x.name}", x.shape, x.dtype, "gradient", view_of=dy)
         return y
+
+
+def _add(site: Site, y: Tensor, terms: Sequence[Tensor]) -> None:
+    distinct = len({x.storage for x in terms}) == len(terms)
+    site.forward(
+        add_forward,
+        writes=[y],
+        reads=terms,
+        in_place=tuple((0, j) for j in range(len(terms))) if distinct else (),
+        flops=(len(terms) - 1) * y.size,
+        elementwise=True,
+        pitched=True,
+        cheap=True,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.devices.cpu import CpuDevice
-from minidl.devices.device import Device, bytes_of, whereabouts
+from minidl.devices.device import Device, bytes_of, free_memory
 from minidl.devices.given import Given, OnDevice
 from minidl.ir import ArenaTooLargeError, Array, Plan, PlanError, Tensor, format_size
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
@@ -93,6 +93,6 @@ def require_memory(nbytes: int, device: Device) -> None:
     if free is not None and nbytes > free:
         raise ArenaTooLargeError(
             f"the arena needs {format_size(nbytes)}, "
-            f"{whereabouts(device)} has {format_size(free)} free: "
+            f"{free_memory(device, free)}: "
             "use a smaller batch or image, or memory='arena' if another mode was chosen"
         )

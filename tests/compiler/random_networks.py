@@ -56,7 +56,7 @@ class Growth:
         grows = [self.activation, self.add, self.concat, self.again, self.dropout, self.trainable]
         if picture:
             grows += [self.pool, self.pool, self.normalization, self.trainable, self.flatten]
-        self.draw(st.sampled_from(grows))(x)
+        self.one_of(grows)(x)
 
     def network(self) -> dl.Network:
         """All that nobody read yet, each through a Linear of its own, summed."""
@@ -75,7 +75,7 @@ class Growth:
         if len(shape) == 2:
             layer: Layer = dl.Linear(self.number(1, 9), bias=self.yes())
         else:
-            groups = self.draw(st.sampled_from([g for g in (1, 2, 3) if not shape[3] % g]))
+            groups = self.one_of([g for g in (1, 2, 3) if not shape[3] % g])
             layer = dl.Conv2d(
                 groups * self.number(1, 4),
                 (self.number(1, 3), self.number(1, 3)),
@@ -122,7 +122,7 @@ class Growth:
         self.use(self.pick(layers), x)
 
     def dropout(self, x: Node) -> None:
-        self.use(dl.Dropout(self.draw(st.sampled_from([0.0, 0.2, 0.5]))), x)
+        self.use(dl.Dropout(self.one_of([0.0, 0.2, 0.5])), x)
 
     def flatten(self, x: Node) -> None:
         self.use(dl.Flatten(), x)
@@ -155,7 +155,11 @@ class Growth:
 
     def pick(self, among: list[Drawn]) -> Drawn:
         """One of them; the latest is the simplest."""
-        chosen: Drawn = self.draw(st.sampled_from(among[::-1]))
+        return self.one_of(among[::-1])
+
+    def one_of(self, among: list[Drawn]) -> Drawn:
+        """One of them; the first is the simplest."""
+        chosen: Drawn = self.draw(st.sampled_from(among))
         return chosen
 
     def number(self, low: int, high: int) -> int:

@@ -12,9 +12,10 @@ import pytest
 
 import minidl as dl
 import tests.layers
+from minidl.compiler import planner
 from minidl.compiler.modes import MODES
 from minidl.data import digits
-from minidl.ir import ArgumentError, Array, Shape, Variable
+from minidl.ir import ArgumentError, Array, Plan, Setting, Shape, StepGraph, Variable
 from minidl.layers.base import Layer, Node
 from tests.layers.harness import Case
 from tests.training import (
@@ -149,7 +150,9 @@ class Repeating:
         return np.resize(self.generator.uniform(low, high, 65521).astype(np.float32), shape)
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize(
+    "name", ["alexnet", "resnet18", pytest.param("vgg11", marks=pytest.mark.slow)]
+)
 def test_real_model_on_digits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five steps, dropout on where the model has it."""
     monkeypatch.setattr("minidl.runtime.step._generator", Repeating)
@@ -171,6 +174,25 @@ def test_modes_differ_in_bytes_and_arena_is_least() -> None:
     assert list(plan.modes) == ["naive", "caffe", "liveness", "fujitsu2016", "arena"]
     assert plan.arena_bytes == plan.modes["arena"] == min(plan.modes.values())
     assert len(set(plan.modes.values())) == len(plan.modes)
+
+
+def test_other_modes_are_planned_when_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that only runs needs none; its own mode is known from the first."""
+    planned: list[str] = []
+    plan_one = planner._planned
+
+    def counted(graph: StepGraph, setting: Setting, *rest: int) -> Plan:
+        planned.append(setting.memory)
+        return plan_one(graph, setting, *rest)
+
+    monkeypatch.setattr(planner, "_planned", counted)
+    network = dl.Sequential(dl.Input(3), dl.Linear(2))
+    step = dl.compile(network, 2)
+    assert planned == ["arena", "arena"]  # of training and of prediction
+    assert step.plan.modes["arena"] == step.plan.arena_bytes
+    assert planned[2:] == [name for name in MODES if name != "arena"]
+    dict(step.plan.modes)
+    assert len(planned) == 2 + len(MODES) - 1
 
 
 def test_another_seed_is_another_run() -> None:

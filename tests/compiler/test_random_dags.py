@@ -22,14 +22,32 @@ COMMON = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-MANY, FEW = settings(COMMON, max_examples=40), settings(COMMON, max_examples=20)
+MANY, FEW = settings(COMMON, max_examples=60, derandomize=False), settings(COMMON, max_examples=20)
 
 LOSSES = st.sampled_from([dl.CrossEntropy(), dl.CrossEntropy(0.1), dl.MSE()])
 
 
-@MANY
-@given(networks(), optimizers(), LOSSES, st.sampled_from(["float32", "float64"]))
+DRAWN = given(networks(), optimizers(), LOSSES, st.sampled_from(["float32", "float64"]))
+
+
+@FEW
+@DRAWN
 def test_every_mode_trains_to_the_bits_of_naive(
+    drawn: tuple[dl.Network, int], optimizer: dl.Optimizer, loss: dl.Loss, precision: str
+) -> None:
+    assert_every_mode_trains_to_the_bits_of_naive(drawn, optimizer, loss, precision)
+
+
+@pytest.mark.slow
+@MANY
+@DRAWN
+def test_many_networks_train_to_the_bits_of_naive(
+    drawn: tuple[dl.Network, int], optimizer: dl.Optimizer, loss: dl.Loss, precision: str
+) -> None:
+    assert_every_mode_trains_to_the_bits_of_naive(drawn, optimizer, loss, precision)
+
+
+def assert_every_mode_trains_to_the_bits_of_naive(
     drawn: tuple[dl.Network, int], optimizer: dl.Optimizer, loss: dl.Loss, precision: str
 ) -> None:
     network, batch = drawn

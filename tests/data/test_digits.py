@@ -7,6 +7,7 @@ import pytest
 
 from minidl import ArgumentError
 from minidl.data import batches, digits
+from minidl.data.digits import _resized
 
 
 def test_digits_are_all_there_split_once_and_scaled() -> None:
@@ -37,6 +38,14 @@ def test_size_8_is_the_data_itself_and_doubling_keeps_means() -> None:
         expected[:, :-1, :-1] + expected[:, 1:, :-1] + expected[:, :-1, 1:] + expected[:, 1:, 1:]
     ) / 4
     assert np.allclose(inner, mixed, atol=1e-5)
+
+
+def test_pictures_grow_from_their_pixels_centres() -> None:
+    values = np.array([[[0.0], [4.0]]])
+    assert _resized(values, 1, 4).ravel().tolist() == [0, 1, 3, 4]
+    for size in (1, 2, 8):
+        values = np.random.default_rng().normal(size=(3, size))
+        assert np.array_equal(_resized(values, 1, size), values)
 
 
 def test_batches_depend_on_seed_and_epoch_alone_and_repeat_nothing() -> None:

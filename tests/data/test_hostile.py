@@ -9,6 +9,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,18 @@ def test_npz_of_other_keys_or_no_zip_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"no zip")
     with pytest.raises(ArgumentError, match="cannot be read"):
         open_data(path)
+
+
+def test_npz_with_any_wrong_byte_in_its_directory_is_read_or_refused(tmp_path: Path) -> None:
+    """An entry that calls itself encrypted, among others."""
+    path = tmp_path / "x.npz"
+    np.savez(path, images=np.zeros((2, 4, 4, 3), np.uint8), labels=np.zeros(2, np.int64))
+    content = path.read_bytes()
+    for place in range(content.index(b"PK\x01\x02"), len(content)):
+        for value in {0, 12, 255, content[place] ^ 1} - {content[place]}:
+            path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+            with suppress(ArgumentError):
+                open_data(path)
 
 
 def test_links_in_a_folder_are_not_gone_into(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from minidl.data import (
     mnist,
     open_data,
 )
+from minidl.data.source import numbered
 from minidl.ir import ArgumentError, Array
 from tests.data.pictures import encoded, folder_of, pixels, real_data, tar_of
 
@@ -258,3 +259,10 @@ def test_real_cifar10_tar() -> None:
     assert (len(splits.train), len(splits.test)) == (50_000, 10_000)
     assert np.bincount(splits.train.labels).tolist() == [5000] * 10
     assert splits.train.name(0).endswith("train/airplane/0000.jpg")
+
+
+def test_labels_of_a_million_classes_are_read_and_one_beyond_is_refused() -> None:
+    assert numbered("x", np.array([3, 0])) == ("0", "1", "2", "3")
+    assert len(numbered("x", np.array([0]), np.array([2**20 - 1]))) == 2**20
+    with pytest.raises(ArgumentError, match="x: label 1048576 is more than 1,048,576 classes"):
+        numbered("x", np.array([2**20]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -104,9 +103,7 @@ def test_an_array_that_its_library_does_not_hand_over() -> None:
 def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     if COMPILER is None:
         pytest.skip("g++ is not installed")
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
-    monkeypatch.setattr("minidl.devices.cuda.cubins", fake_cupy.libraries)
-    fake_cupy.WAITED.clear()
+    fake_cupy.install(monkeypatch)
 
 
 def on_gpu(array: Array) -> fake_cupy.ndarray:
@@ -114,6 +111,14 @@ def on_gpu(array: Array) -> fake_cupy.ndarray:
     there = fake_cupy.ndarray(array.shape, array.dtype.str, fake_cupy.MemoryPointer(memory, 0))
     there.seen[...] = array
     return there
+
+
+def by_cuda(array: Array, **how: Any) -> ByCuda:
+    """An array in the GPU's memory, by the interface of Numba."""
+    there = on_gpu(array)
+    seen = ByCuda(there.seen, **how)
+    seen.owner = there  # type: ignore[attr-defined]
+    return seen
 
 
 @pytest.mark.usefixtures("cuda")
@@ -135,7 +140,7 @@ def test_a_weight_lies_in_the_arena_on_a_gpu() -> None:
 
 
 @pytest.mark.usefixtures("cuda")
-@pytest.mark.parametrize("wrap", [on_gpu, ByCuda])
+@pytest.mark.parametrize("wrap", [on_gpu, by_cuda])
 def test_pictures_on_the_gpu_train_alike(wrap: Callable[[Array], Any]) -> None:
     asked, other = (dl.compile(network(), BATCH, device="cuda") for _ in range(2))
     assert asked(wrap(X), wrap(Y)) == other(X, Y)
@@ -157,10 +162,10 @@ def test_who_wrote_an_array_is_waited_for() -> None:
     step = dl.compile(network(), BATCH, device="cuda")
     own = step.arena.device.stream.ptr  # type: ignore[attr-defined]
     for array, waited in (
-        (ByCuda(X), ["device"]),
-        (ByCuda(X, version=3, stream=9), [9]),
-        (ByCuda(X, version=3, stream=None), []),
-        (ByCuda(X, version=3, stream=own), []),
+        (by_cuda(X), ["device"]),
+        (by_cuda(X, version=3, stream=9), [9]),
+        (by_cuda(X, version=3, stream=None), []),
+        (by_cuda(X, version=3, stream=own), []),
         (on_gpu(X), [(own, own)]),
     ):
         fake_cupy.WAITED.clear()

@@ -177,6 +177,10 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: changed(lambda m: m.graph.initializer[0].dims.append(2**40)),
         "the file 96",
     ),
+    "33 dimensions": (
+        lambda: changed(lambda m: m.graph.initializer[0].dims.extend([1] * 29)),
+        "its shape is none",
+    ),
     "negative dimension": (
         lambda: changed(lambda m: m.graph.initializer[0].dims.append(-1)),
         "its shape is none",

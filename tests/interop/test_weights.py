@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +72,21 @@ def npy(header: str, data: bytes = b"") -> bytes:
     return b"\x93NUMPY\x01\x00" + len(raw).to_bytes(2, "little") + raw + data
 
 
-def zipped(name: str, content: bytes) -> bytes:
+def zipped(name: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(file, "w", method) as made:
         made.writestr(name, content)
     return file.getvalue()
+
+
+def with_number(content: bytes, mark: bytes, place: int, value: int) -> bytes:
+    """The archive with a 32-bit number changed, at `place` behind a mark of its directory."""
+    start = content.rindex(mark) + place
+    return content[:start] + struct.pack("<I", value) + content[start + 4 :]
+
+
+ONE = npz({"a": np.zeros(2)})
+DIRECTORY = ONE.index(b"PK\x01\x02")
 
 
 F4 = "{'descr': '<f4', 'fortran_order': False, 'shape': %s}"
@@ -90,6 +102,18 @@ BAD: dict[str, tuple[bytes, str]] = {
     "legacy": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.", "before version 1.6"),
     "bare pickle": (b"\x80\x04N.", "bare pickle"),
     "tar": (bytes(257) + b"ustar\x0000" + bytes(300), "tar archive.*torch.save"),
+    "begins before the file": (
+        with_number(ONE, b"PK\x05\x06", 16, DIRECTORY + 1),
+        r"entry 'a\.npy' is said to begin at byte -1 of the file's",
+    ),
+    "begins behind the file": (
+        with_number(ONE, b"PK\x01\x02", 42, 2**31),
+        r"entry 'a\.npy' is said to begin at byte 2,147,483,648 of the file's",
+    ),
+    "method": (
+        zipped("a.npy", npy(F4 % "(1,)", bytes(4)), zipfile.ZIP_BZIP2),
+        r"entry 'a\.npy' is compressed by method 12",
+    ),
     "words alone": (b"no weights are in here", "neither .safetensors, .pth nor .npz"),
 }
 
@@ -100,6 +124,16 @@ def test_bad_files(case: str, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=message) as caught:
         read_weights(written(tmp_path, content, "bad.npz"))
     assert "bad.npz: " in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [ONE, checkpoint({"a": np.zeros(2)})])
+def test_any_byte_of_the_directory_may_be_wrong(content: bytes, tmp_path: Path) -> None:
+    """Offsets before and behind the file, methods and sizes that do not hold, flags."""
+    for place in range(content.index(b"PK\x01\x02"), len(content)):
+        for value in {0, 12, 255, content[place] ^ 1} - {content[place]}:
+            changed = content[:place] + bytes([value]) + content[place + 1 :]
+            with suppress(ArgumentError):
+                read_weights(written(tmp_path, changed, "bad.npz"))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

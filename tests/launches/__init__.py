@@ -1,0 +1,1 @@
+"""Tests of how ops run as CUDA kernels, as data."""

@@ -78,7 +78,7 @@ def test_no_block_of_a_product_asks_for_more_than_the_card_has(card: Card, preci
             dl.ReLU(),
             dl.Conv2d(128, 3, stride=stride, padding=1),
             dl.Flatten(),
-            dl.Linear(10),
+            dl.Linear(512),
         )
         plan = dl.plan(network, 64, gpu=card, precision=precision, modes=False)
         launches = [k for op in plan.graph.ops for k in launches_of(op)]

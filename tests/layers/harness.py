@@ -342,8 +342,23 @@ def _otherwise(bench: Bench) -> Memory:
         return bench.backward(bench.forward(0, 13), 13)
 
 
+def work_grows_with_the_batch(case: Case) -> None:
+    """Twice the samples are twice the floating-point operations of every op."""
+    assert _flops(case, 2) == [2 * flops for flops in _flops(case, 1)]
+
+
+def _flops(case: Case, times: int) -> list[int]:
+    shapes = [(times * samples, *rest) for samples, *rest in case.shapes]
+    lowering = Lowering(shapes[0][0], scratch_limit=case.scratch_limit)
+    inputs = (Tensor(f"x{i}", s, "float32", "activation") for i, s in enumerate(shapes))
+    case.layer().apply(lowering, "layer", *inputs)
+    (site,) = lowering.sites
+    return [op.flops for op in (*site.forward_ops, *site.backward_ops)]
+
+
 CHECKS: tuple[Check, ...] = (
     shape_rule,
+    work_grows_with_the_batch,
     forward_float64,
     forward_float32,
     gradient_along_a_line,

@@ -62,6 +62,7 @@ class Squares(Layer):
     dgrad: Callable[..., None] = dgrad
     wgrad: Callable[..., None] = wgrad
     extra_rows: int = 0
+    flops: Callable[[Tensor], int] = lambda y: 2 * y.size
 
     def output_shape(self, *inputs: Shape) -> Shape:
         return inputs[0][0] + self.extra_rows, inputs[0][1]
@@ -71,7 +72,8 @@ class Squares(Layer):
         y = site.activation(x.shape)
         w = site.parameter("weight", x.shape[1:], lambda generator, shape: np.ones(shape))
         dy = site.gradient(y)
-        site.forward(_flipped(self.forward), writes=[y], reads=[x, w])
+        work = self.flops(y)
+        site.forward(_flipped(self.forward), writes=[y], reads=[x, w], flops=work)
         places = ((0, 0), (0, 1))
         site.dgrad(self.dgrad, writes=[site.gradient(x)], reads=[dy, x, w], in_place=places)
         site.wgrad(self.wgrad, writes=[site.gradient(w)], reads=[dy, x])
@@ -91,6 +93,7 @@ def case(**parts: Any) -> Case:
 
 WRONG: list[tuple[Check, dict[str, Any]]] = [
     (harness.shape_rule, {"extra_rows": 1}),
+    (harness.work_grows_with_the_batch, {"flops": lambda y: y.size + 2}),
     (harness.forward_float64, {"forward": forward_slightly_off}),
     (harness.forward_float64, {"forward": forward_first_row_only}),
     (harness.forward_float32, {"forward": forward_slightly_off}),

@@ -239,7 +239,9 @@ def backward(x: Array, dy: Array, argmax: Array, geometry: Any) -> Array:
 @pytest.mark.parametrize(
     "values", [(0, 1, 2), (-np.inf, -1), (-np.inf,), (np.nan, 1, 2), (np.inf, np.nan)], ids=str
 )
-def test_argmax_is_the_first_maximum_or_the_last_nan(geometry: Any, values: tuple[float, ...]) -> None:
+def test_argmax_is_the_first_maximum_or_the_last_nan(
+    geometry: Any, values: tuple[float, ...]
+) -> None:
     x = draw((2, 9, 8, 3), *values)
     y, argmax = forward(x, geometry)
     np.testing.assert_array_equal(y, maximum(*geometry)(x))
@@ -315,6 +317,33 @@ def test_adaptive_pool_to_the_same_size_is_no_op() -> None:
     assert AdaptiveAvgPool2d((6, 7)).apply(lowering, "there", x) is x
     assert not lowering.sites[0].forward_ops
     assert not lowering.sites[0].backward_ops
+
+
+@pytest.mark.parametrize(
+    ("pool", "sides", "blocks"),
+    [
+        (MaxPool2d(2), (8, 6), (2, 2)),
+        (MaxPool2d(2), (9, 7), (2, 2)),
+        (MaxPool2d(4), (8, 8), (4, 4)),
+        (MaxPool2d((1, 2)), (5, 6), (1, 2)),
+        (MaxPool2d((2, 4)), (6, 8), (2, 4)),
+        (MaxPool2d(3), (9, 9), None),  # 9 elements are no power of 2
+        (MaxPool2d(8), (8, 8), None),  # too many
+        (MaxPool2d(2, 1), (8, 8), None),  # one over the other
+        (MaxPool2d(2, 3), (8, 8), None),  # gaps
+        (MaxPool2d(2, padding=1), (8, 8), None),
+        (MaxPool2d(2, dilation=2), (8, 8), None),
+        (MaxPool2d(2, ceil_mode=True), (9, 8), None),  # the last window reaches over the edge
+    ],
+)
+def test_windows_side_by_side_are_blocks(
+    pool: MaxPool2d, sides: tuple[int, int], blocks: tuple[int, int] | None
+) -> None:
+    """A convolution on a GPU takes the maximum of such windows as it stores them."""
+    lowering, x = Lowering(1), Tensor("x", (1, *sides, 3), "float32", "activation")
+    pool.apply(lowering, "there", x)
+    (forward_op,) = lowering.sites[0].forward_ops
+    assert forward_op.blocks == blocks
 
 
 def test_argmax_takes_the_fewest_bytes() -> None:

@@ -109,7 +109,11 @@ def compiled(case: Case) -> dl.Step:
     return dl.compile(net, BATCH, optimizer=dl.SGD(**SGD), precision=case.precision)
 
 
-each_case = pytest.mark.parametrize("case", CASES, ids=str)
+# vgg11_bn has every layer of vgg11
+SLOW = {"vgg11": pytest.mark.slow}
+each_case = pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=SLOW.get(case.model, ())) for case in CASES], ids=str
+)
 
 
 @each_case

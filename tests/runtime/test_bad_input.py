@@ -135,6 +135,12 @@ BAD_NETWORKS: dict[str, tuple[Callable[[], dl.Layer], str]] = {
 }
 
 
+@pytest.mark.parametrize("shape", [(), 0, -1, (4, 0, 3), (-1, 4, 3)])
+def test_an_input_has_something_in_every_dimension(shape: Any) -> None:
+    with pytest.raises(ShapeError, match="Input: every dimension must be at least 1, got"):
+        dl.Input(shape)
+
+
 @pytest.mark.parametrize("build", [dl.plan, dl.compile])
 @pytest.mark.parametrize("name", BAD_NETWORKS)
 def test_a_network_that_does_not_fit_names_the_layer(

@@ -21,9 +21,15 @@ void sim_barrier(int line);
 void sim_warp_barrier();
 // Every lane of the warp gives `bytes` bytes; `all` receives 32 times as many, by lane.
 void sim_exchange(const void* mine, int bytes, void* all);
-void sim_copy_async(void* to, const void* from, int bytes);
+void sim_copy_async(void* to, const void* from, const void* any, int bytes);
 void sim_commit_copies();
 void sim_wait_copies(int pending);
+[[noreturn]] void sim_misaligned(int bytes);
+}
+
+// A GPU loads and stores `bytes` bytes at a multiple of them, or ends the context.
+inline void sim_aligned(const void* p, int bytes) {
+    if (reinterpret_cast<uintptr_t>(p) % unsigned(bytes)) sim_misaligned(bytes);
 }
 
 #define threadIdx (sim_now.thread)

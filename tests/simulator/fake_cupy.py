@@ -1,252 +1,162 @@
-"""As much of CuPy as the CUDA device uses, on the simulator: what it does is done at once.
+"""As much of CuPy as the CUDA device uses, on the simulator, and as strict as a real GPU.
 
-The device's own code then runs in CI: addresses, packed parameters, staging, capture and replay. A
-copy while a graph is captured is an error, as it is on a GPU.
+The device's own code then runs in CI: addresses, packed parameters, staging, events, capture and
+replay. Names and arguments are those of CuPy 14. What is started runs later, at the latest when it
+is waited for; what a GPU, its driver or CUDA refuses is refused with the same error.
+`tests/simulator/fake` has the parts, `tests/simulator/test_fake_cupy.py` what each refuses.
 """
 
 from __future__ import annotations
 
-import ctypes
-import math
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from minidl.devices.kernels import Unit
-from tests.simulator.device import SimulatedDevice, runtime
+from tests.simulator.device import SimulatedDevice
+from tests.simulator.fake.errors import CUDADriverError, CUDARuntimeError
+from tests.simulator.fake.machine import MACHINE, Machine, reset
+from tests.simulator.fake.memory import (
+    DEVICE_TO_DEVICE,
+    DEVICE_TO_HOST,
+    HOST_TO_DEVICE,
+    Memory,
+    MemoryPointer,
+    Pinned,
+    alloc_pinned_memory,
+    from_dlpack,
+    memcpy_async,
+    memset_async,
+    ndarray,
+)
+from tests.simulator.fake.modules import (
+    MAX_DYNAMIC_SHARED,
+    Function,
+    Module,
+    code_of,
+    func_set_attribute,
+    launch_kernel,
+)
+from tests.simulator.fake.streams import (
+    CURRENT,
+    GRAPHS,
+    WAITED,
+    Context,
+    Event,
+    Graph,
+    Stream,
+    device_synchronize,
+    stream_synchronize,
+)
+
+if TYPE_CHECKING:
+    import pytest
+
+__version__ = "14.2.0"
 
 DEVICE = SimulatedDevice()
-LARGEST = 2**32
+"""Says from which folder of kernels code is made."""
 
 
-class CUDARuntimeError(RuntimeError):
-    pass
-
-
-class Memory:
-    """Bytes of "the device"."""
-
-    taken: list[int] = []  # noqa: RUF012 - a log
-
-    def __init__(self, size: int) -> None:
-        if size > LARGEST:
-            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
-        self.raw = np.full(size + 512, 0xFF, np.uint8)
-        self.ptr = -(-self.raw.ctypes.data // 256) * 256
-        self.size = size
-        self.taken.append(size)
-
-
-class MemoryPointer:
-    def __init__(self, memory: Memory, offset: int) -> None:
-        self.mem, self.ptr = memory, memory.ptr + offset
-
-    def __add__(self, offset: int) -> MemoryPointer:
-        return MemoryPointer(self.mem, self.ptr - self.mem.ptr + offset)
-
-
-class ndarray:  # noqa: N801 - CuPy's name
-    """A view of "the device"; its capsule is NumPy's, as host memory is what it lies in."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str, memory: MemoryPointer) -> None:
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        raw = (ctypes.c_uint8 * size).from_address(memory.ptr)
-        self.seen = np.frombuffer(raw, dtype).reshape(shape)
-        self.memory = memory
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        here = self.seen.__array_interface__
-        return {**here, "version": 3, "stream": CURRENT[-1].ptr if CURRENT else 1}
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 2, 0
-
-    def __dlpack__(self, stream: Any = None) -> Any:
-        WAITED.append((stream, CURRENT[-1].ptr if CURRENT else 1))
-        return self.seen.__dlpack__()
-
-
-def from_dlpack(array: ndarray) -> ndarray:
-    assert CURRENT, "the producer has to know which stream waits"
-    array.__dlpack__(stream=CURRENT[-1].ptr)
-    return array
-
-
-CURRENT: list[Stream] = []
-"""Streams whose context is entered."""
-WAITED: list[Any] = []
-"""What was waited for: consumer and producer of a capsule, a stream, or the device."""
-
-
-class Pinned(bytearray):
-    """Pinned host memory."""
-
-    @property
-    def ptr(self) -> int:
-        return ctypes.addressof(ctypes.c_char.from_buffer(self))
-
-
-class Context:
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class Stream(Context):
-    """Runs at once, or notes what a graph is captured of."""
-
-    def __enter__(self) -> Any:
-        CURRENT.append(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        CURRENT.pop()
-
-    def __init__(self, non_blocking: bool) -> None:
-        assert non_blocking, "a graph is captured on a stream of its own"
-        self.ptr = id(self)
-        self.captured: list[Callable[[], None]] | None = None
-        STREAMS[self.ptr] = self
-
-    def begin_capture(self) -> None:
-        self.captured = []
-
-    def end_capture(self) -> SimpleNamespace:
-        calls, self.captured = self.captured or [], None
-        GRAPHS.append(0)
-        index = len(GRAPHS) - 1
-
-        def launch(stream: Stream) -> None:
-            assert stream is self
-            GRAPHS[index] += 1
-            for call in calls:
-                call()
-
-        return SimpleNamespace(launch=launch)
-
-    def run(self, call: Callable[[], None]) -> None:
-        if self.captured is None:
-            call()
-        else:
-            self.captured.append(call)
-
-    def record(self) -> Any:
-        return self
-
-    @property
-    def done(self) -> bool:
-        return True
-
-    def wait_event(self, event: Any) -> None:
-        assert event is not self, "a stream need not wait for itself"
-        assert self.captured is None, "waited while a graph is captured"
-
-    def synchronize(self) -> None:
-        assert self.captured is None, "waited while a graph is captured"
-
-
-STREAMS: dict[int, Stream] = {}
-GRAPHS: list[int] = []
-"""How often each graph was launched."""
-
-
-def _copy(to: int, source: int, nbytes: int, kind: int, stream: int) -> None:
-    assert STREAMS[stream].captured is None, "copied while a graph is captured"
-    ctypes.memmove(to, source, nbytes)
-
-
-def _fill(to: int, value: int, nbytes: int, stream: int) -> None:
-    ctypes.memset(to, value, nbytes)
-
-
-class Module:
-    def load(self, code: bytes) -> None:
-        runtime()  # what the library leaves undefined
-        self.loaded = ctypes.CDLL(code.decode())
-
-    def get_function(self, entry: str) -> SimpleNamespace:
-        return SimpleNamespace(ptr=ctypes.cast(getattr(self.loaded, entry), ctypes.c_void_p).value)
-
-
-ALLOWED_SHARED: dict[int, int] = {}
-
-
-def _allow_shared(function: int, attribute: int, value: int) -> None:
-    ALLOWED_SHARED[function] = value
-
-
-def _launch(
-    function: int, x: int, y: int, z: int, threads: int, by: int, bz: int,
-    shared: int, stream: int, parameters: int, extra: int,
-) -> None:  # fmt: skip
-    assert shared <= ALLOWED_SHARED.get(function, 48 * 1024), "shared memory was not asked for"
-    block = ctypes.c_void_p.from_address(parameters).value
-    grid = (ctypes.c_uint * 3)(x, y, z)
-    library = runtime()
-
-    def call() -> None:
-        library.sim_setting(2, 5, 0)
-        launch, size = library["sim_launch"], ctypes.c_size_t(shared)
-        launch.restype = ctypes.c_char_p
-        kernel, where = ctypes.c_void_p(function), ctypes.c_void_p(block)
-        wrong = launch(kernel, grid, threads, size, where)
-        assert not wrong, wrong
-
-    STREAMS[stream].run(call)
-
-
-def libraries(units: Iterable[Unit], architecture: str) -> dict[str, bytes]:
-    """In the place of `cubins`: the path of each unit's library."""
-    units, toolchain = list(units), DEVICE.toolchain
-    toolchain.prepare(units)
-    return {unit.entry: str(toolchain.path(unit.source)).encode() for unit in units}
-
-
-PROPERTIES = {
-    "name": b"NVIDIA H100 80GB HBM3",
-    "multiProcessorCount": 132,
-    "totalGlobalMem": 85_520_809_984,
-}
-"""Of the default card, so that plans are what they are without a device."""
+def libraries(units: Iterable[Unit], capability: int) -> dict[str, bytes]:
+    """In the place of `cubins`: code for cards of that capability, by entry."""
+    return code_of(list(units), f"sm_{capability}", DEVICE.toolchain)
 
 
 class Device(Context):
-    compute_capability = "90"
+    def __init__(self, device: int | None = None) -> None:
+        self.id = MACHINE.current[-1] if device is None else device
 
-    def __init__(self, index: int) -> None:
-        assert index == 0
+    def __enter__(self) -> Device:
+        MACHINE.card(self.id)
+        MACHINE.current.append(self.id)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        MACHINE.current.pop()
+
+    @property
+    def compute_capability(self) -> str:
+        return str(MACHINE.card(self.id).capability)
+
+
+def _memory_info() -> tuple[int, int]:
+    card = MACHINE.enter()
+    return card.free, card.total
+
+
+def _properties(device: int) -> dict[str, Any]:
+    card = MACHINE.card(device)
+    return {
+        "name": card.name.encode(),
+        "major": card.capability // 10,
+        "minor": card.capability % 10,
+        "totalGlobalMem": card.total,
+        "multiProcessorCount": 132,
+        "sharedMemPerBlockOptin": card.shared_opt_in,
+    }
 
 
 cuda = SimpleNamespace(
     Device=Device,
-    Stream=Stream,
+    Event=Event,
+    Graph=Graph,
     Memory=Memory,
     MemoryPointer=MemoryPointer,
-    function=SimpleNamespace(Module=Module),
-    alloc_pinned_memory=Pinned,
+    Stream=Stream,
+    alloc_pinned_memory=alloc_pinned_memory,
     driver=SimpleNamespace(
-        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8,
-        funcSetAttribute=_allow_shared,
-        launchKernel=_launch,
+        CUDADriverError=CUDADriverError,
+        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=MAX_DYNAMIC_SHARED,
+        funcSetAttribute=func_set_attribute,
+        launchKernel=launch_kernel,
     ),
+    function=SimpleNamespace(Function=Function, Module=Module),
     runtime=SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
-        memGetInfo=lambda: (LARGEST, LARGEST),
-        memcpyAsync=_copy,
-        memsetAsync=_fill,
-        streamSynchronize=WAITED.append,
-        deviceSynchronize=lambda: WAITED.append("device"),
-        memcpyDeviceToHost=2,
-        memcpyHostToDevice=1,
-        memcpyDeviceToDevice=3,
-        driverGetVersion=lambda: 13000,
-        runtimeGetVersion=lambda: 13000,
-        getDeviceCount=lambda: 1,
-        getDeviceProperties=lambda index: dict(PROPERTIES),
+        deviceSynchronize=device_synchronize,
+        driverGetVersion=lambda: MACHINE.driver,
+        getDeviceCount=lambda: MACHINE.count(),
+        getDeviceProperties=_properties,
+        memGetInfo=_memory_info,
+        memcpyAsync=memcpy_async,
+        memcpyDeviceToDevice=DEVICE_TO_DEVICE,
+        memcpyDeviceToHost=DEVICE_TO_HOST,
+        memcpyHostToDevice=HOST_TO_DEVICE,
+        memsetAsync=memset_async,
+        runtimeGetVersion=lambda: MACHINE.runtime,
+        streamSynchronize=stream_synchronize,
     ),
 )
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *capabilities: int, **fields: Any) -> Machine:
+    """Stand in for CuPy and its machine: cards of these capabilities, one H100 if none is named."""
+    monkeypatch.setitem(sys.modules, "cupy", sys.modules[__name__])
+    monkeypatch.setattr("minidl.devices.cuda.cubins", libraries)
+    for log in (Memory.taken, GRAPHS, WAITED, CURRENT):
+        log.clear()
+    return reset(*capabilities, **fields)
+
+
+__all__ = [
+    "CURRENT",
+    "GRAPHS",
+    "MACHINE",
+    "WAITED",
+    "CUDADriverError",
+    "CUDARuntimeError",
+    "Device",
+    "Function",
+    "Memory",
+    "MemoryPointer",
+    "Module",
+    "Pinned",
+    "cuda",
+    "from_dlpack",
+    "install",
+    "libraries",
+    "ndarray",
+    "reset",
+]

@@ -53,7 +53,7 @@ def _install() -> None:
     def unless_lost(call: Callable[..., Any]) -> Callable[..., Any]:
         def checked(*arguments: Any) -> Any:
             if lost:
-                raise fake_cupy.CUDARuntimeError("cudaErrorIllegalAddress")
+                raise fake_cupy.CUDARuntimeError(700)  # an illegal address
             return call(*arguments)
 
         return checked
@@ -65,7 +65,7 @@ def _install() -> None:
 
     def launch(function: int, *arguments: Any) -> None:
         if is_struck("raise", function):
-            raise fake_cupy.CUDARuntimeError("cudaErrorLaunchOutOfResources")
+            raise fake_cupy.CUDARuntimeError(701)  # too many resources
         if is_struck("sticky", function):
             lost.append(True)
         start(function, *arguments)

@@ -243,6 +243,8 @@ void run_block(int threads, dim3 block) {
 
 extern "C" {
 
+bool sim_race_is_shared(uintptr_t p);
+
 int sim_lane() { return position() % WARP; }
 void* sim_shared() { return shared_start; }
 
@@ -268,9 +270,21 @@ void sim_exchange(const void* mine, int bytes, void* all) {
         std::memcpy(static_cast<char*>(all) + lane * bytes, slots[lane], bytes);
 }
 
-void sim_copy_async(void* to, const void* from, int bytes) {
-    if (reinterpret_cast<uintptr_t>(to) % bytes || reinterpret_cast<uintptr_t>(from) % bytes)
-        fail("an asynchronous copy that is not aligned");
+// The kernel goes no further: an ordinary CPU might end the process at such an access.
+void sim_misaligned(int bytes) {
+    fail("an access of " + std::to_string(bytes) + " bytes that is not aligned");
+    current->state = State::done;
+    switch_to_scheduler();
+    std::abort();
+}
+
+// `any` is named where nothing is read: its alignment counts as well.
+void sim_copy_async(void* to, const void* from, const void* any, int bytes) {
+    if (bytes != 4 && bytes != 8 && bytes != 16)
+        fail("an asynchronous copy of " + std::to_string(bytes) + " bytes");
+    if (!sim_race_is_shared(reinterpret_cast<uintptr_t>(to)))
+        fail("an asynchronous copy to what is not shared memory");
+    for (const void* p : {static_cast<const void*>(to), from ? from : any}) sim_aligned(p, bytes);
     current->copies.back().push_back({to, from, bytes});
     if (eager_copies) {
         std::vector<std::vector<Copy>> now(2);

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
-from pathlib import Path
-from types import SimpleNamespace
+import random
+from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,14 +12,15 @@ import pytest
 import minidl as dl
 from minidl.cards import BY_NAME, DEFAULT
 from minidl.compiler.verify_file import check_file
-from minidl.devices import cubins
-from minidl.devices.cuda import CudaDevice, DeviceError
-from minidl.devices.kernels import Unit
+from minidl.devices.cuda import CudaDevice
+from minidl.devices.kernels import unit_of
+from minidl.launches import launches_of
 from tests.simulator import fake_cupy
 from tests.simulator.build import COMPILER
 from tests.simulator.device import SimulatedDevice
-from tests.simulator.networks import NETWORKS
-from tests.simulator.test_steps import BATCH, batches, options
+from tests.simulator.fake.machine import SEED
+from tests.simulator.networks import CLASSES, NETWORKS
+from tests.simulator.test_steps import BATCH, ERRORS, batches, options
 from tests.training import train
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
@@ -28,10 +28,7 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
 @pytest.fixture
 def cupy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
-    monkeypatch.setattr("minidl.devices.cuda.cubins", fake_cupy.libraries)
-    fake_cupy.Memory.taken.clear()
-    fake_cupy.GRAPHS.clear()
+    fake_cupy.install(monkeypatch)
 
 
 @pytest.mark.usefixtures("cupy")
@@ -43,6 +40,21 @@ def test_the_same_bits_as_the_simulated_device(precision: str, graphs: bool) -> 
     how = options("vgg_shaped", precision=precision)
     expected = train(network, data, "arena", device=SimulatedDevice(), **how)
     assert train(network, data, "arena", device=CudaDevice(graphs=graphs), **how) == expected
+
+
+def test_a_step_on_every_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets code of its own architecture and tiles within its own shared memory; the split of
+    a sum, and so the last bits, may be others."""
+    network = NETWORKS["alexnet_shaped"]()
+    data, how = batches(network, 2), options("alexnet_shaped", precision="bf16")
+    expected = train(network, data, "arena", device=SimulatedDevice(), **how).losses
+    for capability in (80, 86, 89, 90, 100, 120):
+        fake_cupy.install(monkeypatch, capability)
+        device = CudaDevice()
+        assert device.capability == capability
+        found = train(network, data, "arena", device=device, **how).losses
+        numbers = ([float.fromhex(loss) for loss in losses] for losses in (found, expected))
+        np.testing.assert_allclose(*numbers, rtol=ERRORS["bf16"], err_msg=str(capability))
 
 
 @pytest.mark.usefixtures("cupy")
@@ -57,6 +69,52 @@ def test_a_step_is_one_graph_and_allocates_nothing() -> None:
         step(*batch)
     assert fake_cupy.GRAPHS == [3], "the first step is eager, the others one graph"
     assert len(fake_cupy.Memory.taken) == 1
+
+
+@pytest.mark.usefixtures("cupy")
+@pytest.mark.parametrize(
+    ("how", "copies"), [({}, 3), ({"accumulate": 2}, 3), ({"prefetch": True}, 5)], ids=str
+)
+def test_a_step_is_one_launch_of_a_graph(
+    how: dict[str, int], copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the third call of each program on: no kernel is launched by itself, nothing allocated;
+    pictures, labels and the loss are copied, with prefetch the first two once more."""
+    asked = counted(monkeypatch)
+    network = NETWORKS["alexnet_shaped"]()
+    step = dl.compile(network, BATCH, device="cuda", **options("alexnet_shaped", **how))
+    data = batches(network, 4)
+    for batch in data:
+        step(*batch)
+    launched, before = sum(fake_cupy.GRAPHS), dict(asked)
+    for batch in data:
+        step(*batch)
+    assert sum(fake_cupy.GRAPHS) - launched == 4, "one graph a step"
+    done = {name: asked[name] - before.get(name, 0) for name in asked}
+    assert done.pop("memcpyAsync") == 4 * copies
+    assert not any(done.values()), done
+    assert len(fake_cupy.Memory.taken) == 1
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the runtime and the driver are asked to do what costs time."""
+    asked: Counter[str] = Counter()
+
+    def counting(name: str, function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            asked[name] += 1
+            return function(*arguments)
+
+        return call
+
+    for part, names in (
+        ("driver", ("launchKernel", "funcSetAttribute")),
+        ("runtime", ("memcpyAsync", "memsetAsync", "deviceSynchronize", "memGetInfo")),
+    ):
+        for name in names:
+            space = getattr(fake_cupy.cuda, part)
+            monkeypatch.setattr(space, name, counting(name, getattr(space, name)))
+    return asked
 
 
 @pytest.mark.usefixtures("cupy")
@@ -116,30 +174,31 @@ def test_the_next_batch_arrives_in_bytes_of_its_own(precision: str, accumulate: 
 
 @pytest.mark.usefixtures("cupy")
 def test_what_is_written_ahead_waits_for_what_was_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order of copies on two streams: ahead, move, step, ahead (waits for move), ..."""
-    events: list[str] = []
-    device = CudaDevice()
-    kinds = {1: "host to device", 3: "device to device"}
-    names = {device.stream.ptr: "compute", device.copies.ptr: "copies"}
+    """Whatever the order of the two streams: each batch arrives whole, and none is written over
+    before it was moved. Without a wait some order shows it."""
 
-    def copy(to: int, source: int, nbytes: int, kind: int, stream: int) -> None:
-        events.append(f"{names[stream]}: {kinds[kind]}")
+    def arrived() -> list[bool]:
+        right = []
+        for i in range(40):
+            fake_cupy.install(monkeypatch, random=random.Random(SEED + i))
+            device = CudaDevice()
+            memory = device.allocate(768, 256)
+            kept = []
+            for batch in range(3):
+                device.write_ahead(memory, 256, np.full(256, batch, np.uint8))
+                device.move(memory, 0, 256, 256)
+                kept.append(device.later(memory, 0, 256))
+            right.append(all((read() == batch).all() for batch, read in enumerate(kept)))
+        return right
 
-    def wait(stream: fake_cupy.Stream, event: fake_cupy.Stream) -> None:
-        events.append(f"{names[stream.ptr]} waits for {names[event.ptr]}")
-
-    monkeypatch.setattr(fake_cupy.cuda.runtime, "memcpyAsync", copy)
-    monkeypatch.setattr(fake_cupy.Stream, "wait_event", wait)
-    memory = device.allocate(512, 256)
-    for _ in range(2):
-        device.write_ahead(memory, 256, np.ones(4, np.uint8))
-        device.move(memory, 0, 256, 4)
-    step = [
-        "copies: host to device",
-        "compute waits for copies",
-        "compute: device to device",
-    ]
-    assert events == [*step, "copies waits for compute", *step]
+    assert all(arrived())
+    with monkeypatch.context() as patched:
+        patched.setattr(CudaDevice, "after_copies", lambda self: None)
+        assert not all(arrived()), "no wait for what was written ahead"
+    with monkeypatch.context() as patched:
+        never = property(lambda self: None, lambda self, event: None)
+        patched.setattr(CudaDevice, "_moved", never, raising=False)
+        assert not all(arrived()), "no wait for what was moved"
 
 
 @pytest.mark.usefixtures("cupy")
@@ -159,51 +218,41 @@ def test_state_goes_in_and_comes_out() -> None:
 @pytest.mark.usefixtures("cupy")
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     network = NETWORKS["vgg_shaped"]()
-    monkeypatch.setattr(fake_cupy.cuda.runtime, "memGetInfo", lambda: (200_000, LARGE))
-    with pytest.raises(dl.ArenaTooLargeError, match=r"the device has .* free: batch \d+ fits"):
-        dl.compile(network, 64, device="cuda")
+    device = CudaDevice()
+    (card,) = fake_cupy.MACHINE.cards
+    card.others = card.total - card.context - 200_000
+    with pytest.raises(dl.ArenaTooLargeError, match=r"the device has .* free, .*: batch \d+ fits"):
+        dl.compile(network, 64, device=device)
     monkeypatch.setattr(fake_cupy.cuda.runtime, "memGetInfo", lambda: (LARGE, LARGE))
-    monkeypatch.setattr(fake_cupy, "LARGEST", 100)
+    card.others = card.total - card.context - 100
     with pytest.raises(dl.ArenaTooLargeError, match=r"refused .* in one piece"):
-        dl.compile(network, 4, device="cuda")
+        dl.compile(network, 4, device=device)
+
+
+@pytest.mark.usefixtures("cupy")
+def test_steps_that_share_a_kernel_each_get_their_shared_memory() -> None:
+    """First layers of 11x11 and of 9x9: one kernel, of which the first step asks for more."""
+    device, data = CudaDevice(graphs=False), np.random.default_rng()
+    image = data.normal(size=(2, 27, 27, 3))
+    steps = []
+    for side in (11, 9):
+        layers = dl.Conv2d(8, side, stride=4), dl.Flatten(), dl.Linear(CLASSES)
+        steps.append(dl.compile(dl.Sequential(*layers), 2, device=device, image=(27, 27, 3)))
+    wgrads = [
+        launch
+        for step in steps
+        for op in step.plan.graph.ops
+        if "conv2d_wgrad" in op.kernel
+        for launch in launches_of(op)
+    ]
+    first, second = wgrads
+    assert unit_of(first) == unit_of(second)
+    assert first.shared > second.shared > 48 * 1024
+    for step in steps:
+        assert np.isfinite(step(image, data.integers(0, CLASSES, 2)))
 
 
 LARGE = 2**40
-
-
-def test_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(DeviceError, match=r"pip install 'minidl\[cuda13\]'"):
-        dl.compile(NETWORKS["vgg_shaped"](), BATCH, device="cuda")
-
-
-@pytest.mark.usefixtures("cupy")
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("driverGetVersion", lambda: 0, "no NVIDIA driver"),
-        ("getDeviceCount", "cudaErrorInsufficientDriver: too old", "driver is too old.*13.0"),
-        ("getDeviceCount", "cudaErrorNoDevice: none", "no NVIDIA GPU to be used"),
-        ("getDeviceCount", lambda: 0, "there is no GPU 0: this machine has 0"),
-    ],
-)
-def test_machines_that_cannot(
-    name: str, value: object, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails() -> int:
-        raise fake_cupy.CUDARuntimeError(value)
-
-    changed = fails if isinstance(value, str) else value
-    monkeypatch.setattr(fake_cupy.cuda.runtime, name, changed)
-    with pytest.raises(DeviceError, match=message):
-        CudaDevice()
-
-
-@pytest.mark.usefixtures("cupy")
-def test_an_old_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fake_cupy.Device, "compute_capability", "75")
-    with pytest.raises(DeviceError, match="sm_75: the kernels need sm_80"):
-        CudaDevice()
 
 
 def test_precisions_and_devices_that_do_not_fit() -> None:
@@ -212,58 +261,3 @@ def test_precisions_and_devices_that_do_not_fit() -> None:
         dl.compile(network, BATCH, precision="bf16")
     with pytest.raises(dl.ArgumentError, match="'float64' is for the CPU device"):
         dl.compile(network, BATCH, precision="float64", device=SimulatedDevice())
-
-
-# -- the cache of compiled kernels -----------------------------------------------------------------
-
-UNIT = Unit("nothing", "// nothing\n")
-
-
-def _compile_slowly(path: str, counted: str) -> None:
-    import os
-    import time
-
-    os.environ["MINIDL_CACHE"] = path
-
-    def compile_unit(unit: Unit, architecture: str) -> SimpleNamespace:
-        time.sleep(0.1)
-        with open(counted, "a") as file:
-            file.write("x")
-        return SimpleNamespace(cubin=b"code" * 1000)
-
-    cubins.nvrtc.compile_unit = compile_unit  # type: ignore[assignment]
-    cubins.nvrtc.version = lambda: (13, 0)
-    assert cubins.cubin(UNIT, "sm_90a") == b"code" * 1000
-
-
-def test_several_processes_fill_one_cache(tmp_path: Path) -> None:
-    folder, counted = tmp_path / "cache", tmp_path / "count"
-    context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(target=_compile_slowly, args=(str(folder), str(counted))) for _ in range(4)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    (kept,) = folder.iterdir()
-    assert kept.read_bytes() == b"code" * 1000
-    before = counted.read_text()
-    again = context.Process(target=_compile_slowly, args=(str(folder), str(counted)))
-    again.start()
-    again.join()
-    assert again.exitcode == 0
-    assert counted.read_text() == before, "compiled again"
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(cubins.nvrtc, "version", lambda: (13, 0))
-    monkeypatch.setattr(
-        cubins.nvrtc, "compile_unit", lambda unit, architecture: SimpleNamespace(cubin=b"made")
-    )
-    assert cubins.cubin(UNIT, "sm_90a") == b"made"

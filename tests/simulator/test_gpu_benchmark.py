@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> CudaDevice:
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
-    monkeypatch.setattr("minidl.devices.cuda.cubins", fake_cupy.libraries)
+    fake_cupy.install(monkeypatch)
     return CudaDevice()
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.layers.harness import SEED
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 from tests.simulator.special import on_both
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
@@ -21,7 +23,7 @@ NO_CLASS = (-1, 10, 11, -100, 2**31, 2**32 + 1, -(2**32), LIMITS.min, LIMITS.max
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_a_label_that_is_no_class_is_nan(smoothing: float, dtype: str) -> None:
     """The loss, and the gradient of that row alone; nothing else is read or written."""
-    generator = np.random.default_rng()
+    generator = np.random.default_rng(SEED)
     logits, labels = generator.normal(size=(12, 10)), generator.integers(10, size=12)
     rows = generator.permutation(12)[: len(NO_CLASS)]
     wrong = labels.copy()

@@ -12,7 +12,8 @@ import pytest
 import minidl as dl
 from minidl.compiler.modes import MODES
 from minidl.ir import Array
-from tests.simulator.device import COMPILER, SimulatedDevice
+from tests.simulator.build import COMPILER
+from tests.simulator.device import SimulatedDevice
 from tests.simulator.networks import NETWORKS
 from tests.simulator.test_steps import BATCH, batches
 from tests.training import Batch, variables

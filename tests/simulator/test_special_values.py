@@ -16,7 +16,7 @@ import pytest
 import minidl as dl
 from minidl.layers.base import Layer
 from tests.layers.harness import Case
-from tests.simulator.device import COMPILER
+from tests.simulator.build import COMPILER
 from tests.simulator.special import SIZE, differences, is_quick, on_both
 from tests.simulator.test_ops import TABLE
 

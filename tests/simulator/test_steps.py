@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -148,6 +149,35 @@ def test_pools_inside_of_convolutions(pool: str, features: int, precision: str) 
     data = batches(network)
     for batch in data:
         batch[0][0, :3, :2] = 0  # windows of equal elements
+    assert train(network, data, "arena", **how) == train(network, data, "naive", **how)
+
+
+def pictures_that_meet() -> dl.Network:
+    """A convolution read by an activation and, later in the network, by a projection."""
+    x = dl.Input((6, 6, 8))
+    y = dl.Conv2d(8, 3, padding=1)(x)
+    h = dl.ReLU()(y)
+    short, long = dl.Conv2d(8, 1)(y), dl.Conv2d(8, 3, padding=1)(h)
+    return dl.Network(x, dl.Linear(CLASSES)(dl.Flatten()(dl.Add()(short, long))))
+
+
+def vectors_that_meet() -> dl.Network:
+    x = dl.Input((8,))
+    y = dl.Linear(8)(x)
+    h = dl.GELU()(y)
+    return dl.Network(x, dl.Linear(CLASSES)(dl.Add()(dl.Linear(8)(y), dl.Linear(8)(h))))
+
+
+@pytest.mark.parametrize(
+    ("build", "precision"), [(pictures_that_meet, "bf16"), (vectors_that_meet, "float32")]
+)
+def test_sums_of_gradients_inside_of_data_gradients(
+    build: Callable[[], dl.Network], precision: str
+) -> None:
+    network, how = build(), {"device": SimulatedDevice(), "precision": precision}
+    kernels = {op.kernel for op in dl.plan(network, BATCH, device="cuda", modes=False).graph.ops}
+    assert kernels & {"conv2d_dgrad+gradient_sum", "linear_dgrad+gradient_sum"}
+    data = batches(network)
     assert train(network, data, "arena", **how) == train(network, data, "naive", **how)
 
 

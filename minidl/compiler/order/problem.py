@@ -151,10 +151,3 @@ class Walk:
         for b in self.problem.touches[op]:
             self.left[b] += 1
         self.live -= self.change(op)
-
-
-def is_order(problem: Problem, order: list[int]) -> bool:
-    """Whether `order` has every op once, each behind all that it must follow."""
-    place = {op: k for k, op in enumerate(order)}
-    complete = sorted(order) == list(range(len(problem.before)))
-    return complete and all(place[j] < place[i] for i in place for j in problem.before[i])

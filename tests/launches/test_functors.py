@@ -1,0 +1,41 @@
+"""Functors that are templates in kernels/ are named with their arguments, wherever they stand."""
+
+from __future__ import annotations
+
+import re
+
+from minidl.checkout import kernels_folder
+from minidl.ir import Op, Tensor
+from minidl.launches.launch import TEMPLATES, functor_name
+from minidl.launches.operands import pixel_pitch, sink
+
+STRUCT = re.compile(r"^(template <[^\n]*>\n)?struct (\w+) \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
+
+
+def functors(of_templates: bool) -> set[str]:
+    """Structs of kernels/ that are called on the floats of one element."""
+    return {
+        name
+        for path in kernels_folder().glob("*.cu")
+        for template, name, body in STRUCT.findall(path.read_text(encoding="utf-8"))
+        if re.search(r"operator\(\)\(\s*float&", body) and bool(template) == of_templates
+    }
+
+
+def test_every_template_states_its_arguments() -> None:
+    assert {"relu_forward", "sgd_momentum", "batchnorm2d_dgrad"} < functors(of_templates=False)
+    assert functors(of_templates=True) == set(TEMPLATES)
+
+
+def test_a_template_keeps_its_arguments_as_an_epilogue() -> None:
+    def gradient_sum() -> None: ...
+
+    def linear_dgrad() -> None: ...
+
+    parts = [Tensor(name, (2, 8), "bfloat16", "gradient") for name in "abc"]
+    total = Tensor("total", (2, 8), "bfloat16", "gradient")
+    follower = Op(gradient_sum, "add", "dgrad", (total,), tuple(parts), elementwise=True)
+    main = Op(linear_dgrad, "linear", "dgrad", (total,), (), epilogue=follower, dropped=parts[0])
+    kind, _ = sink(main, total, pixel_pitch)
+    assert functor_name(follower) == "gradient_sum<bf16>"
+    assert kind == "Into<bf16, gradient_sum<bf16>, Out<bf16>, Value, In<bf16>, In<bf16>>"

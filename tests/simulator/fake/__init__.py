@@ -1,0 +1,1 @@
+"""The parts of `tests.simulator.fake_cupy`: a machine with NVIDIA GPUs, as strict as a real one."""
