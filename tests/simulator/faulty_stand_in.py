@@ -6,7 +6,7 @@ the name or by the whole entry:
   skip     launches do nothing, so that numbers are wrong
   hang     a launch does not come back
   die      a launch ends the process
-  leak     a launch takes a MiB that is never given back
+  leak     once one was launched, a MiB less is free whenever the device is asked
   sticky   a launch makes the context unusable: it and every later call are errors
 Of engines, by name and method, "eager step":
   engine raises, engine hangs, engine dies
@@ -64,7 +64,7 @@ class FaultyEngine:
 def _install() -> None:
     cuda, names = fake_cupy.cuda, dict[int, str]()
     lost: list[bool] = []
-    leaked: list[int] = []
+    leaks, leaked = list[bool](), list[int]()
 
     class Module(cuda.function.Module):  # type: ignore[misc, name-defined]
         def get_function(self, entry: str) -> Any:
@@ -96,13 +96,19 @@ def _install() -> None:
         if is_struck("sticky", function):
             lost.append(True)
         if is_struck("leak", function):
-            leaked.append(2**20)
+            leaks.append(True)
         if not is_struck("skip", function):
             start(function, *arguments)
 
     says = cuda.runtime.memGetInfo
+
+    def memory_info() -> tuple[int, int]:
+        leaked.extend([2**20] if leaks else [])
+        free, total = says()
+        return free - sum(leaked), total
+
     cuda.function.Module = Module
     cuda.driver.launchKernel = unless_lost(launch)
-    cuda.runtime.memGetInfo = lambda: (says()[0] - sum(leaked), says()[1])
+    cuda.runtime.memGetInfo = memory_info
     for name in ("memcpyAsync", "memsetAsync", "memGetInfo"):
         setattr(cuda.runtime, name, unless_lost(getattr(cuda.runtime, name)))

@@ -41,7 +41,8 @@ def tool(folder: Path) -> str:
 
 def wrong_in(rows: int, folder: Path) -> str:
     """Kernels whose linear layers are wrong in tiles of so many rows."""
-    kernels = mutated(folder, {"linear.cu": [('"simt.cuh"', '"simt_wrong.cuh"')]})
+    changes = [('"simt.cuh"', '"simt_wrong.cuh"'), ('#include "tensor_core.cuh"', "")]
+    kernels = mutated(folder, {"linear.cu": changes})
     source = (Path(kernels) / "simt.cuh").read_text()
     assert SUMMED in source
     change = f"if (BM == {rows}) sum[0][0] = 0.5f;\n        {SUMMED}"
@@ -139,7 +140,7 @@ def test_each_fault_of_an_op_costs_its_row(tmp_path: Path) -> None:
         "kernels sanitizer",
         tmp_path / "out",
         f"environment|ops {VGG} ({ops})|compute-sanitizer"
-        "|memcheck (pool2d-max|activation-relu|linear-|batchnorm2d-).* float32",
+        "|memcheck (pool2d-max|activation-relu|linear-|batchnorm2d-|loss-entropy).* float32",
         faults=faults,
         silence=15,
         PATH=tool(tmp_path / "bin"),
@@ -151,3 +152,15 @@ def test_each_fault_of_an_op_costs_its_row(tmp_path: Path) -> None:
         f"ops: {VGG} 11.maxpool2d_dgrad 3x6x6x16: sticky",
         f"ops: {VGG} 9.batchnorm2d_wgrad 16: hung",
     ]
+    of_tool = [line for line in found.listed("FAULTS") if line.startswith("sanitizer")]
+    assert of_tool == [
+        "sanitizer: memcheck batchnorm2d-batchnorm float32: hung",
+        "sanitizer: memcheck loss-entropy float32: failed",
+        "sanitizer: memcheck pool2d-max-2 float32: wrong",
+        "sanitizer: memcheck pool2d-max-289 float32: wrong",
+    ]
+    assert found.listed("LEFT OUT") == []
+    passed = {row["case"] for row in found.rows if row.get("result") == "passed"}
+    assert passed >= {"memcheck linear-small float32", f"{VGG} 10.relu_dgrad 3x6x6x16"}
+    assert "Invalid __global__ write" in found.table
+    assert found.status == 1
