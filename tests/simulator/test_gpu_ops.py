@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import minidl as dl
-from benchmarks.gpu import stand_in, tune
-from benchmarks.gpu.alone import products
+from benchmarks.gpu import alone as alone_module
+from benchmarks.gpu import exact, stand_in, tune
+from benchmarks.gpu.alone import Alone, distinct_ops, products, title, values, whole
+from benchmarks.gpu.kernels import BOUNDS
+from benchmarks.gpu.network import Case
+from minidl.cards import DEFAULT, named
 from minidl.launches.product import TILES, read_tuning
 from tests.simulator.build import COMPILER
 from tests.simulator.gpu_parts import InProcess, in_process, mutated, results, started
+from tests.simulator.networks import NETWORKS
 
 __all__ = ["in_process"]
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
@@ -164,3 +171,54 @@ def test_each_fault_of_an_op_costs_its_row(tmp_path: Path) -> None:
     assert passed >= {"memcheck linear-small float32", f"{VGG} 10.relu_dgrad 3x6x6x16"}
     assert "Invalid __global__ write" in found.table
     assert found.status == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_float64_judges_strides_and_groups(in_process: InProcess, precision: str) -> None:
+    """The judge without PyTorch knows every product of networks that have both."""
+    device, case = stand_in.device(), Case(NETWORKS["alexnet_shaped"], 3, reference_batch=3)
+    for op, _ in products(distinct_ops(case, precision, DEFAULT, 0)):
+        alone = Alone(device, op)
+        alone.run()
+        assert exact.error(op, precision, alone.result()) <= BOUNDS[precision], title(op)
+
+
+def test_an_op_alone_is_timed_on_what_it_reads(in_process: InProcess) -> None:
+    """Its inputs are filled anew for each turn: an update in place does not run away."""
+    case = Case(NETWORKS["vgg_shaped"], 3, reference_batch=3)
+    ops = distinct_ops(case, "float32", DEFAULT, 0)
+    update = next(op for op in ops if op.kernel == "sgd_momentum")
+    alone, written = Alone(stand_in.device(), update), update.writes[0]
+    alone.run()
+    once = alone.sample()
+    for _ in range(2):
+        assert alone.milliseconds(3) > 0
+    alone.run()
+    assert np.isfinite(once).all()
+    assert alone.sample().tobytes() == once.tobytes()
+    assert written in alone.blocks
+
+
+def test_a_block_is_repeated_on_the_device(
+    in_process: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone_module, "PERIOD", 7)
+    case = Case(NETWORKS["vgg_shaped"], 3, reference_batch=3)
+    op = distinct_ops(case, "bf16", DEFAULT, 0)[0]
+    alone = Alone(stand_in.device(), op)
+    alone.fill()
+    for t in op.reads:
+        raw = alone.device.read(alone.memory, alone.offset(t), t.nbytes)
+        there = values(t, raw)
+        assert len(np.unique(there)) == min(7, t.size)
+        expected = whole(t).ravel()
+        np.testing.assert_allclose(there, expected, rtol=2**-8)
+
+
+def test_plans_are_for_the_card_that_is_there() -> None:
+    case = stand_in.CASES[0]
+    small = named("rtx3060")
+    of_small = [p for _, p in products(distinct_ops(replace(case, batch=64), "bf16", small, 0))]
+    of_large = [p for _, p in products(distinct_ops(replace(case, batch=64), "bf16", DEFAULT, 0))]
+    assert of_small != of_large
