@@ -29,8 +29,8 @@ NEEDED = {
     "pytest": "the table of ops and the small networks, which are the tests'",
     "torch": "times beside PyTorch",
     "torchvision": "times beside PyTorch",
-    "safetensors": "checkpoints, which only the part cifar10 writes",
-    "tqdm": "progress bars, which only the part cifar10 shows",
+    "safetensors": "the part cifar10",
+    "tqdm": "the part cifar10",
 }
 """Modules, and what is left out without them."""
 NO_GPU = "none: kernels by g++"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import minidl as dl
 from benchmarks.gpu import stand_in
-from benchmarks.gpu.network import Case
+from benchmarks.gpu.network import Case, optimizer
 from benchmarks.gpu.sources import of_step
+from benchmarks.gpu.train import MEMORIES
 from minidl.cards import DEFAULT
 from tests.simulator.build import COMPILER
-from tests.simulator.gpu_parts import InProcess, in_process, results, started
+from tests.simulator.gpu_parts import InProcess, compiled, in_process, results, started
 
 __all__ = ["in_process"]
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
@@ -97,6 +101,11 @@ def first(names: set[str], kernel: str) -> str:
 
 def test_each_fault_of_a_step_costs_its_row(tmp_path: Path) -> None:
     case, training = stand_in.CASES[0], stand_in.TRAINING
+    for what, precision, memory in product((case, training), ("float32", "bf16"), MEMORIES):
+        compiled(of_step(what, precision, DEFAULT, memory).ops())
+    plan = dl.plan(case.build(), 8, gpu=DEFAULT, optimizer=optimizer(case.lr), modes=False)
+    largest = replace(case, batch=plan.largest_batch(stand_in.LIMIT))
+    compiled(of_step(largest, "float32", DEFAULT).ops())
     trained = entries(training, "bf16", "arena")
     fused = first(trained - entries(training, "bf16", "naive"), "maxpool2d_forward")
     own = entries(case, "bf16", "arena") - entries(case, "float32", "arena") - trained
@@ -115,7 +124,7 @@ def test_each_fault_of_a_step_costs_its_row(tmp_path: Path) -> None:
         "--data",
         pictures(tmp_path),
         faults=faults,
-        silence=20,
+        silence=12,
     )
     assert found.listed("FAULTS") == [
         "steps: vgg_shaped b3 bf16 step: sticky",
