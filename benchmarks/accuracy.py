@@ -19,8 +19,8 @@ HEAD = (
     "trained on CIFAR-10, for each seed from the same first weights on the same batches; accuracy "
     "on all {tests:,} test pictures, and minidl's less PyTorch's in points. The trainings are "
     "short, to compare the engines, not to reach what the networks can. Two runs part as soon as "
-    "sums are rounded differently: a difference within the spread over the seeds does not tell them "
-    "apart."
+    "sums are rounded differently: a difference within the spread over the seeds does not tell "
+    "them apart."
 )
 TRAINED = (
     "- `{model}` at {side}x{side}: {pictures:,} pictures, epochs: {epochs}, batch {batch}, SGD "
