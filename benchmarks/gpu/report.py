@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import accuracy
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
@@ -36,8 +38,9 @@ file, which `--tuning` takes. Times on the CPU device are in
 
 
 def newest(results: Path, part: str) -> Path | None:
-    """The newest file of a part, whatever the GPU."""
-    found = sorted(results.glob(f"*/*/{part}.json"), key=lambda path: path.parent.name)
+    """The newest file of a part, whatever the GPU; those of CPUs lie in results/cpu."""
+    on_gpus = (path for path in results.glob(f"*/*/{part}.json") if path.parts[-3] != "cpu")
+    found = sorted(on_gpus, key=lambda path: path.parent.name)
     return found[-1] if found else None
 
 
@@ -52,7 +55,7 @@ def page(results: Path = RESULTS) -> str:
         data = json.loads(path.read_text(encoding="utf-8"))
         sections.append(_about(data["about"], path.relative_to(results)))
         sections.append(TABLES[part](data["rows"]))
-    return "\n".join(sections)
+    return "\n".join(filter(None, [*sections, accuracy.section(results)]))
 
 
 def _about(about: Row, path: Path) -> str:
