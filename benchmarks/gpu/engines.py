@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.gpu import torch_ops
+from benchmarks.gpu import exact, torch_ops
 from benchmarks.gpu.timing import TorchClock, milliseconds
+from minidl.ir import Array, Op
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -18,7 +19,14 @@ class Timed(Protocol):
     """A step that is ready to run."""
 
     def milliseconds(self, repeats: int) -> float:
-        """Of one step, from `repeats` behind each other and one wait at the end."""
+        """Of one step or op, from `repeats` behind each other and one wait at the end."""
+
+
+class TimedStep(Timed, Protocol):
+    """A training step that is ready to run."""
+
+    def peak_bytes(self) -> int:
+        """The most that the tensors of a step take at a time, weights and pictures included."""
 
 
 class Engine(Protocol):
@@ -28,11 +36,27 @@ class Engine(Protocol):
     slow_start: bool
     """Whether it compiles first, for up to minutes."""
 
-    def step(self, model: str, data: Batch, precision: str) -> Timed:
+    def step(self, model: str, data: Batch, precision: str) -> TimedStep:
         """The step of a network of the zoo on this batch (pictures NHWC): SGD with momentum."""
+
+    def op(self, op: Op, precision: str) -> Timed:
+        """The same matrix product on the same numbers."""
+
+    def errors(self, op: Op, precision: str, raw: Array) -> dict[str, float]:
+        """`error` of what our op wrote, bytes, against float64, and the engine's own."""
+
+    def fits(self, model: str, data: Batch, precision: str, limit: int) -> bool:
+        """Whether a step on this batch stays within `limit` bytes."""
+
+    def release(self) -> None:
+        """Give back the memory of what is no longer in use."""
 
     def product_tflops(self, precision: str) -> float:
         """What its large square matrix product reaches: the ceiling of ours."""
+
+
+NAMES = {None: "eager", "default": "compiled", "reduce-overhead": "reduce-overhead"}
+"""Of an engine, by the mode of torch.compile; None: none."""
 
 
 class TorchEngine:
@@ -41,11 +65,36 @@ class TorchEngine:
     def __init__(self, torch: Any, mode: str | None = None) -> None:
         """mode: of torch.compile; None: eager."""
         self.torch, self.mode = torch, mode
-        self.name = "eager" if mode is None else "compiled"
+        self.name = NAMES[mode]
         self.slow_start = mode is not None
 
-    def step(self, model: str, data: Batch, precision: str) -> Timed:
+    def step(self, model: str, data: Batch, precision: str) -> TimedStep:
         return TorchStep(self.torch, self.mode, model, data, precision)
+
+    def op(self, op: Op, precision: str) -> Timed:
+        return torch_ops.TorchOp(self.torch, op, precision)
+
+    def errors(self, op: Op, precision: str, raw: Array) -> dict[str, float]:
+        return torch_ops.errors(self.torch, op, precision, raw)
+
+    def fits(self, model: str, data: Batch, precision: str, limit: int) -> bool:
+        cuda = self.torch.cuda
+        share = limit / cuda.get_device_properties(0).total_memory
+        self.release()
+        cuda.set_per_process_memory_fraction(min(1.0, share))
+        try:
+            TorchStep(self.torch, self.mode, model, data, precision)
+        except cuda.OutOfMemoryError:
+            return False
+        finally:
+            cuda.set_per_process_memory_fraction(1.0)
+        return True
+
+    def release(self) -> None:
+        """The caching allocator keeps what nobody uses; so do the graphs of torch.compile."""
+        if self.mode is not None:
+            self.torch._dynamo.reset()
+        self.torch.cuda.empty_cache()
 
     def product_tflops(self, precision: str) -> float:
         return torch_ops.ceiling(self.torch, precision, 8192)
@@ -85,6 +134,12 @@ class TorchStep:
         torch_ops.set_precision(self.torch, self.precision)
         return milliseconds(self.clock, self.run, repeats)
 
+    def peak_bytes(self) -> int:
+        cuda = self.torch.cuda
+        cuda.reset_peak_memory_stats()
+        self.milliseconds(1)
+        return int(cuda.max_memory_allocated())
+
 
 @dataclass(frozen=True)
 class TableEngine:
@@ -93,10 +148,25 @@ class TableEngine:
     name: str
     times: Mapping[tuple[str, str], float]
     tflops: float = 1e-3
+    op_ms: float = 1.0
+    image_bytes: int = 2**14
+    """Of a step's memory, for each picture."""
     slow_start: bool = False
 
-    def step(self, model: str, data: Batch, precision: str) -> Timed:
-        return TableStep(self.times[model, precision])
+    def step(self, model: str, data: Batch, precision: str) -> TimedStep:
+        return TableStep(self.times[model, precision], len(data[0]) * self.image_bytes)
+
+    def op(self, op: Op, precision: str) -> Timed:
+        return TableStep(self.op_ms, 0)
+
+    def errors(self, op: Op, precision: str, raw: Array) -> dict[str, float]:
+        return {"error": exact.error(op, precision, raw)}
+
+    def fits(self, model: str, data: Batch, precision: str, limit: int) -> bool:
+        return len(data[0]) * self.image_bytes <= limit
+
+    def release(self) -> None:
+        """It has no memory."""
 
     def product_tflops(self, precision: str) -> float:
         return self.tflops
@@ -105,6 +175,10 @@ class TableEngine:
 @dataclass(frozen=True)
 class TableStep:
     ms: float
+    bytes: int
 
     def milliseconds(self, repeats: int) -> float:
         return self.ms
+
+    def peak_bytes(self) -> int:
+        return self.bytes

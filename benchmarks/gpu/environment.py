@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
 
 from benchmarks.gpu.about import CLOCKS, commit, output_of
 from benchmarks.gpu.names import DEVICE
-from benchmarks.gpu.rows import Row
+from benchmarks.gpu.rows import MACHINE, Row
 from benchmarks.gpu.worker import Worker
 
 PACKAGES = (
@@ -30,11 +30,13 @@ NEEDED = {
     "tqdm": "progress bars, which only the part cifar10 shows",
 }
 """Modules, and what is left out without them."""
+NO_GPU = "none: kernels by g++"
+"""The card of results that say nothing about speed."""
 TOOLS = ("git", "g++", "nvcc", "ptxas", "cuobjdump", "ncu", "compute-sanitizer")
 
 
 def environment(worker: Worker) -> None:
-    worker.run("machine", lambda: {"facts": _machine(worker)})
+    worker.run(MACHINE, lambda: {"facts": _machine(worker)})
     worker.run("packages", lambda: {"facts": _packages()})
     worker.run("nvrtc", lambda: {"facts": {"NVRTC": _nvrtc()}})
     worker.run(DEVICE, lambda: {"facts": _device(worker)}, silence=60)
@@ -43,6 +45,7 @@ def environment(worker: Worker) -> None:
 def _machine(worker: Worker) -> Row:
     query = f"--query-gpu={','.join(CLOCKS)},memory.total"
     return {
+        "date": date.today().isoformat(),
         "commit": commit(),
         "seed": worker.settings.seed,
         "python": platform.python_version(),
@@ -81,14 +84,28 @@ def _device(worker: Worker) -> Row:
     device = worker.device
     free = device.available()
     found: Row = {"architecture": device.architecture, "free GiB": round(free / 2**30, 1)}
-    return found | (_properties(device.runtime) if worker.machine.IS_GPU else {})
+    properties = device.runtime.getDeviceProperties(0)
+    card, driver = properties["name"].decode(), _version(device.runtime.driverGetVersion())
+    cupys = _version(device.runtime.runtimeGetVersion())
+    if not worker.machine.IS_GPU:
+        return found | {"card": NO_GPU, "planned for": card, "driver": "none"}
+    return (
+        {"card": card, "planned for": device.card.name, "driver": _driver(driver)}
+        | found
+        | {
+            "multiprocessors": properties.get("multiProcessorCount"),
+            "L2 MiB": properties.get("l2CacheSize", 0) / 2**20,
+            "shared memory of a block": properties.get("sharedMemPerBlockOptin"),
+            "CUDA of the driver / of CuPy": f"{driver} / {cupys}",
+        }
+    )
 
 
-def _properties(runtime: Any) -> Row:
-    properties = runtime.getDeviceProperties(0)
-    return {
-        "multiprocessors": properties.get("multiProcessorCount"),
-        "L2 MiB": properties.get("l2CacheSize", 0) / 2**20,
-        "shared memory of a block": properties.get("sharedMemPerBlockOptin"),
-        "driver / runtime": f"{runtime.driverGetVersion()} / {runtime.runtimeGetVersion()}",
-    }
+def _driver(cuda: str) -> str:
+    """The driver's own version, where nvidia-smi says it, else its CUDA's."""
+    said = output_of("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    return said.splitlines()[0] if said else f"of CUDA {cuda}"
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"

@@ -1,171 +1,88 @@
-"""docs/performance.md from the newest results of each GPU: `python -m benchmarks.gpu.report`.
+"""docs/performance.md from what runs on GPUs have left: `python -m benchmarks.gpu.report`.
 
-Results lie in benchmarks/results/<gpu>/<date>/<part>.json. What has no result is said to be not
-measured; nothing is estimated.
+Results lie in benchmarks/results/<card or date>/.../rows.jsonl, as `python -m benchmarks.gpu` wrote
+them. Of each case on each card the newest row counts. What has no result is said to be not
+measured; nothing is estimated, and what ran without a GPU is left out.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks import accuracy
+from benchmarks.gpu import report_tables as tables
+from benchmarks.gpu.commands import PARTS
+from benchmarks.gpu.environment import NO_GPU
+from benchmarks.gpu.rows import ENVIRONMENT, PLACE, ROWS, Row, Tail, with_facts
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
-PARTS = ("tests", "kernels", "train", "memory", "cifar10")
-TITLES = {
-    "tests": "Correctness on the device",
-    "kernels": "Kernels",
-    "train": "Training steps",
-    "memory": "Memory",
-    "cifar10": "Training on CIFAR-10",
-}
-Row = dict[str, Any]
+MISSING = "Not measured yet: no GPU was at hand.\n"
 
 HEAD = """# Performance on a GPU
 
-Made by `python -m benchmarks.gpu.report` from the newest files under `benchmarks/results`; nothing
-here is estimated. `python -m benchmarks.gpu --out benchmarks/results/<gpu>/<date>` measures on a
-machine with an NVIDIA GPU of compute capability 8.0 or newer; put the files there and run the
-report again. `python -m benchmarks.gpu.cifar10` trains VGG-16 with batch normalization on CIFAR-10.
-`python -m benchmarks.gpu.tune` measures tiles for one network and writes a tuning
-file, which `--tuning` takes. Times on the CPU device are in
+Made by `python -m benchmarks.gpu.report` from what lies under `benchmarks/results`; nothing here is
+estimated. On a machine with an NVIDIA GPU of compute capability 8.0 or newer `python -m
+benchmarks.gpu` measures, minutes at a time: see [its page](../benchmarks/gpu/README.md). Put what
+came back into `benchmarks/results/<card>/<date>` and run the report again. Of each case on each
+card the newest row counts. Times on the CPU device are in
 [benchmarks/results/cpu](../benchmarks/results/cpu).
 """
 
 
-def newest(results: Path, part: str) -> Path | None:
-    """The newest file of a part, whatever the GPU; those of CPUs lie in results/cpu."""
-    on_gpus = (path for path in results.glob(f"*/*/{part}.json") if path.parts[-3] != "cpu")
-    found = sorted(on_gpus, key=lambda path: path.parent.name)
-    return found[-1] if found else None
-
-
 def page(results: Path = RESULTS) -> str:
-    sections = [HEAD]
-    for part in PARTS:
-        path = newest(results, part)
-        sections.append(f"## {TITLES[part]}\n")
-        if path is None:
-            sections.append("Not measured yet: no GPU was at hand.\n")
-            continue
-        data = json.loads(path.read_text(encoding="utf-8"))
-        sections.append(_about(data["about"], path.relative_to(results)))
-        sections.append(TABLES[part](data["rows"]))
+    newest = Newest(results)
+    sections, told = [HEAD, newest.places()], list[Row]()
+    for title, parts, table in tables.SECTIONS:
+        rows = newest.of(*parts)
+        text = table(rows) if rows else ""
+        anew = [row for row in rows if not any(row is other for other in told)]
+        sections += [f"## {title}\n", (text or MISSING) + tables.faults(anew)]
+        told += anew
     return "\n".join(filter(None, [*sections, accuracy.section(results)]))
 
 
-def _about(about: Row, path: Path) -> str:
-    gpu = ", ".join(f"{key} {value}" for key, value in about["gpu"].items())
-    versions = ", ".join(f"{name} {about[name]}" for name in ("cupy", "torch") if about.get(name))
-    changed = "+" if about["commit"].endswith("+") else ""
-    return f"`{path}`: commit {about['commit'][:12]}{changed}, {gpu}; {versions}.\n"
+class Newest:
+    """Of every card, part, phase and case the row that was measured last."""
+
+    def __init__(self, results: Path) -> None:
+        self.rows: dict[tuple[Any, ...], Row] = {}
+        for row in sorted(_all(results), key=lambda row: row["facts"].get("date", "")):
+            card = row["facts"].get("card")
+            if card not in (None, NO_GPU):
+                self.rows[card, row["part"], row["phase"], row["case"]] = row
+
+    def of(self, *parts: str) -> list[Row]:
+        """Rows of some parts but for their environments, one network's on all cards together."""
+        modules = {PARTS[part][0] for part in parts}
+        found = [
+            row
+            for row in self.rows.values()
+            if row["part"] in modules and row["phase"] not in (ENVIRONMENT, "compile")
+        ]
+        cases = {case: i for i, case in enumerate(dict.fromkeys(row["case"] for row in found))}
+        return sorted(found, key=lambda row: (cases[row["case"]], row["facts"]["card"]))
+
+    def places(self) -> str:
+        """Where it was measured: a line for each card and what was installed."""
+        keys = ("card", "date", "commit", "driver", "NVRTC", "cupy-cuda12x", "cupy-cuda13x")
+        keys = (*keys, "torch", "planned for")
+        seen = {
+            tuple(row["facts"].get(key) for key in (*PLACE, "date")): row["facts"]
+            for row in self.rows.values()
+            if row["phase"] != ENVIRONMENT
+        }
+        lines = [[facts.get(key) for key in keys] for facts in seen.values()]
+        return tables.markdown(list(keys), sorted(lines, key=str)) if lines else ""
 
 
-def table(columns: list[str], rows: list[list[Any]]) -> str:
-    """A Markdown table; None is a dash."""
-
-    def line(cells: list[Any]) -> str:
-        return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
-
-    return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)]) + "\n"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _tests(rows: list[Row]) -> str:
-    passed = sum(row["result"] == "passed" for row in rows)
-    other = [[row["check"], row["result"]] for row in rows if row["result"] != "passed"]
-    text = f"{passed} of {len(rows)} checks passed.\n"
-    return text + ("\n" + table(["check", "result"], other) if other else "")
-
-
-def _kernels(rows: list[Row]) -> str:
-    columns = ["model", "op", "precision", "ms", "TFLOP/s", "of ceiling", "GB/s", "of copy"]
-    columns += ["PyTorch ms", "PyTorch / minidl", "error", "PyTorch's error"]
-    copy = next((row["gbytes_per_s"] for row in rows if "copy" in row), None)
-    body = []
-    for row in rows:
-        if "op" not in row:
-            continue
-        theirs, moved = row.get("torch_ms"), row.get("gbytes_per_s")
-        body.append(
-            [
-                *(f"{row['model']} b{row['batch']}", row["op"], row["precision"], row["ms"]),
-                *(row.get("tflops"), row.get("share_of_ceiling"), moved),
-                *(moved / copy if moved and copy else None, theirs),
-                *(theirs / row["ms"] if theirs else None, row.get("error")),
-                row.get("torch_error"),
-            ]
-        )
-    return table(columns, body)
-
-
-def _train(rows: list[Row]) -> str:
-    engines = list(dict.fromkeys(name for row in rows for name in row.get("engines", ())))
-    theirs = [name for name in engines if name not in ("arena", "naive")]
-    columns = ["model", "precision", *(f"{name} ms" for name in engines), "fastest PyTorch / arena"]
-    body = []
-    for row in rows:
-        times = {name: t["ms"] for name, t in row.get("engines", {}).items()}
-        least = min((times[name] for name in theirs if name in times), default=None)
-        ratio = least / times["arena"] if least else None
-        name = f"{row['model']} b{row['batch']}"
-        body.append([name, row["precision"], *(times.get(e) for e in engines), ratio])
-    return table(columns, body)
-
-
-def _memory(rows: list[Row]) -> str:
-    columns = ["model", "precision", "predicted MiB", "device says MiB", "taken during steps"]
-    columns += ["PyTorch peak MiB", "minidl / PyTorch", "largest batch", "PyTorch's", "limit GiB"]
-    body = []
-    for row in rows:
-        ours, theirs = row.get("predicted_bytes"), row.get("torch_peak_bytes")
-        body.append(
-            [
-                *(f"{row['model']} b{row['batch']}", row["precision"], _mib(ours)),
-                *(_mib(row.get("device_says_bytes")), row.get("taken_during_steps_bytes")),
-                *(_mib(theirs), ours / theirs if ours and theirs else None),
-                *(row.get("largest_batch"), row.get("torch_largest_batch")),
-                row["limit"] / 2**30 if "limit" in row else None,
-            ]
-        )
-    return table(columns, body)
-
-
-def _mib(nbytes: int | None) -> str | None:
-    return None if nbytes is None else f"{nbytes / 2**20:,.1f}"
-
-
-def _cifar10(rows: list[Row]) -> str:
-    columns = ["model", "precision", "epochs", "test accuracy", "s", "arena equals naive"]
-    return table(
-        columns,
-        [
-            [
-                *(f"{row['model']} b{row['batch']}", row["precision"], row["epochs"]),
-                *(f"{100 * row['test_accuracy']:.2f} %", f"{row['seconds']:.0f}"),
-                f"{row['steps_compared']} losses" if row["arena_equals_naive"] else "no",
-            ]
-            for row in rows
-        ],
-    )
-
-
-TABLES = {
-    "tests": _tests,
-    "kernels": _kernels,
-    "train": _train,
-    "memory": _memory,
-    "cifar10": _cifar10,
-}
+def _all(results: Path) -> Iterator[Row]:
+    """The rows of all runs with the facts of where they were measured, oldest files first."""
+    for path in sorted(results.rglob(ROWS)):
+        yield from with_facts(Tail(path).new())
 
 
 if __name__ == "__main__":

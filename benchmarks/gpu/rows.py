@@ -12,6 +12,7 @@ import json
 import os
 import re
 import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ PASSED = "passed"
 FAULTS = ("wrong", "failed", "hung", "died", "sticky")
 """Numbers that are not right; an exception; silence; a signal; a CUDA context past use."""
 LEFT_OUT = "left out"
+ENVIRONMENT, MACHINE = "environment", "machine"
+"""The phase that a run begins with, and its first case."""
+PLACE = ("commit", "card", "driver", "NVRTC")
+"""Facts of the environment without which a number says nothing."""
 
 
 def append(path: Path, text: str) -> bool:
@@ -94,3 +99,22 @@ def _row(line: bytes) -> Row | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def with_facts(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of cases, each with the facts of the environment that it was measured in: each run
+    begins with those."""
+    facts: Row = {}
+    for row in rows:
+        if row.get("phase") == ENVIRONMENT and row.get("case") == MACHINE:
+            facts = {}
+        facts = facts | row.get("facts", {})
+        if "case" in row:
+            yield {**row, "facts": facts}
+
+
+def same_place(here: Row, there: Row) -> bool:
+    """Whether two environments are the same as far as a measurement depends on them."""
+    if "unknown" in (here.get("commit"), there.get("commit")):
+        return False
+    return all(name in here and here[name] == there.get(name) for name in PLACE)

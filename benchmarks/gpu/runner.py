@@ -29,6 +29,8 @@ GRACE = 2.0
 """Seconds that a case under way is given beyond its phase's end."""
 PATIENCE = 10.0
 """Seconds for a killed process to be gone."""
+ENDED = 130
+"""The status of a run that was ended from outside."""
 TRIES = 2
 """Starts in a row that may fail before any case begins."""
 
@@ -212,7 +214,7 @@ def run_part(settings: Settings, seconds: float, cores: int) -> int:
             ended = True
         run.end()
         print(show(), end="", flush=True)
-    return 130 if ended else int(any(row.get("result") in FAULTS for row in run.rows))
+    return ENDED if ended else int(any(row.get("result") in FAULTS for row in run.rows))
 
 
 @contextmanager

@@ -12,20 +12,35 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import minidl as dl
 import minidl.devices.cuda as cuda
 from benchmarks.gpu.counting import CountingDevice
-from benchmarks.gpu.engines import Engine, TableEngine
+from benchmarks.gpu.engines import NAMES, Engine, TableEngine
 from benchmarks.gpu.network import Case
 from tests.simulator import fake_cupy
 from tests.simulator.networks import NETWORKS
 
 IS_GPU = False
+
+
+def tiny_vgg() -> dl.Network:
+    """For pictures of CIFAR-10."""
+    x = dl.Input((32, 32, 3))
+    y = dl.MaxPool2d(8)(dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(4, 3, padding=1)(x))))
+    return dl.Network(x, dl.Linear(10)(dl.Flatten()(y)))
+
+
+TRAINING = Case(tiny_vgg, 4, reference_batch=2)
 CASES = tuple(
     Case(NETWORKS[name], 3, reference_batch=3, lr=0.02) for name in ("vgg_shaped", "resnet_shaped")
 )
+COMPARED, MOST_EPOCHS = 2, 2
 STEPS = 4
 TURN_SECONDS, ROUNDS = 0.0, 2
-COPY_BYTES = 2**16
+COPY_BYTES, LEAST_BYTES = 2**16, 0
+OP_SECONDS = 0.0
+LIMIT = 2**20
+SPLITS = (1, 2)
 KERNELS = "MINIDL_STAND_IN_KERNELS"
 
 TIMES = {
@@ -46,7 +61,7 @@ def device(graphs: bool = True) -> CountingDevice:
 
 def engines() -> list[Engine]:
     half = {key: ms / 2 for key, ms in TIMES.items()}
-    return [TableEngine("eager", TIMES), TableEngine("compiled", half)]
+    return [TableEngine(name, TIMES if name == "eager" else half) for name in NAMES.values()]
 
 
 def load_engines() -> dict[str, Any]:

@@ -54,6 +54,15 @@ def environment(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def ratio(value: float | None, of: float | None) -> str:
+    """How often the second fits into the first."""
+    return "-" if value is None or not of else f"{value / of:.2f}"
+
+
 def aligned(lines: list[tuple[Any, ...]]) -> str:
     """Cells below each other: the first and last column to the left, the others to the right."""
     widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]

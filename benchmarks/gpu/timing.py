@@ -1,10 +1,9 @@
-"""Milliseconds of calls on a device, several of them interleaved."""
+"""Milliseconds of calls on a device, and GB/s of its copies."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 Call = Callable[[], None]
@@ -20,30 +19,36 @@ def milliseconds(device: Any, call: Call, repeats: int) -> float:
     return (time.perf_counter() - start) * 1e3 / repeats
 
 
-def in_a_graph(device: Any, call: Call, launches: int, repeats: int = 3) -> float:
-    """Milliseconds of one call out of `launches` in a CUDA graph that is launched `repeats` times:
-    Python takes microseconds for a launch, longer than many ops take."""
-    run = device.whole([call] * launches)
-    with device.running():
-        run()  # the first run is eager, the second captures
-        run()
-        return milliseconds(device, run, repeats) / launches
+class Graphed:
+    """A call `launches` times in a CUDA graph: Python takes microseconds for a launch, longer than
+    many ops take."""
+
+    def __init__(self, device: Any, call: Call, launches: int) -> None:
+        self.device, self.launches = device, launches
+        self.whole = device.whole([call] * launches)
+        with device.running():
+            self.whole()  # the first run is eager, the second captures
+            self.whole()
+
+    def milliseconds(self, repeats: int) -> float:
+        """Of one call, from `repeats` launches of the graph."""
+        with self.device.running():
+            return milliseconds(self.device, self.whole, repeats) / self.launches
 
 
-def interleaved(
-    devices: Mapping[str, Any], calls: Mapping[str, Call], rounds: int, repeats: int
-) -> dict[str, dict[str, float]]:
-    """Median, least and most of several rounds, in each of which every call has its turn."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            spent = milliseconds(devices[name], call, repeats if turn else max(1, repeats // 3))
-            if turn:
-                times[name].append(spent)
-    return {
-        name: {"ms": statistics.median(t), "ms_min": min(t), "ms_max": max(t)}
-        for name, t in times.items()
-    }
+def copy_bandwidth(device: Any, machine: Any) -> float:
+    """GB/s, read and written, of the device's own copy."""
+    nbytes: int = machine.COPY_BYTES
+    source, to = device.allocate(nbytes, 256), device.allocate(nbytes, 256)
+    device.fill(source, 0, nbytes, 1)
+    runtime, stream = device.runtime, device.stream
+
+    def copy() -> None:
+        kind = runtime.memcpyDeviceToDevice
+        runtime.memcpyAsync(to.ptr, source.ptr, nbytes, kind, stream.ptr)
+
+    milliseconds(device, copy, 2)
+    return 2 * nbytes / milliseconds(device, copy, 10) / 1e6
 
 
 class TorchClock:

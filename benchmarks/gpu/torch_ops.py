@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from benchmarks.gpu.alone import block
 from benchmarks.gpu.timing import TorchClock, milliseconds
-from minidl.ir import Op, Tensor
+from minidl.ir import Array, Op, Tensor
+
+GRAPH_MS, MOST_LAUNCHES = 1.0, 32
+"""As ours are timed: see `benchmarks.gpu.alone`."""
 
 
 def torch_or_none() -> Any:
@@ -27,55 +31,83 @@ def set_precision(torch: Any, precision: str) -> Any:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def place(torch: Any) -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def ceiling(torch: Any, precision: str, size: int) -> float:
     """TFLOP/s of PyTorch's square product of random numbers."""
     dtype = set_precision(torch, precision)
-    a, b = (torch.randn(size, size, device=place(torch)).to(dtype) for _ in range(2))
+    a, b = (torch.randn(size, size, device="cuda").to(dtype) for _ in range(2))
     clock = TorchClock(torch)
     torch.mm(a, b)
     ms = milliseconds(clock, lambda: torch.mm(a, b), 10)
     return float(2 * size**3 / ms / 1e9)
 
 
-def beside(
-    torch: Any,
-    op: Op,
-    precision: str,
-    values: Mapping[Tensor, np.ndarray],
-    found: np.ndarray,
-    repeats: int,
-) -> dict[str, Any]:
-    """PyTorch's time of the same op, and both errors relative to float64."""
+class TorchOp:
+    """The same op on the same numbers by PyTorch, timed in a CUDA graph as ours is."""
+
+    def __init__(self, torch: Any, op: Op, precision: str) -> None:
+        self.torch, self.op = torch, op
+        self.dtype = set_precision(torch, precision)
+        self.call = operation(torch, op, [repeated(torch, t, self.dtype) for t in op.reads])
+        self.graph: Any = None
+        self.launches = 1
+
+    def milliseconds(self, repeats: int) -> float:
+        clock = TorchClock(self.torch)
+        if self.graph is None:
+            self._capture(clock)
+        return milliseconds(clock, self.graph.replay, max(1, repeats // self.launches)) / (
+            self.launches
+        )
+
+    def _capture(self, clock: TorchClock) -> None:
+        """https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs: first some runs on
+        another stream, in which cuDNN looks for its fastest algorithm."""
+        cuda = self.torch.cuda
+        side = cuda.Stream()
+        side.wait_stream(cuda.current_stream())
+        with cuda.stream(side):
+            for _ in range(3):
+                self.call()
+        cuda.current_stream().wait_stream(side)
+        once = milliseconds(clock, self.call, 1)
+        self.launches = max(1, min(MOST_LAUNCHES, round(GRAPH_MS / once)))
+        self.graph = cuda.CUDAGraph()
+        with cuda.graph(self.graph):
+            for _ in range(self.launches):
+                self.call()
+
+
+def errors(torch: Any, op: Op, precision: str, raw: Array) -> dict[str, float]:
+    """Of what our op wrote, bytes, and of what PyTorch's makes: norm of the error relative to that
+    of float64 on the same rounded numbers. In float64 cuDNN looks for no fastest algorithm."""
     dtype = set_precision(torch, precision)
-    arrays = [values[t] for t in op.reads]
-    call = operation(torch, op, arrays, dtype)
-    theirs = call()
-    ms = milliseconds(TorchClock(torch), call, repeats)
-    exact = operation(torch, op, arrays, torch.float64, rounded=dtype)()
-    mine = torch.from_numpy(np.ascontiguousarray(found)).to(exact.device, torch.float64)
+    theirs = operation(torch, op, [repeated(torch, t, dtype) for t in op.reads])()
+    torch.backends.cudnn.benchmark = False
+    rounded = [repeated(torch, t, dtype).to(torch.float64) for t in op.reads]
+    exact = operation(torch, op, rounded)()
     norm = exact.norm()
+    ours = as_tensor(torch, op.writes[0], raw).to(torch.float64).reshape(exact.shape)
     return {
-        "torch_ms": ms,
-        "error": float((mine.reshape(exact.shape) - exact).norm() / norm),
-        "torch_error": float((theirs.to(torch.float64) - exact).norm() / norm),
+        "error": float((ours - exact).norm() / norm),
+        "engine_error": float((theirs.to(torch.float64) - exact).norm() / norm),
     }
 
 
-def operation(
-    torch: Any, op: Op, arrays: list[np.ndarray], dtype: Any, rounded: Any = None
-) -> Callable[[], Any]:
+def repeated(torch: Any, t: Tensor, dtype: Any) -> Any:
+    """A tensor of PyTorch with the numbers that ours repeats, made on the device."""
+    few = torch.from_numpy(block(t)).to("cuda").to(dtype)
+    return few.repeat(-(-t.size // len(few)))[: t.size].reshape(t.shape)
+
+
+def as_tensor(torch: Any, t: Tensor, raw: Array) -> Any:
+    """Bytes of one of ours on PyTorch's device, flat."""
+    if t.dtype == "bfloat16":
+        return torch.from_numpy(raw.view(np.int16)).to("cuda").view(torch.bfloat16)
+    return torch.from_numpy(raw.view(np.float32)).to("cuda")
+
+
+def operation(torch: Any, op: Op, tensors: list[Any]) -> Callable[[], Any]:
     """A call that makes the op's first write, NHWC or KRSC."""
-    where = place(torch)
-
-    def tensor(array: np.ndarray) -> Any:
-        t = torch.from_numpy(np.ascontiguousarray(array)).to(where)
-        return (t if rounded is None else t.to(rounded)).to(dtype)
-
-    tensors = [tensor(array) for array in arrays]
     name = op.function.__name__
     if name.startswith("linear"):
         return _linear(torch, name, tensors)

@@ -20,7 +20,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.gpu.rows import FAULTS, LEFT_OUT, PASSED, ROWS, Row, Tail, error, note
+from benchmarks.gpu.rows import (
+    ENVIRONMENT,
+    FAULTS,
+    LEFT_OUT,
+    PASSED,
+    ROWS,
+    Row,
+    Tail,
+    error,
+    note,
+    same_place,
+    with_facts,
+)
 
 T = TypeVar("T", bound=Hashable)
 STICKY, NOT_STARTED = 3, 4
@@ -45,6 +57,10 @@ class Settings:
     """A folder for files between processes, which is gone afterwards."""
     begin: int = 0
     """The byte of rows.jsonl at which this run begins."""
+    earlier: str = ""
+    """A folder of results: what passed in it, on this card at this commit, is not run again."""
+    data: str = ""
+    """Where the pictures of a part that trains are."""
 
     @property
     def folder(self) -> Path:
@@ -86,7 +102,27 @@ class Worker:
         self.before = Tail(self.out / ROWS, settings.begin).new()
         """The rows of this run so far."""
         self.done = {r["case"] for r in self.before if r["phase"] == phase.name and "case" in r}
+        self.earlier = self._earlier()
         self._device: Any = None
+
+    def _earlier(self) -> dict[str, Row]:
+        """By case: what need not be run again, as it passed in an earlier run of the same place."""
+        if not self.settings.earlier or self.phase.name == ENVIRONMENT:
+            return {}
+        *_, last = [{}, *with_facts(self.before)]
+        here, path = last.get("facts", {}), Path(self.settings.earlier) / ROWS
+        whose = self.settings.part, self.phase.name, PASSED
+        return {
+            row["case"]: {name: value for name, value in row.items() if name != "facts"}
+            for row in with_facts(Tail(path).new())
+            if (row["part"], row["phase"], row["result"]) == whose
+            and same_place(here, row["facts"])
+        }
+
+    @property
+    def found(self) -> list[Row]:
+        """The rows of this run so far, and what is taken from an earlier one."""
+        return [*self.earlier.values(), *self.before]
 
     @property
     def machine(self) -> Any:
@@ -112,6 +148,10 @@ class Worker:
     ) -> list[T]:
         """Of all things whose case is wanted, this worker's; those of a group stay together.
         counted: they are all the cases of the phase, whose number the table names."""
+        names = list(map(name, things))
+        if len(set(names)) < len(names):
+            twice = next(each for i, each in enumerate(names) if each in names[:i])
+            raise ValueError(f"two cases have the name {twice!r}: the second would not be run")
         wanted = [thing for thing in things if self.wants(name(thing))]
         if self.index == 0 and counted:
             self.note({"expected": len(wanted)})
@@ -126,6 +166,10 @@ class Worker:
         it may take, where that is more than the phase's.
         """
         if name in self.done:
+            return True
+        if name in self.earlier:
+            self.done.add(name)
+            self.note(self.earlier[name] | {"worker": self.index, "earlier": True})
             return True
         if time.time() > self.stop:
             self.note({"case": name, "result": LEFT_OUT, "why": "no time left"})

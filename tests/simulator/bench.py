@@ -12,6 +12,7 @@ from minidl.devices.cpu import allocate
 from minidl.devices.kernels import Unit, bind, unit_of
 from minidl.ir import Array, Lowering, Op, Tensor
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
+from minidl.ir.card import Card
 from minidl.ir.tensor import host_dtype
 from minidl.launches import launches_of
 from minidl.launches.product import Tuning
@@ -114,12 +115,17 @@ class Prepared:
     ground: Ground
 
 
-def prepare_case(case: Case, precision: str, tuning: Tuning | None = None) -> Prepared:
-    return prepare(Bench.of(case), precision, tuning)
+def prepare_case(
+    case: Case, precision: str, tuning: Tuning | None = None, card: Card | None = None
+) -> Prepared:
+    return prepare(Bench.of(case), precision, tuning, card)
 
 
-def prepare(bench: Bench, precision: str, tuning: Tuning | None = None) -> Prepared:
-    """Lower a case's layer, and put inputs, variables and the arriving gradient into memory."""
+def prepare(
+    bench: Bench, precision: str, tuning: Tuning | None = None, card: Card | None = None
+) -> Prepared:
+    """Lower a case's layer for a card (None: the default one), and put inputs, variables and the
+    arriving gradient into memory."""
     case, dtype = bench.case, DTYPES[precision]
     double = _with_rounded_values(bench, dtype)
     lowering = Lowering(
@@ -131,6 +137,7 @@ def prepare(bench: Bench, precision: str, tuning: Tuning | None = None) -> Prepa
         double.lowering.seed,
         precision=precision,
         tuning=tuning,
+        card=card,
     )
     inputs = tuple(
         Tensor(t.name, t.shape, dtype if t.dtype.startswith("float") else t.dtype, "activation")
@@ -159,7 +166,7 @@ def units_of(prepared: Iterable[Prepared]) -> list[Unit]:
 
 def in_place_differences(case: Case, precision: str, device: Any) -> list[str]:
     """Each declared in-place pair, run over the same bytes and apart: what differs in a bit."""
-    prepared = prepare_case(case, precision)
+    prepared = prepare_case(case, precision, card=device.card)
     found = []
     for op in prepared.ops:
         before = prepared.ground.bytes.copy()
@@ -187,7 +194,7 @@ def _run_op(op: Op, ground: Ground, device: Any) -> None:
 
 def run_case(case: Case, precision: str, device: Any, tuning: Tuning | None = None) -> Run:
     """Forward and backward of the case's layer."""
-    return run_prepared(prepare_case(case, precision, tuning), device)
+    return run_prepared(prepare_case(case, precision, tuning, device.card), device)
 
 
 def run_prepared(prepared: Prepared, device: Any) -> Run:

@@ -10,8 +10,9 @@ import pytest
 import minidl as dl
 from benchmarks.gpu import commands
 from benchmarks.gpu.first_contact import reference
-from benchmarks.gpu.first_contact.profile import _eats_its_index, _floor
+from benchmarks.gpu.first_contact.profile import _eats_its_index
 from benchmarks.gpu.first_contact.reference import Outcome, compare
+from benchmarks.gpu.floor import floor
 from benchmarks.gpu.network import Case, batch_of
 from minidl.ir import Op, Tensor
 from tests.simulator.networks import NETWORKS
@@ -59,9 +60,9 @@ def test_an_op_over_its_index_runs_once(dtype: str, at: int, expected: bool) -> 
 def test_a_floor_is_the_longer_of_both() -> None:
     x = Tensor("x", (1000, 1000), "float32", "activation")
     op = Op(np.copyto, writes=(x,), reads=(x,), layer="", phase="forward", flops=10**9)
-    assert _floor(op, 1.0, 1e6) == {"floor_ms": 1.0, "bound": "compute"}
-    assert _floor(op, 1e6, 1.0) == {"floor_ms": 8.0, "bound": "memory"}
-    assert _floor(op, None, 1.0) == {}
+    assert floor(op, 1.0, 1e6) == {"floor_ms": 1.0, "bound": "compute"}
+    assert floor(op, 1e6, 1.0) == {"floor_ms": 8.0, "bound": "memory"}
+    assert floor(op, None, 1.0) == {}
 
 
 def found(**changes: Any) -> Outcome:

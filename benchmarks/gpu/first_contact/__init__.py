@@ -7,14 +7,13 @@ Each phase leaves time to those behind it: the shares are of `--seconds`.
 
 from __future__ import annotations
 
+from benchmarks.gpu import compiling
 from benchmarks.gpu.first_contact.table import table
 from benchmarks.gpu.names import DEVICE
 from benchmarks.gpu.worker import Phase
 
 __all__ = ["PHASES", "table"]
 
-MANY = 1024
-"""Workers: as many as there are cores."""
 FEW = 4
 """Workers that share the GPU where nothing is timed."""
 
@@ -25,15 +24,7 @@ def _of(place: str) -> str:
 
 PHASES = (
     Phase("environment", "benchmarks.gpu.environment:environment", most=0.2),
-    Phase(
-        "compile",
-        _of("kernels:compile_kernels"),
-        most=0.3,
-        least=0.1,
-        workers=MANY,
-        silence=60,
-        needs=DEVICE,
-    ),
+    compiling.phase(_of("sources:compile_kernels"), most=0.3, least=0.1),
     Phase("ops", _of("correctness:ops"), most=0.25, least=0.1, workers=FEW, needs=DEVICE),
     Phase("modes", _of("correctness:modes"), most=0.15, least=0.05, workers=FEW, needs=DEVICE),
     Phase("steps", _of("steps:steps"), most=0.75, least=0.4, needs=DEVICE),

@@ -6,9 +6,10 @@ written by the ops before.
 
 from __future__ import annotations
 
+from benchmarks.gpu.floor import floor
 from benchmarks.gpu.network import Resident
 from benchmarks.gpu.rows import Row
-from benchmarks.gpu.timing import in_a_graph
+from benchmarks.gpu.timing import Graphed
 from minidl.ir import Op, Plan, Tensor
 
 WORST = 6
@@ -26,22 +27,14 @@ def measure(
             with device.running():
                 call()
             continue
-        ms = in_a_graph(device, call, launches)
+        ms = Graphed(device, call, launches).milliseconds(3)
         row: Row = {"op": op.name, "ms": ms, "flops": op.flops, "bytes": op.bytes_moved}
-        found.append(row | _floor(op, tflops, gbytes))
+        found.append(row | floor(op, tflops, gbytes))
     worst = sorted(found, key=lambda row: row.get("floor_ms", 0) - row["ms"])[:WORST]
     total = {"sum_ms": sum(row["ms"] for row in found), "ops": found, "slowest": worst}
     if tflops and gbytes:
         total["floor_ms"] = sum(row["floor_ms"] for row in found)
     return total
-
-
-def _floor(op: Op, tflops: float | None, gbytes: float | None) -> Row:
-    """The roofline: the longer of computing at the ceiling and of moving every operand once."""
-    if not (tflops and gbytes):
-        return {}
-    compute, move = op.flops / tflops / 1e9, op.bytes_moved / gbytes / 1e6
-    return {"floor_ms": max(compute, move), "bound": "compute" if compute > move else "memory"}
 
 
 def _eats_its_index(op: Op, plan: Plan) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -11,70 +10,26 @@ from itertools import product
 
 import numpy as np
 
-from benchmarks.gpu.engines import Engine, Timed
 from benchmarks.gpu.first_contact import profile, reference
 from benchmarks.gpu.names import PRECISIONS, REFERENCED
-from benchmarks.gpu.network import Case, Resident, batch_of, optimizer
+from benchmarks.gpu.network import Case
+from benchmarks.gpu.resident import Held, ceiling_cases
 from benchmarks.gpu.rows import Row
-from benchmarks.gpu.timing import milliseconds
-from benchmarks.gpu.worker import CaseLeftOutError, Worker
+from benchmarks.gpu.worker import Worker
 
 Work = Callable[[], Row]
 COUNTED = 4
 """Steps in which launches and allocations are counted."""
 
 
-class Steps:
-    """What the cases of this phase share: one resident step at a time, and the ceilings."""
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker, self.machine = worker, worker.machine
-        self.engines: dict[str, Engine] = {e.name: e for e in worker.machine.engines()}
-        self.ceilings: dict[str, float] = {}
-        for row in worker.before:  # of a process before this one
-            self.ceilings |= row.get("ceilings", {})
-        self.held: tuple[tuple[str, str], Resident] | None = None
+class Steps(Held):
+    """The cases of this phase."""
 
     def run(self, name: str, work: Work, silence: float) -> None:
         if not self.worker.run(name, work, silence):
             self.held = None  # what a case that failed leaves is not measured again
 
-    def resident(self, case: Case, precision: str) -> Resident:
-        """The step of a case, compiled when it is first asked for; the one before is let go."""
-        key = case.name, precision
-        if self.held is None or self.held[0] != key:
-            self.held = None
-            network = case.build()
-            how = {"precision": precision, "optimizer": optimizer(case.lr)}
-            data = batch_of(network, case.batch)
-            self.held = key, Resident(self.worker.device, network, data, **how)
-        return self.held[1]
-
     # -- cases -------------------------------------------------------------------------------------
-
-    def copy_bandwidth(self) -> Row:
-        """GB/s, read and written, of the device's own copy."""
-        device, nbytes = self.worker.device, self.machine.COPY_BYTES
-        source, to = device.allocate(nbytes, 256), device.allocate(nbytes, 256)
-        device.fill(source, 0, nbytes, 1)
-        runtime, stream = device.runtime, device.stream
-
-        def copy() -> None:
-            kind = runtime.memcpyDeviceToDevice
-            runtime.memcpyAsync(to.ptr, source.ptr, nbytes, kind, stream.ptr)
-
-        milliseconds(device, copy, 2)
-        return self._ceiling("copy GB/s", 2 * nbytes / milliseconds(device, copy, 10) / 1e6)
-
-    def product(self, precision: str) -> Row:
-        engine = next(iter(self.engines.values()), None)
-        if engine is None:
-            raise CaseLeftOutError("no PyTorch that sees the GPU")
-        return self._ceiling(f"{precision} TFLOP/s", engine.product_tflops(precision))
-
-    def _ceiling(self, name: str, value: float) -> Row:
-        self.ceilings[name] = value
-        return {"ceilings": {name: value}}
 
     def ours(self, case: Case, precision: str) -> Row:
         """Binding, the loss, which has to fall, and the time alone."""
@@ -86,7 +41,7 @@ class Steps:
         row["arena_mib"] = resident.step.plan.arena_bytes / 2**20
         if not np.isfinite(losses).all() or not min(losses[1:]) < losses[0]:
             return row | {"wrong": f"the loss does not fall: {losses[0]:.4g} to {losses[-1]:.4g}"}
-        return row | {"ms": self._in_turns({"ours": resident})["ours"]}
+        return row | {"ms": self.in_turns({"ours": resident})["ours"]}
 
     def once(self, case: Case, precision: str) -> Row:
         """A step is one graph launch, no other launch and no allocation."""
@@ -107,29 +62,14 @@ class Steps:
 
     def beside(self, case: Case, precision: str, name: str) -> Row:
         """An engine's time and ours, in turns."""
-        if name not in self.engines:
-            raise CaseLeftOutError("no PyTorch that sees the GPU")
-        resident = self.resident(case, precision)
-        theirs = self.engines[name].step(case.model, resident.data, precision)
-        ms = self._in_turns({"ours": resident, name: theirs})
+        engine, resident = self.engine(name), self.resident(case, precision)
+        theirs = engine.step(case.model, resident.data, precision)
+        ms = self.in_turns({"ours": resident, name: theirs})
         return {"engine": name, "ms": ms["ours"], "engine_ms": ms[name]}
-
-    def _in_turns(self, steps: dict[str, Timed]) -> dict[str, float]:
-        """Medians of some rounds, in each of which everyone has a turn of the same length."""
-        repeats = {}
-        for name, step in steps.items():
-            step.milliseconds(1)
-            once = step.milliseconds(1)
-            repeats[name] = max(1, min(100, round(self.machine.TURN_SECONDS * 1e3 / once)))
-        times: dict[str, list[float]] = {name: [] for name in steps}
-        for _ in range(self.machine.ROUNDS):
-            for name, step in steps.items():
-                times[name].append(step.milliseconds(repeats[name]))
-        return {name: statistics.median(t) for name, t in times.items()}
 
     def op_by_op(self, case: Case, precision: str) -> Row:
         resident = self.resident(case, precision)
-        ceilings = self.ceilings.get(f"{precision} TFLOP/s"), self.ceilings.get("copy GB/s")
+        ceilings = self.ceilings_of(precision)
         try:
             return profile.measure(resident, *ceilings, launches=8 if self.machine.IS_GPU else 2)
         finally:
@@ -144,15 +84,9 @@ def steps(worker: Worker) -> None:
     """What is wanted first comes first: bf16, then exactness, then the rest; what compiles for a
     minute comes last."""
     shared = Steps(worker)
-    cases = [*_ceilings(shared), *_cases(shared, worker.machine.CASES)]
+    cases = [*ceiling_cases(shared), *_cases(shared, worker.machine.CASES)]
     for name, work, silence in worker.mine(cases, lambda case: case[0]):
         shared.run(name, work, silence)
-
-
-def _ceilings(shared: Steps) -> Iterator[tuple[str, Work, float]]:
-    yield "copy", shared.copy_bandwidth, 45
-    for precision in PRECISIONS:
-        yield f"product {precision}", partial(shared.product, precision), 60
 
 
 def _cases(shared: Steps, cases: tuple[Case, ...]) -> Iterator[tuple[str, Work, float]]:

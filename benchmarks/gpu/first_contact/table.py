@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.gpu.names import PRECISIONS
 from benchmarks.gpu.rows import Row
-from benchmarks.gpu.tables import aligned, of_phase, whole
+from benchmarks.gpu.tables import aligned, number, of_phase, whole
 
 
 def table(rows: list[Row]) -> str:
@@ -66,7 +66,7 @@ def _steps(rows: list[Row]) -> str:
         cells += [f"{row['loss_later']:.3f}", f"{row['ms']:.3f}"]
         for engine in engines:
             cells += _beside(engine)
-        cells += [_number(ops.get("sum_ms")), _number(ops.get("floor_ms"))]
+        cells += [number(ops.get("sum_ms")), number(ops.get("floor_ms"))]
         lines.append((of, *cells))
     if not lines:
         return ""
@@ -79,10 +79,6 @@ def _beside(row: Row) -> list[str]:
     if not row:
         return ["-", "-"]
     return [f"{row['engine_ms']:.3f}", f"{row['engine_ms'] / row['ms']:.2f}"]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _exactness(rows: list[Row]) -> str:
@@ -101,7 +97,7 @@ def _worst(rows: list[Row]) -> str:
             floor = op.get("floor_ms")
             rates = op["flops"] / op["ms"] / 1e9, op["bytes"] / op["ms"] / 1e6
             rate = f"{rates[0]:.1f} TFLOP/s, {rates[1]:.0f} GB/s"
-            cells = (f"{op['ms']:.4f}", _number(floor), op.get("bound", "-"), rate)
+            cells = (f"{op['ms']:.4f}", number(floor), op.get("bound", "-"), rate)
             lines.append((row["case"].removesuffix(" ops"), op["op"], *cells))
     head = ("WORST OPS", "op", "ms", "floor ms", "bound by", "reached")
     return aligned([head, *lines]) if lines else ""

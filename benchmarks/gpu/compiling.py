@@ -1,4 +1,5 @@
-"""Compile every kernel that the other phases need, on all cores, and load it as the device does.
+"""Compile every kernel that a part's other phases need, on all cores, and load it as the device
+does.
 
 Each process takes a share of what needs kernels; a kernel that several need is compiled by the
 process that claims it first. Machine code comes from MINIDL_CACHE, or from a folder `.cubins` in
@@ -8,33 +9,53 @@ the checkout where one was carried along, if it was made of the same sources for
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu.names import DEVICE
 from benchmarks.gpu.rows import Row
-from benchmarks.gpu.worker import Worker
+from benchmarks.gpu.worker import Phase, Worker
 from minidl.devices import nvrtc
-from minidl.devices.kernels import Unit
+from minidl.devices.kernels import Unit, unit_of
+from minidl.ir import Op
+from minidl.launches import launches_of
+
+MANY = 1024
+"""Workers: as many as there are cores."""
 
 
-def compile_kernels(worker: Worker) -> None:
-    from benchmarks.gpu.first_contact.sources import Source, sources
+def phase(work: str, most: float, least: float) -> Phase:
+    """The phase that compiles: `work` gives its sources to `compile_all`."""
+    return Phase("compile", work, most=most, least=least, workers=MANY, silence=60, needs=DEVICE)
 
+
+@dataclass(frozen=True)
+class Source:
+    """A case of another phase, and the ops that it will run."""
+
+    name: str
+    ops: Callable[[], Iterable[Op]]
+
+    def units(self) -> list[Unit]:
+        launches = [launch for op in self.ops() for launch in launches_of(op)]
+        return list({unit.entry: unit for unit in map(unit_of, launches)}.values())
+
+
+def compile_all(worker: Worker, sources: Sequence[Source]) -> None:
+    """What is wanted first stands in front."""
     if worker.index == worker.of - 1:  # a cold disk is slow: meanwhile the others compile
         worker.run("engines", lambda: {"facts": worker.machine.load_engines()}, silence=90)
     count = _count_compilations()
-    own = worker.mine(
-        sources(worker.machine.CASES), lambda source: f"for {source.name}", counted=False
-    )
-
     planned: dict[str, list[Unit]] = {}
 
     def plan(source: Source) -> Row:
         planned[source.name] = source.units()
         return {"units": len(planned[source.name])}
 
-    for source in own:
+    for source in worker.mine(sources, lambda source: f"for {source.name}", counted=False):
         worker.run(f"for {source.name}", partial(plan, source))
         for unit in planned.pop(source.name, ()):
             if _claimed(worker, unit):
