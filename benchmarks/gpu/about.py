@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
-import platform
 import subprocess
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[2]
 CLOCKS = ("name", "driver_version", "clocks.sm", "clocks.mem", "temperature.gpu", "power.draw")
@@ -32,30 +27,3 @@ def commit(root: Path = ROOT) -> str:
     if not (top and name and Path(top).samefile(root)):
         return os.environ.get("MINIDL_COMMIT") or "unknown"
     return name + ("+" if output_of("git", "status", "--porcelain", cwd=root) else "")
-
-
-def about(device: Any) -> dict[str, Any]:
-    """All of it, as plain data."""
-    query = output_of("nvidia-smi", f"--query-gpu={','.join(CLOCKS)}", "--format=csv,noheader")
-    found: dict[str, Any] = {
-        "date": date.today().isoformat(),
-        "commit": commit(),
-        "python": platform.python_version(),
-        "architecture": getattr(device, "architecture", "simulated"),
-        "gpu": dict(zip(CLOCKS, query.split(", "), strict=False)),
-    }
-    for name in ("minidl", "numpy", "cupy", "torch"):
-        try:
-            found[name] = str(importlib.import_module(name).__version__)
-        except (ImportError, AttributeError):
-            found[name] = None
-    return found
-
-
-def write_once(path: Path, result: dict[str, Any]) -> None:
-    """Write a result as JSON; FileExistsError where there is one already."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("x", encoding="utf-8") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
-    print(f"wrote {path}", flush=True)

@@ -135,7 +135,7 @@ def cifar10(worker: Worker) -> None:
     }
     for name in worker.mine(list(cases), str, counted=False):
         work, silence = cases[name]
-        if not worker.run(name, work, silence) or not worker.settings.data:
+        if not (worker.run(name, work, silence) or run.loaders) or not worker.settings.data:
             return
 
 

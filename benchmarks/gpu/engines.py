@@ -33,8 +33,6 @@ class Engine(Protocol):
     """Another framework that runs the same training step."""
 
     name: str
-    slow_start: bool
-    """Whether it compiles first, for up to minutes."""
 
     def step(self, model: str, data: Batch, precision: str) -> TimedStep:
         """The step of a network of the zoo on this batch (pictures NHWC): SGD with momentum."""
@@ -66,7 +64,6 @@ class TorchEngine:
         """mode: of torch.compile; None: eager."""
         self.torch, self.mode = torch, mode
         self.name = NAMES[mode]
-        self.slow_start = mode is not None
 
     def step(self, model: str, data: Batch, precision: str) -> TimedStep:
         return TorchStep(self.torch, self.mode, model, data, precision)
@@ -151,7 +148,6 @@ class TableEngine:
     op_ms: float = 1.0
     image_bytes: int = 2**14
     """Of a step's memory, for each picture."""
-    slow_start: bool = False
 
     def step(self, model: str, data: Batch, precision: str) -> TimedStep:
         return TableStep(self.times[model, precision], len(data[0]) * self.image_bytes)

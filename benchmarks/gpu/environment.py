@@ -13,6 +13,9 @@ from benchmarks.gpu.about import CLOCKS, commit, output_of
 from benchmarks.gpu.names import DEVICE
 from benchmarks.gpu.rows import MACHINE, Row
 from benchmarks.gpu.worker import Worker
+from minidl.devices import nvrtc
+from minidl.devices.architecture import architecture_for
+from minidl.ir import MinidlError
 
 PACKAGES = (
     *("numpy", "cupy-cuda12x", "cupy-cuda13x", "cuda-bindings", "cuda-pathfinder"),
@@ -75,17 +78,16 @@ def _is_there(module: str) -> bool:
 
 
 def _nvrtc() -> str:
-    from minidl.devices.nvrtc import version as of_nvrtc
-
-    return ".".join(map(str, of_nvrtc()))
+    return nvrtc.dotted(nvrtc.version())
 
 
 def _device(worker: Worker) -> Row:
     device = worker.device
     free = device.available()
-    found: Row = {"architecture": device.architecture, "free GiB": round(free / 2**30, 1)}
+    found: Row = {"capability": device.capability, "free GiB": round(free / 2**30, 1)}
     properties = device.runtime.getDeviceProperties(0)
     card, driver = properties["name"].decode(), _version(device.runtime.driverGetVersion())
+    found["code"] = _code(device.capability)
     cupys = _version(device.runtime.runtimeGetVersion())
     if not worker.machine.IS_GPU:
         return found | {"card": NO_GPU, "planned for": card, "driver": "none"}
@@ -99,6 +101,14 @@ def _device(worker: Worker) -> Row:
             "CUDA of the driver / of CuPy": f"{driver} / {cupys}",
         }
     )
+
+
+def _code(capability: int) -> str:
+    """What kernels are compiled for, where NVRTC is there."""
+    try:
+        return architecture_for(capability, nvrtc.supported()).name
+    except MinidlError as error:
+        return str(error)
 
 
 def _driver(cuda: str) -> str:

@@ -30,7 +30,9 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return f"{value:.3g}" if isinstance(value, float) else str(value).replace("|", "/")
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value).replace("|", "/")
 
 
 def where(row: Row) -> list[Any]:
@@ -47,7 +49,7 @@ def faults(rows: list[Row]) -> str:
     lines = [[row["case"], row["result"], row.get("why"), *where(row)] for row in found[:MOST]]
     more = f"\n{len(found) - MOST} more are in the rows.\n" if len(found) > MOST else ""
     table = markdown(["case", "result", "why", *WHERE], lines)
-    return f"\n{len(found)} faults:\n\n{table}{more}"
+    return f"\nFaults, {len(found)}:\n\n{table}{more}"
 
 
 def by_end(rows: list[Row], *ends: str) -> Lines:

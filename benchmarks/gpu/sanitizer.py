@@ -131,9 +131,11 @@ def sanitizer(worker: Worker) -> None:
 def _check(worker: Worker, program: str, check: str, cases: list[Name]) -> None:
     mine = worker.mine(cases, lambda case: f"{check} {' '.join(case)}", counted=False)
     watched = Watched(worker, program, check, mine)
-    for case in mine:
-        worker.run(f"{check} {' '.join(case)}", partial(watched.run, case))
-    watched.end()
+    try:
+        for case in mine:
+            worker.run(f"{check} {' '.join(case)}", partial(watched.run, case))
+    finally:
+        watched.end()
 
 
 def table(rows: list[Row]) -> str:

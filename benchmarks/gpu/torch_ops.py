@@ -31,10 +31,15 @@ def set_precision(torch: Any, precision: str) -> Any:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
+def place(torch: Any) -> str:
+    """On the host the numbers of this module can be checked, not its times."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def ceiling(torch: Any, precision: str, size: int) -> float:
     """TFLOP/s of PyTorch's square product of random numbers."""
     dtype = set_precision(torch, precision)
-    a, b = (torch.randn(size, size, device="cuda").to(dtype) for _ in range(2))
+    a, b = (torch.randn(size, size, device=place(torch)).to(dtype) for _ in range(2))
     clock = TorchClock(torch)
     torch.mm(a, b)
     ms = milliseconds(clock, lambda: torch.mm(a, b), 10)
@@ -95,15 +100,15 @@ def errors(torch: Any, op: Op, precision: str, raw: Array) -> dict[str, float]:
 
 def repeated(torch: Any, t: Tensor, dtype: Any) -> Any:
     """A tensor of PyTorch with the numbers that ours repeats, made on the device."""
-    few = torch.from_numpy(block(t)).to("cuda").to(dtype)
+    few = torch.from_numpy(block(t)).to(place(torch)).to(dtype)
     return few.repeat(-(-t.size // len(few)))[: t.size].reshape(t.shape)
 
 
 def as_tensor(torch: Any, t: Tensor, raw: Array) -> Any:
     """Bytes of one of ours on PyTorch's device, flat."""
     if t.dtype == "bfloat16":
-        return torch.from_numpy(raw.view(np.int16)).to("cuda").view(torch.bfloat16)
-    return torch.from_numpy(raw.view(np.float32)).to("cuda")
+        return torch.from_numpy(raw.view(np.int16)).to(place(torch)).view(torch.bfloat16)
+    return torch.from_numpy(raw.view(np.float32)).to(place(torch))
 
 
 def operation(torch: Any, op: Op, tensors: list[Any]) -> Callable[[], Any]:

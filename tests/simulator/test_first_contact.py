@@ -5,26 +5,17 @@ The faults are in copies of the kernels' sources, or in the stand-in for the GPU
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.gpu.stand_in import KERNELS
-from minidl.checkout import kernels_folder
 from tests.simulator.build import COMPILER
+from tests.simulator.gpu_parts import Found, mutated, started
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
-ROOT = Path(__file__).parents[2]
-FAULTY = "tests.simulator.faulty_stand_in"
 SECONDS = 240
 BEGIN = "run(const Params& p, Shared&) {"
 """How a kernel's body begins that needs no shared memory."""
@@ -33,59 +24,8 @@ HAS_SLEEP = ("#include", 'extern "C" int usleep(unsigned);\n#include')
 """A kernel that never ends need not take a core from the other tests."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a run has said."""
-
-    status: int
-    table: str
-    rows: list[dict[str, Any]] = field(repr=False)
-
-    def listed(self, title: str) -> list[str]:
-        """`phase: case: result` of each line below a heading."""
-        below = self.table[self.table.index(f"\n{title} ") :].splitlines()[2:]
-        lines = [line for line in below if line.startswith("  ")]
-        count = int(re.search(rf"\n{title} (\d+)", self.table)[1])  # type: ignore[index]
-        lines = lines[:count]
-        return [
-            re.sub(r"_[0-9a-f]{16}:", ":", ": ".join(line.strip().split(": ")[:3]))
-            for line in lines
-        ]
-
-
-def first_contact(
-    out: Path, only: str, *, seconds: float = 300, workers: int = 1, **environment: str
-) -> Found:
-    command = [sys.executable, "-m", "benchmarks.gpu", "first-contact", "--stand-in", FAULTY]
-    command += ["--out", str(out), "--seconds", str(seconds), "--only", only]
-    command += ["--workers", str(workers), "--silence", "30"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert done.stdout, done.stderr
-    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
-    return Found(done.returncode, done.stdout, rows)
-
-
-Change = tuple[str, str]
-
-
-def mutated(folder: Path, changes: dict[str, list[Change]]) -> str:
-    """A copy of the kernels with changes in some files, each made once."""
-    shutil.copytree(kernels_folder(), folder)
-    for name, pairs in changes.items():
-        path = folder / name
-        source = path.read_text()
-        for old, new in pairs:
-            assert old in source, (name, old)
-            source = source.replace(old, new, 1)
-        path.write_text(source)
-    return str(folder)
+def first_contact(out: Path, only: str, **how: Any) -> Found:
+    return started("first-contact", out, only, **how)
 
 
 def test_no_fault_is_found_where_there_is_none(tmp_path: Path) -> None:
@@ -129,7 +69,7 @@ def test_every_fault_is_found_and_no_other(tmp_path: Path) -> None:
         tmp_path / "out",
         f"environment|ops ({'|'.join(ops)}) float32$",
         workers=2,
-        MINIDL_FAULTS=json.dumps(faults),
+        faults=faults,
         **{KERNELS: kernels},
     )
     assert sorted(found.listed("FAULTS")) == [
@@ -152,10 +92,10 @@ def test_every_fault_is_found_and_no_other(tmp_path: Path) -> None:
 
 
 def test_faults_of_a_step_are_found(tmp_path: Path) -> None:
-    faults = {"graphs": [], "engines": ["eager"]}
+    faults = {"graphs": [], "engine raises": ["eager step"]}
     only = "environment|modes vgg_shaped float32 (naive|arena)"
     only += "|steps vgg_shaped b3 float32 (once|beside)"
-    found = first_contact(tmp_path, only, MINIDL_FAULTS=json.dumps(faults))
+    found = first_contact(tmp_path, only, faults=faults)
     assert found.listed("FAULTS") == [
         "steps: vgg_shaped b3 float32 once: wrong",
         "steps: vgg_shaped b3 float32 beside eager: failed",

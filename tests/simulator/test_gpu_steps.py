@@ -1,0 +1,136 @@
+"""The parts `train`, `memory` and `cifar10` on the stand-in: right, cut off, and with faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.gpu import stand_in
+from benchmarks.gpu.network import Case
+from benchmarks.gpu.sources import of_step
+from minidl.cards import DEFAULT
+from tests.simulator.build import COMPILER
+from tests.simulator.gpu_parts import InProcess, in_process, results, started
+
+__all__ = ["in_process"]
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+VGG = "vgg_shaped b3 float32"
+
+
+def pictures(folder: Path) -> str:
+    generator, path = np.random.default_rng(0), folder / "pictures.npz"
+    arrays = {}
+    for split, count in (("train", 9), ("test", 10)):
+        arrays[f"x_{split}"] = generator.integers(0, 256, (count, 32, 32, 3), np.uint8)
+        arrays[f"y_{split}"] = np.arange(count) % 10
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_training_steps_are_timed_until_time_is_over(in_process: InProcess) -> None:
+    found = in_process("train", "steps", f"steps {VGG}", cases=3)
+    assert results(found) == {
+        f"{VGG} step": "passed",
+        f"{VGG} beside eager": "passed",
+        f"{VGG} beside compiled": "passed",
+        f"{VGG} beside reduce-overhead": "left out",
+    }
+    rows = {row["case"]: row for row in found.rows if "case" in row}
+    step, eager = rows[f"{VGG} step"], rows[f"{VGG} beside eager"]
+    assert step["loss_later"] < step["loss"]
+    assert 0 < step["arena_mib"] < step["naive_mib"]
+    assert eager["engine_ms"] == 3.0
+    assert eager["engine_peak_mib"] == 3 / 64
+    assert "kept_mib" in eager
+    assert found.table.count(VGG) == 2  # its line, and what is left out
+    assert found.listed("FAULTS") == []
+    assert "steps: 3 passed, 1 left out of 4" in found.table
+
+
+def test_bytes_are_as_predicted_until_time_is_over(in_process: InProcess) -> None:
+    found = in_process("memory", "memory", f"memory {VGG}", cases=3)
+    assert list(results(found).values()) == ["passed", "passed", "passed", "left out"]
+    rows = {row["case"]: row for row in found.rows if "case" in row}
+    arena, largest = rows[f"{VGG} arena"], rows[f"{VGG} largest batch"]
+    assert arena["arena"] == arena["predicted"] > 0
+    assert arena["during_steps"] == 0
+    assert largest["largest"] > 3
+    assert largest["took"] <= largest["limit"] == stand_in.LIMIT
+    assert str(largest["largest"]) in found.table
+    assert found.listed("FAULTS") == []
+
+
+def test_training_on_cifar10_says_each_epoch(in_process: InProcess) -> None:
+    found = in_process("cifar10", "cifar10", "", data=pictures(in_process.out))
+    assert results(found) == dict.fromkeys(
+        ["pictures", "arena as naive", "epoch 1", "epoch 2", "training"], "passed"
+    )
+    last = next(row for row in found.rows if row.get("case") == "training")
+    assert (last["epochs"], last["batch"]) == (2, 4)
+    assert 0 <= last["top1"] <= 1
+    assert "1 of 2" in found.table
+    assert "ARENA AS NAIVE 2 losses" in found.table
+    cut = in_process("cifar10", "cifar10", "", cases=2, data=pictures(in_process.out))
+    assert results(cut)["training"] == "left out"
+    without = in_process("cifar10", "cifar10", "")
+    assert without.listed("LEFT OUT") == ["cifar10: pictures: left out"]
+
+
+def test_memory_of_a_case_before_is_a_fault(
+    in_process: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.gpu.resident.HELD_MIB", -1)
+    found = in_process("memory", "memory", f"memory {VGG} peak")
+    assert results(found) == {f"{VGG} peak of PyTorch": "wrong"}
+    assert "of the cases before are still held" in found.table
+
+
+def entries(case: Case, precision: str, memory: str) -> set[str]:
+    return {unit.entry for unit in of_step(case, precision, DEFAULT, memory).units()}
+
+
+def first(names: set[str], kernel: str) -> str:
+    return min(name for name in names if name.startswith(kernel))
+
+
+def test_each_fault_of_a_step_costs_its_row(tmp_path: Path) -> None:
+    case, training = stand_in.CASES[0], stand_in.TRAINING
+    trained = entries(training, "bf16", "arena")
+    fused = first(trained - entries(training, "bf16", "naive"), "maxpool2d_forward")
+    own = entries(case, "bf16", "arena") - entries(case, "float32", "arena") - trained
+    faults = {
+        "skip": ["keep_positive", fused],  # only `arena` has them
+        "leak": ["count_step"],
+        "sticky": [first(own, "maxpool2d_forward")],
+        "engine raises": ["eager step"],
+        "engine hangs": ["compiled step"],
+        "engine dies": ["eager fits"],
+    }
+    found = started(
+        "train memory cifar10",
+        tmp_path / "out",
+        f"environment|steps ({VGG}|vgg_shaped b3 bf16 step)|cifar10|memory {VGG}",
+        "--data",
+        pictures(tmp_path),
+        faults=faults,
+        silence=20,
+    )
+    assert found.listed("FAULTS") == [
+        "steps: vgg_shaped b3 bf16 step: sticky",
+        f"steps: {VGG} step: wrong",
+        f"steps: {VGG} beside eager: failed",
+        f"steps: {VGG} beside compiled: hung",
+        f"memory: {VGG} arena: wrong",
+        f"memory: {VGG} peak of PyTorch: failed",
+        f"memory: {VGG} largest batch of PyTorch: died",
+        "cifar10: arena as naive: wrong",
+        "cifar10: training: failed",
+    ]
+    assert found.listed("LEFT OUT") == []
+    assert found.status == 1
+    passed = {row["case"] for row in found.rows if row.get("result") == "passed"}
+    assert passed >= {f"{VGG} beside reduce-overhead", f"{VGG} largest batch", "pictures"}
+    assert "bytes were taken during steps" in found.table
+    assert "NotFiniteError" in found.table
