@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,20 @@ import numpy as np
 Row = dict[str, Any]
 ENGINES = ("minidl", "PyTorch")
 
-HEAD = """## Accuracy on the CPU device
-
-`{path}`, made by `python -m benchmarks.cifar10_cpu`: minidl's CPU device and PyTorch {torch}
-trained on CIFAR-10, for each seed from the same first weights on the same batches. Accuracy is that
-on all {tests:,} test pictures. These are short trainings that compare the engines; how accurate the
-networks can become is another question.
-"""
-TRAINED = """- `{model}` at {side}x{side}: {pictures:,} pictures, epochs: {epochs}, batch {batch},
-  SGD with momentum {momentum:g}, weight decay {weight_decay:g} and a one-cycle rate up to
-  {lr:g}{dropout}"""
+TITLE = "## Accuracy on the CPU device"
+HEAD = (
+    "`{path}`, made by `python -m benchmarks.cifar10_cpu`: minidl's CPU device and PyTorch {torch} "
+    "trained on CIFAR-10, for each seed from the same first weights on the same batches; accuracy "
+    "on all {tests:,} test pictures, and minidl's less PyTorch's in points. The trainings are "
+    "short, to compare the engines, not to reach what the networks can. Two runs part as soon as "
+    "sums are rounded differently: a difference within the spread over the seeds does not tell "
+    "them apart."
+)
+TRAINED = (
+    "- `{model}` at {side}x{side}: {pictures:,} pictures, epochs: {epochs}, batch {batch}, SGD "
+    "with momentum {momentum:g}, weight decay {weight_decay:g} and a one-cycle rate up to "
+    "{lr:g}{dropout}"
+)
 COLUMNS = ("model", "engine", "mean", "lowest", "highest", "by seed")
 
 
@@ -61,14 +66,18 @@ def section(results: Path) -> str:
     data = json.loads(found[-1].read_text(encoding="utf-8"))
     rows, path = data["rows"], found[-1].relative_to(results).as_posix()
     head = HEAD.format(path=path, torch=rows[0]["torch"], tests=rows[0]["test_pictures"])
-    recipes = {row["model"]: row["recipe"] for row in rows}
-    lines = [head, *map(_trained, recipes.values()), "", *_table(data["summary"], rows)]
-    return "\n".join([*lines, "", *map(_agreed, data["agreement"])]).rstrip() + "\n"
+    recipes = {row["model"]: row["recipe"] for row in rows}.values()
+    trained = [fill(_trained(recipe), 100, subsequent_indent="  ") for recipe in recipes]
+    agreed = [f"- {_agreed(row)}" for row in data["agreement"]]
+    lines = [TITLE, "", fill(head, 100), "", *trained, "", *_table(data["summary"], rows)]
+    return "\n".join([*lines, "", *agreed]).rstrip() + "\n"
 
 
 def _trained(recipe: Row) -> str:
     share = recipe["dropout"]
-    dropout = "" if share is None else f", dropout {share:g} with random numbers of each engine's"
+    dropout = (
+        "" if share is None else f", dropout {share:g} from random numbers of each engine's own"
+    )
     return TRAINED.format(**recipe | {"dropout": dropout})
 
 
