@@ -9,7 +9,7 @@ import pytest
 
 import minidl as dl
 from minidl.cards import ARCHITECTURES, BY_NAME, CARDS, DEFAULT, GIB, named, present
-from minidl.devices.nvrtc import OLDEST
+from minidl.devices.architecture import OLDEST
 from minidl.ir.card import Card
 
 OF_A_CLOCK = {

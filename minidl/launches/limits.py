@@ -37,6 +37,8 @@ ANY_CARD = Limits()
 
 SMALLER = "use a smaller batch, or smaller pictures"
 NARROWER = "use fewer channels, or fewer inputs"
+LESS_ALONG = {"x": SMALLER, "y": NARROWER, "z": "use fewer groups"}
+"""What a grid's axes count: of products rows, columns, and groups with their splits."""
 
 
 def require_launchable(op: Op, launches: Iterable[Launch], limits: Limits = ANY_CARD) -> None:
@@ -52,8 +54,8 @@ def require_launchable(op: Op, launches: Iterable[Launch], limits: Limits = ANY_
 
 def _asked(launch: Launch, limits: Limits) -> Iterator[tuple[str, int, int, str]]:
     """What a launch asks for: of what, how much, how much there is, and what makes it less."""
-    for axis, blocks, most in zip("xyz", launch.grid, limits.grid, strict=True):
-        yield f"blocks along {axis} of its grid", blocks, most, SMALLER
+    for axis, blocks, most in zip(LESS_ALONG, launch.grid, limits.grid, strict=True):
+        yield f"blocks along {axis} of its grid", blocks, most, LESS_ALONG[axis]
     yield "threads in a block", launch.threads, limits.threads, SMALLER
     yield "counts in an index of 31 bits", launch.counted, COUNTED, SMALLER
     yield "bytes of shared memory in a block", launch.shared, limits.shared, NARROWER

@@ -105,8 +105,9 @@ def test_a_card_newer_than_nvrtc(
     [
         ("--gpu h100", 2, "--model NAME is needed"),
         ("--model lenet", 2, "--gpu NAME is needed"),
-        ("--model lenet --gpu h10", 2, "unknown GPU 'h10': choose t4, a100"),
-        ("--model lenet --gpu t4", 1, "t4 has compute capability 7.5"),
+        ("--model lenet --gpu h10", 2, "unknown GPU 'h10': did you mean h100?"),
+        ("--model lenet --gpu t4", 2, "GPU 't4' is NVIDIA T4, sm_75: the kernels need sm_80"),
+        ("--model lenet --gpu sm_75", 1, "sm_75 has compute capability 7.5"),
         ("--model lenet --gpu h100 --out pyproject.toml", 1, "pyproject.toml: File exists"),
     ],
 )
@@ -154,7 +155,7 @@ def test_nvrtc_builds_in_processes_and_goes_on_after_ctrl_c(tmp_path: Path) -> N
     assert f", {len(left)} were there" in done.stdout
     assert all(path.stat().st_mtime_ns == when for path, when in left.items())
     architecture = architecture_for(80, nvrtc.supported())
-    plan = dl.plan(dl.models.lenet(10), 3, device="cuda", optimizer=dl.SGD(0.01, 0.9, 5e-4))
+    plan = dl.plan(dl.models.lenet(10), 3, gpu="a100", optimizer=dl.SGD(0.01, 0.9, 5e-4))
     for unit in units(plan):
         code = cubins.read(tmp_path, cubins.key_of(unit, architecture))
         assert code is not None

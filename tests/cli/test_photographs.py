@@ -23,6 +23,7 @@ def some(folder: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_alexnet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, where = some(tmp_path / "photographs", 40), tmp_path / "run"
     how = ["--data-path", str(data), "--model", "alexnet", "-b", "16", "--epochs", "1"]

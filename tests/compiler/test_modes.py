@@ -151,7 +151,8 @@ class Repeating:
 
 
 @pytest.mark.parametrize(
-    "name", ["alexnet", "resnet18", pytest.param("vgg11", marks=pytest.mark.slow)]
+    "name",
+    ["alexnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vgg11", "resnet18"))],
 )
 def test_real_model_on_digits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five steps, dropout on where the model has it."""

@@ -109,10 +109,12 @@ def compiled(case: Case) -> dl.Step:
     return dl.compile(net, BATCH, optimizer=dl.SGD(**SGD), precision=case.precision)
 
 
-# vgg11_bn has every layer of vgg11
-SLOW = {"vgg11": pytest.mark.slow}
+# every layer and every kind of block is in the others
+SLOW = ("vgg11-float32", "vgg11_bn-float32", "resnet50-float64", "alexnet-float32")
 each_case = pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=SLOW.get(case.model, ())) for case in CASES], ids=str
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow if str(case) in SLOW else ()) for case in CASES],
+    ids=str,
 )
 
 

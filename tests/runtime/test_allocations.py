@@ -41,7 +41,7 @@ def test_numpys_arrays_are_traced() -> None:
 @pytest.mark.parametrize(
     ("model", "size", "memory", "optimizer"),
     [
-        ("vgg11", 32, "arena", dl.SGD(0.01, 0.9)),
+        pytest.param("vgg11", 32, "arena", dl.SGD(0.01, 0.9), marks=pytest.mark.slow),
         ("alexnet", 64, "arena", dl.Adam()),
         ("alexnet", 64, "naive", dl.SGD(0.01, 0.9, nesterov=True)),
     ],

@@ -50,8 +50,9 @@ MANY = [("address", "float32"), ("address", "bf16"), *(("race", each) for each i
 
 @pytest.mark.parametrize(("variant", "precision"), FEW)
 def test_nothing_is_found(variant: str, precision: str) -> None:
-    """Every kernel template, and the steps."""
-    assert_finds_nothing(variant, precision, "templates", len(one_a_template(precision)))
+    """Every kernel template; the steps, whose kernels are fused, by the address sanitizer."""
+    steps = variant == "address"
+    assert_finds_nothing(variant, precision, "templates", len(one_a_template(precision)), steps)
 
 
 @pytest.mark.slow
@@ -60,10 +61,14 @@ def test_nothing_is_found_in_any_case(variant: str, precision: str) -> None:
     assert_finds_nothing(variant, precision, "all", len(TABLE))
 
 
-def assert_finds_nothing(variant: str, precision: str, cases: str, count: int) -> None:
-    done = checked(variant, "--cases", cases, "--steps", "--precision", precision)
+def assert_finds_nothing(
+    variant: str, precision: str, cases: str, count: int, steps: bool = True
+) -> None:
+    more = ["--steps"] if steps else []
+    done = checked(variant, "--cases", cases, "--precision", precision, *more)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.splitlines()[-1] == f"{variant}: {count} ops, {len(NETWORKS)} steps"
+    ran = len(NETWORKS) if steps else 0
+    assert done.stdout.splitlines()[-1] == f"{variant}: {count} ops, {ran} steps"
 
 
 @pytest.mark.parametrize("precision", ERRORS)

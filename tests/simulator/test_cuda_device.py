@@ -42,6 +42,7 @@ def test_the_same_bits_as_the_simulated_device(precision: str, graphs: bool) -> 
     assert train(network, data, "arena", device=CudaDevice(graphs=graphs), **how) == expected
 
 
+@pytest.mark.slow
 def test_a_step_on_every_card(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each gets code of its own architecture and tiles within its own shared memory; the split of
     a sum, and so the last bits, may be others."""

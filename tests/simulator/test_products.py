@@ -74,9 +74,8 @@ def test_a_grid_has_no_more_layers_than_a_gpu_takes() -> None:
         assert product.splits * groups <= LAYERS
     layer = dl.Conv2d(2**16, 1, groups=2**16)
     net = dl.Sequential(dl.Input((2, 2, 2**16)), layer, dl.AdaptiveAvgPool2d(1), dl.Flatten())
-    plan = dl.plan(net, 2, device="cuda", modes=False)
     with pytest.raises(dl.PlanError, match="fewer groups"):
-        [launches_of(op) for op in plan.graph.ops]
+        dl.plan(net, 2, device="cuda", modes=False)
 
 
 def test_splits_cover_the_sum_in_whole_steps() -> None:

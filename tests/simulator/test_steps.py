@@ -110,7 +110,7 @@ def test_a_slice_of_the_batch_at_a_time() -> None:
     assert_same_bits_in_every_mode(network, batches(network), **how)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bf16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_pass_changes_a_bit(name: str, precision: str) -> None:
     network, how = NETWORKS[name](), options(name, device=SimulatedDevice(), precision=precision)
