@@ -60,7 +60,7 @@ class Toolchain:
         how = (*COMMON, *self.flags, "link", *self.link)
         return cache_folder() / f"{digest_of(whole, (self.folder, HERE), *how)[:32]}.so"
 
-    def library(self, source: str) -> Path:
+    def made(self, source: str) -> Path:
         """The library of one source."""
         path = self.path(source)
         with _held(path):
@@ -94,7 +94,7 @@ class Toolchain:
         with _free_ones(paths) as mine:
             self._compile_together([s for s in mine if not paths[s].exists()])
         for source in sources:  # what other processes were making; or made by us after all
-            self.library(source)
+            self.made(source)
 
     def _compile_together(self, sources: Sequence[str]) -> None:
         includes = dict.fromkeys(line for source in sources for line in _parts(source)[0])

@@ -39,7 +39,7 @@ def runtime() -> ctypes.CDLL:
     source = "".join(f'#include "{HERE / part}"\n' for part in parts)
     flags = ("-O2", *RUNTIME_FLAGS[VARIANT])
     toolchain = Toolchain(flags, RUNTIME_FLAGS[VARIANT], kernels_folder())
-    library = ctypes.CDLL(str(toolchain.library(source)), mode=ctypes.RTLD_GLOBAL)
+    library = ctypes.CDLL(str(toolchain.made(source)), mode=ctypes.RTLD_GLOBAL)
     library.sim_launch.restype = ctypes.c_char_p
     library.sim_launch.argtypes = [
         ctypes.c_void_p,

@@ -127,7 +127,7 @@ class Module:
             raise CUDADriverError(OUT_OF_MEMORY)
         self.card.context += CODE
         runtime()  # what the library leaves undefined
-        self.library = ctypes.CDLL(self.head["path"])
+        self.code = ctypes.CDLL(self.head["path"])
 
     def get_function(self, name: str) -> Function:
         return Function(self, name)
@@ -137,7 +137,7 @@ class Module:
         head = self.head
         if name != head["entry"]:
             raise CUDADriverError(NOT_FOUND)
-        address = ctypes.cast(getattr(self.library, name), ctypes.c_void_p).value
+        address = ctypes.cast(getattr(self.code, name), ctypes.c_void_p).value
         assert address
         sizes = head["threads"], head["parameters"], head["static"]
         return Loaded(self.card, address, *sizes, dynamic=SHARED - head["static"])
