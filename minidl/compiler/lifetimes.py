@@ -25,9 +25,10 @@ def lifetimes(graph: StepGraph) -> dict[Tensor, Lifetime]:
     first: dict[Tensor, int] = dict.fromkeys(_given(graph), 0)
     last: dict[Tensor, int] = dict.fromkeys(first, 1)
     for i, op in enumerate(graph.ops):
-        for t in (*op.reads, *op.writes):
-            first.setdefault(t.storage, i)
-            last[t.storage] = i + 1
+        for t in op.touched:
+            last[t] = i + 1
+            if t not in first:
+                first[t] = i
     for t in (*graph.outputs, *(t for t in first if t.persistent)):
         last[t.storage] = end
     if graph.outputs[0].size == 1:  # a lone scalar that begins late only splits larger gaps

@@ -80,6 +80,12 @@ class Op:
     its output; the same bits."""
     again: bool = False
     """A forward op that runs a second time, in the backward pass, on the same bits."""
+    touched: tuple[Tensor, ...] = field(init=False, repr=False)
+    """What owns the bytes that it reads or writes, each once, reads first."""
+
+    def __post_init__(self) -> None:
+        touched = dict.fromkeys(t.storage for t in (*self.reads, *self.writes))
+        object.__setattr__(self, "touched", tuple(touched))
 
     @property
     def kernel(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -42,15 +43,14 @@ class Tensor:
     view_of: Tensor | None = None
     box: Box | None = None
     """The elements of `view_of` that these are, a range for each axis; None: all of them."""
+    size: int = field(init=False, repr=False)
+    """Number of elements."""
+    nbytes: int = field(init=False, repr=False)
 
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        return self.size * self.itemsize
+    def __post_init__(self) -> None:
+        # passes ask for both far more often than tensors are made
+        object.__setattr__(self, "size", math.prod(self.shape))
+        object.__setattr__(self, "nbytes", self.size * self.itemsize)
 
     @property
     def itemsize(self) -> int:
@@ -118,6 +118,7 @@ class Tensor:
         return f"<{self.kind} {self.name} {'x'.join(map(str, self.shape))} {self.dtype}>"
 
 
+@cache
 def host_dtype(dtype: str) -> np.dtype[Any]:
     """The NumPy type of an element; bfloat16, which NumPy has not, as the 16 bits that it is."""
     return np.dtype("uint16" if dtype == "bfloat16" else dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import replace
 
 from minidl.ir import Op, StepGraph, Tensor
@@ -12,15 +12,15 @@ class StaleError(Exception):
     """A recomputation would read weights or states that the step has changed by then."""
 
 
-def run_again(graph: StepGraph, drop: Set[Tensor]) -> StepGraph:
+def run_again(graph: StepGraph, drop: Set[Tensor], copies: Copies | None = None) -> StepGraph:
     """`graph`, in its order, with the tensors of `drop` made anew for the backward pass.
 
     Just before the first backward op that reads a dropped tensor, the op that made it runs again
     on the same operands, or on their own second copies where those are dropped too; all backward
     ops read the copy. The same kernel on the same operands gives the same bits. StaleError where
-    an operand has changed between the two.
+    an operand has changed between the two. copies: what earlier choices for this graph made.
     """
-    return replace(graph, ops=tuple(_Rewriter(graph, drop).ops()))
+    return replace(graph, ops=tuple(_Rewriter(graph, drop, copies or Copies()).ops()))
 
 
 def makers(graph: StepGraph) -> dict[Tensor, list[Op]]:
@@ -33,11 +33,53 @@ def makers(graph: StepGraph) -> dict[Tensor, list[Op]]:
     return found
 
 
+class Copies:
+    """Second copies of a graph's tensors, and its ops on them: each is made once, however many
+    choices have it."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[Tensor, Tensor] = {}
+        self._ops: dict[tuple[Op, frozenset[Tensor], bool], Op] = {}
+        self._mentioned: dict[Op, frozenset[Tensor]] = {}
+
+    def op(self, op: Op, copied: Set[Tensor], again: bool = False) -> Op:
+        """`op` on the copies of `copied`; again: marked as one that runs a second time."""
+        if op not in self._mentioned:
+            self._mentioned[op] = frozenset(_mentioned(op))
+        own = self._mentioned[op] & copied
+        if not own and not again:
+            return op
+        if (op, own, again) not in self._ops:
+            on_copies = op.substituted(lambda t: self._tensor(t) if t.storage in own else t)
+            self._ops[op, own, again] = replace(on_copies, again=again)
+        return self._ops[op, own, again]
+
+    def _tensor(self, t: Tensor) -> Tensor:
+        """The copy of `t`, which is a view of a copy where `t` is a view."""
+        if t not in self._tensors:
+            self._tensors[t] = (
+                replace(t, name=f"{t.name}.again")
+                if t.view_of is None
+                else replace(t, view_of=self._tensor(t.view_of))
+            )
+        return self._tensors[t]
+
+
+def _mentioned(op: Op) -> Iterator[Tensor]:
+    """What owns the bytes of every tensor that an op or an op inside of it names."""
+    yield from op.touched
+    if op.dropped is not None:
+        yield op.dropped.storage
+    for inner in (op.prologue, op.epilogue, op.main):
+        if inner is not None:
+            yield from _mentioned(inner)
+
+
 class _Rewriter:
-    def __init__(self, graph: StepGraph, drop: Set[Tensor]) -> None:
-        self.graph, self.drop = graph, drop
+    def __init__(self, graph: StepGraph, drop: Set[Tensor], copies: Copies) -> None:
+        self.graph, self.drop, self.copies = graph, drop, copies
         self.makers = makers(graph)
-        self.copies: dict[Tensor, Tensor] = {}
+        self.copied: set[Tensor] = set()
         self.changed: set[Tensor] = set()
         self.found: list[Op] = []
 
@@ -49,33 +91,21 @@ class _Rewriter:
             for t in op.reads:
                 if t.storage in self.drop:
                     self._make(t.storage)
-            copied = any(t.storage in self.copies for t in op.reads)
-            self.found.append(op.substituted(self._copy) if copied else op)
+            reads_copy = any(t.storage in self.copied for t in op.reads)
+            self.found.append(self.copies.op(op, self.copied) if reads_copy else op)
             self.changed.update(t for t in op.writes if t.persistent)
         return self.found
 
     def _make(self, t: Tensor) -> None:
         """Run the ops that made `t` again, after those that made its dropped operands."""
-        if t in self.copies:
+        if t in self.copied:
             return
-        self._add_copy(t)
+        self.copied.add(t)
         for op in self.makers[t]:
             for operand in op.reads:
                 if operand in self.changed:
                     raise StaleError(f"{op.name} reads {operand.name}, which has changed by then")
                 if operand.storage in self.drop:
                     self._make(operand.storage)
-            for written in op.writes:
-                self._add_copy(written.storage)
-            self.found.append(replace(op.substituted(self._copy), again=True))
-
-    def _add_copy(self, t: Tensor) -> None:
-        if t not in self.copies:
-            self.copies[t] = replace(t, name=f"{t.name}.again")
-
-    def _copy(self, t: Tensor) -> Tensor:
-        """The copy that stands for `t`, or for what it views; `t` itself where there is none."""
-        if t in self.copies or t.view_of is None or t.storage not in self.copies:
-            return self.copies.get(t, t)
-        self.copies[t] = replace(t, view_of=self._copy(t.view_of))
-        return self.copies[t]
+            self.copied.update(written.storage for written in op.writes)
+            self.found.append(self.copies.op(op, self.copied, again=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minidl.compiler.lifetimes import loads
-from minidl.compiler.recompute.again import StaleError, makers, run_again
+from minidl.compiler.recompute.again import Copies, StaleError, makers, run_again
 from minidl.ir import ALIGNMENT, Op, StepGraph, Tensor
 
 
@@ -72,6 +72,7 @@ class _Search:
         self.graph, self.limits, self.alignment = graph, limits, alignment
         self.makers = _pure_makers(graph)
         self.uses = _Uses(graph)
+        self.copies = Copies()
         self.stride = max(1, len(graph.ops) // AT_A_TIME)
         self.patience = max(8, PATIENCE // max(1, len(graph.ops)))
         self.failures = 0
@@ -190,7 +191,7 @@ class _Search:
         return _work(state) <= self.limits.flops
 
     def _state(self, drop: frozenset[Tensor]) -> _State:
-        graph = run_again(self.graph, drop)
+        graph = run_again(self.graph, drop, self.copies)
         return _State(drop, graph, loads(graph, self.alignment))
 
 
@@ -232,7 +233,7 @@ class _Uses:
         self.first_backward: dict[Tensor, int] = {}
         self.last: dict[Tensor, int] = {}
         for i, op in enumerate(graph.ops):
-            for t in {t.storage for t in (*op.reads, *op.writes)}:
+            for t in op.touched:
                 self.last[t] = i
                 if op.phase == "forward":
                     self.last_forward[t] = i

@@ -17,7 +17,7 @@ def join_parts(graph: StepGraph) -> StepGraph:
     """
     uses: dict[Tensor, list[Op]] = {}
     for op in graph.ops:
-        for t in {t.storage for t in (*op.reads, *op.writes)}:
+        for t in op.touched:
             uses.setdefault(t, []).append(op)
     joins = _Joins(uses, {t.storage for t in (*graph.inputs, *graph.outputs)})
     kept = [op for op in graph.ops if op.joins is None or not joins.take(op)]
