@@ -108,46 +108,71 @@ def _overwrites(
 
 
 class Walk:
-    """One order being walked: what is live now, and what each op would need next."""
+    """One order being walked: what is live now, and what each op would need next.
+
+    What an op begins and ends changes only as one of its buffers is touched for the first time or
+    down to its last user, so both sums are kept, op by op, and not made anew for each question.
+    """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.left = [len(users) for users in problem.users]
         given = (s for s, begins in zip(problem.sizes, problem.begins, strict=True) if not begins)
         self.live = problem.base + sum(given)
+        self.begun = [0] * len(problem.touches)
+        """By op, the bytes of what begins if it runs next."""
+        self.ended = [0] * len(problem.touches)
+        """By op, the bytes of what ends if it runs next."""
+        for b, users in enumerate(problem.users):
+            for op in users:
+                self.begun[op] += self._starts(b) * problem.sizes[b]
+                self.ended[op] += self._stops(b) * problem.sizes[b]
 
-    def starts(self, buffer: int) -> bool:
+    def _starts(self, buffer: int) -> bool:
         """Whether the next op that touches the buffer begins it."""
         untouched = self.left[buffer] == len(self.problem.users[buffer])
         return untouched and self.problem.begins[buffer]
 
-    def stops(self, buffer: int) -> bool:
+    def _stops(self, buffer: int) -> bool:
         """Whether the next op that touches the buffer ends it."""
         return self.left[buffer] == 1 and self.problem.ends[buffer]
 
     def during(self, op: int) -> int:
         """Bytes live while `op` runs next."""
-        problem = self.problem
-        load = self.live + sum(problem.sizes[b] for b in problem.touches[op] if self.starts(b))
-        taken: set[int] = set()
-        for new, old in problem.overwrites[op]:
-            if self.starts(new) and self.stops(old) and new not in taken and old not in taken:
-                load -= problem.sizes[new]
-                taken |= {new, old}
+        load = self.live + self.begun[op]
+        if overwrites := self.problem.overwrites[op]:
+            taken: set[int] = set()
+            for new, old in overwrites:
+                if new not in taken and old not in taken and self._starts(new) and self._stops(old):
+                    load -= self.problem.sizes[new]
+                    taken |= {new, old}
         return load
 
     def change(self, op: int) -> int:
         """Bytes live after `op` less those before it."""
-        sizes, touches = self.problem.sizes, self.problem.touches[op]
-        return sum(sizes[b] * (self.starts(b) - self.stops(b)) for b in touches)
+        return self.begun[op] - self.ended[op]
 
     def run(self, op: int) -> None:
-        self.live += self.change(op)
+        self.live += self.begun[op] - self.ended[op]
         for b in self.problem.touches[op]:
-            self.left[b] -= 1
+            self._count(b, -1)
 
     def undo(self, op: int) -> None:
         """Take back `op`, which ran last."""
         for b in self.problem.touches[op]:
-            self.left[b] += 1
-        self.live -= self.change(op)
+            self._count(b, +1)
+        self.live -= self.begun[op] - self.ended[op]
+
+    def _count(self, b: int, by: int) -> None:
+        """Change how many users buffer `b` has left, and with it what they begin and end."""
+        problem, size, users = self.problem, self.problem.sizes[b], self.problem.users[b]
+        before, now = self.left[b], self.left[b] + by
+        self.left[b] = now
+        if problem.begins[b] and len(users) in (before, now):
+            fresh = size if now == len(users) else -size
+            for op in users:
+                self.begun[op] += fresh
+        if problem.ends[b] and 1 in (before, now):
+            last = size if now == 1 else -size
+            for op in users:
+                self.ended[op] += last
