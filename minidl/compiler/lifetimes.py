@@ -21,6 +21,12 @@ class Lifetime:
 
 def lifetimes(graph: StepGraph) -> dict[Tensor, Lifetime]:
     """The lifetime of every tensor that owns bytes; views count as uses of what they view."""
+    first, last = _spans(graph)
+    return {t: Lifetime(first[t], last[t]) for t in first}
+
+
+def _spans(graph: StepGraph) -> tuple[dict[Tensor, int], dict[Tensor, int]]:
+    """By what owns bytes: where it begins, and where it has ended."""
     end = len(graph.ops)
     first: dict[Tensor, int] = dict.fromkeys(_given(graph), 0)
     last: dict[Tensor, int] = dict.fromkeys(first, 1)
@@ -33,7 +39,7 @@ def lifetimes(graph: StepGraph) -> dict[Tensor, Lifetime]:
         last[t.storage] = end
     if graph.outputs[0].size == 1:  # a lone scalar that begins late only splits larger gaps
         first[graph.outputs[0].storage] = 0
-    return {t: Lifetime(first[t], last[t]) for t in first}
+    return first, last
 
 
 def _given(graph: StepGraph) -> list[Tensor]:
@@ -42,43 +48,29 @@ def _given(graph: StepGraph) -> list[Tensor]:
 
 
 def overwrites(op: Op, index: int, alive: dict[Tensor, Lifetime]) -> list[tuple[Tensor, Tensor]]:
-    """The (written, read) pairs that `op` at `index` may put on the same bytes.
-
-    The op must allow it, the read tensor must die here, be read once here, and be large enough;
-    both must be all of the bytes that they lie in.
-    """
-    reads = [t.storage for t in op.reads]
-    pairs = []
-    for k, j in op.in_place:
-        new, old = op.writes[k].storage, reads[j]
-        dies = not old.persistent and alive[old].last == index + 1
-        if (
-            dies
-            and alive[new].first == index
-            and reads.count(old) == 1
-            and op.writes[k].whole
-            and op.reads[j].whole
-            and new.nbytes <= old.nbytes
-        ):
-            pairs.append((new, old))
-    return pairs
+    """The (written, read) pairs that `op` at `index` may put on the same bytes: the op must allow
+    it, the written tensor must begin here and the read one die here."""
+    return [
+        (new, old)
+        for new, old in op.may_overwrite
+        if alive[old].last == index + 1 and alive[new].first == index
+    ]
 
 
 def loads(graph: StepGraph, alignment: int) -> list[int]:
     """Bytes live while each op runs, sizes rounded up to `alignment`; where an op may write over
     what it reads last, the two count once."""
-    alive = lifetimes(graph)
-    size = {t: -(-t.nbytes // alignment) * alignment for t in alive}
+    first, last = _spans(graph)
     change = [0] * (len(graph.ops) + 1)
-    for t, life in alive.items():
-        change[life.first] += size[t]
-        change[life.last] -= size[t]
+    for t, begin in first.items():
+        size = -(-t.nbytes // alignment) * alignment
+        change[begin] += size
+        change[last[t]] -= size
     load = list(accumulate(change[:-1]))
     for i, op in enumerate(graph.ops):
-        if op.in_place:
-            taken: set[Tensor] = set()
-            for new, old in overwrites(op, i, alive):
-                if not taken & {new, old}:
-                    load[i] -= size[new]
-                    taken |= {new, old}
+        taken: list[Tensor] = []
+        for new, old in op.may_overwrite:
+            if last[old] == i + 1 and first[new] == i and new not in taken and old not in taken:
+                load[i] -= -(-new.nbytes // alignment) * alignment
+                taken += new, old
     return load

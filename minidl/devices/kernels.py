@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Protocol
 
 from minidl.devices.device import Call, in_order
 from minidl.ir import Plan
 from minidl.launches import Address, Launch, launches_of
-from minidl.launches.launch import aligned, layout
+from minidl.launches.launch import layout, pack
 
 
 class Driver(Protocol):
@@ -83,23 +81,6 @@ def _included(source: str, folders: Sequence[Path]) -> dict[str, str]:
         found[name] = path.read_text(encoding="utf-8")
         waiting += INCLUDE.findall(found[name])[::-1]
     return found
-
-
-# -- parameters ------------------------------------------------------------------------------------
-
-
-def pack(argument: Any, address: Callable[[Address], int]) -> bytes:
-    """The argument's bytes, padding zero."""
-    if isinstance(argument, Address):
-        return np.uint64(address(argument)).tobytes()
-    if not isinstance(argument, tuple):
-        raw: bytes = argument.tobytes()
-        return raw
-    packed = b""
-    for field in argument:
-        packed = packed.ljust(aligned(len(packed), layout(field)[1]), b"\0")
-        packed += pack(field, address)
-    return packed.ljust(layout(argument)[0], b"\0")
 
 
 # -- binding ---------------------------------------------------------------------------------------

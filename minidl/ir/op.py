@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -82,10 +82,24 @@ class Op:
     """A forward op that runs a second time, in the backward pass, on the same bits."""
     touched: tuple[Tensor, ...] = field(init=False, repr=False)
     """What owns the bytes that it reads or writes, each once, reads first."""
+    may_overwrite: tuple[tuple[Tensor, Tensor], ...] = field(init=False, repr=False)
+    """The pairs (written, read) of `in_place` where the tensors allow it too: the read one does not
+    last, is read once and is as large, and both are all of the bytes that they lie in."""
 
     def __post_init__(self) -> None:
         touched = dict.fromkeys(t.storage for t in (*self.reads, *self.writes))
         object.__setattr__(self, "touched", tuple(touched))
+        object.__setattr__(self, "may_overwrite", tuple(self._overwritable()))
+
+    def _overwritable(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for k, j in self.in_place:
+            if k >= len(self.writes) or j >= len(self.reads):
+                continue  # the verifier says so
+            new, old = self.writes[k], self.reads[j]
+            once = sum(t.storage is old.storage for t in self.reads) == 1
+            fits = new.whole and old.whole and new.storage.nbytes <= old.storage.nbytes
+            if once and fits and not old.storage.persistent:
+                yield new.storage, old.storage
 
     @property
     def kernel(self) -> str:

@@ -180,17 +180,25 @@ def grid_for(threads: int, block: int = THREADS) -> tuple[int, int, int]:
 
 def layout(argument: Argument) -> tuple[int, int]:
     """Size and alignment of an argument as a C++ compiler lays it out."""
+    raw, alignment = _laid_out(argument, lambda _: 0)
+    return len(raw), alignment
+
+
+def pack(argument: Argument, address: Callable[[Address], int]) -> bytes:
+    """The argument's bytes, padding zero."""
+    return _laid_out(argument, address)[0]
+
+
+def _laid_out(argument: Argument, address: Callable[[Address], int]) -> tuple[bytes, int]:
+    """The argument's bytes and its alignment; an empty struct has one byte."""
     if isinstance(argument, Address):
-        return 8, 8
+        return address(argument).to_bytes(8, "little"), 8
     if not isinstance(argument, tuple):
-        return argument.dtype.itemsize, argument.dtype.alignment
-    size, alignment = 0, 1
+        return argument.tobytes(), argument.dtype.alignment
+    packed, alignment = bytearray(), 1
     for field in argument:
-        inner, step = layout(field)
-        size, alignment = aligned(size, step) + inner, max(alignment, step)
-    return max(1, aligned(size, alignment)), alignment
-
-
-def aligned(offset: int, alignment: int) -> int:
-    """The next multiple of the alignment."""
-    return -(-offset // alignment) * alignment
+        raw, step = _laid_out(field, address)
+        packed += bytes(-len(packed) % step) + raw
+        alignment = max(alignment, step)
+    packed += bytes(-len(packed) % alignment)
+    return bytes(packed or 1), alignment

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 import minidl as dl
-from minidl.devices.kernels import pack
 from minidl.ir import LimitError, Op, ShapeError, Tensor
 from minidl.ir.largest import largest_fitting
 from minidl.launches import Launch, Limits, check_launches, launches_of
+from minidl.launches.launch import pack
 from minidl.launches.limits import require_launchable
 from minidl.layers.base import Layer
 from minidl.layers.network import as_network

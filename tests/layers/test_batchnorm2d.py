@@ -32,7 +32,6 @@ from tests.layers.harness import (
     shape_rule,
 )
 
-
 EXACT = {"rtol": 1e-12, "atol": 1e-14}
 """Of float64 numbers near 1: a sum near zero has the errors of what it is the sum of."""
 

@@ -152,11 +152,8 @@ def _load_during(op: Op, i: int, done: int, uses: dict[Tensor, _Use]) -> int:
         if use.alive(done) or use.alive(done | bit) or (use.begins and use.users & bit)
     )
     free: set[Tensor] = set()
-    for k, j in op.in_place:
-        new, old = op.writes[k].storage, op.reads[j].storage
-        if not (op.writes[k].whole and op.reads[j].whole):
-            continue
-        if new in uses and old in uses and new.nbytes <= old.nbytes and not {new, old} & free:
+    for new, old in op.may_overwrite:
+        if new in uses and old in uses and not {new, old} & free:
             if uses[new].begins and not uses[new].alive(done) and not uses[old].alive(done | bit):
                 load -= new.nbytes
                 free |= {new, old}

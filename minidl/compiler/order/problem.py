@@ -55,7 +55,8 @@ class Problem:
             for b in own:
                 users[b].append(i)
             touches.append(list(own))
-            overwrites.append(_overwrites(op.in_place, op.writes, op.reads, number))
+            pairs = [(number.get(new), number.get(old)) for new, old in op.may_overwrite]
+            overwrites.append([(a, b) for a, b in pairs if a is not None and b is not None])
         outputs = {t.storage for t in graph.outputs}
 
         def rounded(t: Tensor) -> int:
@@ -88,23 +89,6 @@ def _lasting(graph: StepGraph) -> set[Tensor]:
     lone scalar."""
     scalars = {t for t in graph.outputs if t.size == 1}
     return {v.tensor for v in graph.variables}.union(graph.waiting, scalars)
-
-
-def _overwrites(
-    in_place: tuple[tuple[int, int], ...],
-    writes: tuple[Tensor, ...],
-    reads: tuple[Tensor, ...],
-    number: dict[Tensor, int],
-) -> list[tuple[int, int]]:
-    """The pairs (new, old) that the op allows, by number; old must be read once and be as large."""
-    storages = [t.storage for t in reads]
-    return [
-        (number[new], number[old])
-        for k, j in in_place
-        for new, old in [(writes[k].storage, storages[j])]
-        if new in number and old in number and storages.count(old) == 1 and new.nbytes <= old.nbytes
-        if writes[k].whole and reads[j].whole
-    ]
 
 
 class Walk:

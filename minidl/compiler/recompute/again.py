@@ -88,11 +88,11 @@ class _Rewriter:
             if op.phase == "forward":
                 self.found.append(op)
                 continue
-            for t in op.reads:
-                if t.storage in self.drop:
-                    self._make(t.storage)
-            reads_copy = any(t.storage in self.copied for t in op.reads)
-            self.found.append(self.copies.op(op, self.copied) if reads_copy else op)
+            for t in op.touched:
+                if t in self.drop:
+                    self._make(t)
+            on_copies = not self.copied.isdisjoint(op.touched)
+            self.found.append(self.copies.op(op, self.copied) if on_copies else op)
             self.changed.update(t for t in op.writes if t.persistent)
         return self.found
 
