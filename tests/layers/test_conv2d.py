@@ -87,6 +87,7 @@ CASES = [
     conv("tiles-of-rows-dilated", (2, 13, 11, 2), 5, 3, limit=1, dilation=(3, 2), padding=3),
     conv("tiles-of-rows-1x1", (3, 13, 11, 4), 6, 1, limit=1),
     conv("tiles-of-pictures", (23, 5, 7, 2), 3, 3, padding=1, limit=40_000),
+    conv("some-tiles", (2, 24, 24, 20), 12, 3, padding=1),
     conv("many-tiles", (9, 24, 24, 20), 12, 3, padding=1),
     conv("many-channels", (2, 6, 6, 130), 33, 3, padding=1),
 ]

@@ -70,6 +70,7 @@ def test_every_fault_is_found_and_no_other(tmp_path: Path) -> None:
         f"environment|ops ({'|'.join(ops)}) float32$",
         workers=2,
         faults=faults,
+        silence=12,
         **{KERNELS: kernels},
     )
     assert sorted(found.listed("FAULTS")) == [
@@ -87,7 +88,7 @@ def test_every_fault_is_found_and_no_other(tmp_path: Path) -> None:
     assert "no such thing" in found.table
     assert "bounds" in found.table
     assert "signal SIGSEGV" in found.table
-    assert "nothing for 30 s" in found.table
+    assert "nothing for 12 s" in found.table
     assert "cudaErrorIllegalAddress" in (tmp_path / "out" / "errors.txt").read_text()
 
 

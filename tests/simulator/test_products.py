@@ -27,7 +27,7 @@ from tests.simulator.test_ops import IDS, TABLE
 
 CASES = dict(zip(IDS, TABLE, strict=True))
 CASES_AND_SPLITS = (
-    ("conv2d-many-tiles", 3),
+    ("conv2d-some-tiles", 3),
     ("conv2d-many-channels", 1),
     ("conv2d-few-channels-many-pixels", 1),
     ("conv2d-few-channels-many-pixels", 3),
