@@ -15,6 +15,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,11 +77,12 @@ def requirements(extra: str) -> list[str]:
 
 
 def environment(compiler: Compiler, folder: Path) -> Path:
-    """The Python of a fresh environment with this compiler."""
-    venv.create(folder, with_pip=True)
+    """The Python of a fresh environment with this compiler, filled by the pip that runs here."""
+    venv.create(folder)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     asked = (*requirements(compiler.extra), *compiler.pins)
-    subprocess.run([python, "-m", "pip", "install", "-q", *asked], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    subprocess.run([*pip, "install", "-q", "--no-compile", *asked], check=True)
     return python
 
 
@@ -101,9 +103,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         listed = Path(scratch) / "kernels.json"
-        save(kernels(), listed)
-        for compiler in chosen:
-            python = environment(compiler, Path(scratch) / compiler.version)
+        folders = [Path(scratch) / compiler.version for compiler in chosen]
+        with ThreadPoolExecutor(options.workers) as pool:
+            pythons = pool.map(environment, chosen, folders)
+            save(kernels(), listed)
+        for compiler, python in zip(chosen, pythons, strict=True):
             if not passes(compiler, python, listed, options):
                 failed.append(compiler.version)
     print(
