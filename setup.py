@@ -8,7 +8,7 @@ setup(
     package_data={
         "minidl": ["py.typed"],
         "minidl.data": ["*.csv.gz"],
-        "minidl.ir.report": ["*.html"],
+        "minidl.report": ["*.html"],
         "minidl.kernels": ["*.cu", "*.cuh", "*.md"],
     },
 )

@@ -22,14 +22,17 @@ from typing import Any
 import minidl as dl
 from minidl.compiler.buffers import in_place
 from minidl.compiler.lifetimes import Lifetime
-from minidl.compiler.lower import Target, lower_training
+from minidl.compiler.lower import lower_training
 from minidl.compiler.place import Block
 from minidl.compiler.place.blocks import crowds, neighbours
 from minidl.compiler.place.greedy import RANKS, greedy, lowest_gap, tightest_gap
 from minidl.compiler.planner import make_plan
-from minidl.ir import Setting, StepGraph
+from minidl.ir import StepGraph
+from minidl.options import Options
+from minidl.placed.graph import Subject
 
 BATCH = 8
+OPTIONS = Options(device="cuda")
 
 
 def synthetic(blocks: int, seed: int = 0) -> dl.Network:
@@ -63,8 +66,8 @@ def of_ops(count: int) -> StepGraph:
 
 
 def _lowered(blocks: int) -> StepGraph:
-    target = Target(BATCH, device="cuda")
-    return lower_training(synthetic(blocks), dl.CrossEntropy(), dl.SGD(0.1, 0.9), target)
+    how = dl.CrossEntropy(), dl.SGD(0.1, 0.9), BATCH, OPTIONS
+    return lower_training(synthetic(blocks), *how)
 
 
 def measure(count: int) -> dict[str, Any]:
@@ -72,10 +75,10 @@ def measure(count: int) -> dict[str, Any]:
     start = time.perf_counter()
     graph = of_ops(count)
     lowered = time.perf_counter()
-    setting = Setting("synthetic", BATCH, (32, 32, 3), "float32", "cuda", "arena")
-    plan = make_plan(graph, setting)
+    subject = Subject("synthetic", BATCH, (32, 32, 3))
+    plan = make_plan(graph, subject, OPTIONS)
     planned = time.perf_counter()
-    liveness = make_plan(graph, replace(setting, memory="liveness"))
+    liveness = make_plan(graph, subject, replace(OPTIONS, memory="liveness"))
     figures = {
         "ops": len(graph.ops),
         "lowering_seconds": lowered - start,
@@ -99,7 +102,7 @@ def best_greedy(plan: dl.Plan) -> int:
     ]
     blocks = [
         Block(
-            -(-size // plan.setting.alignment) * plan.setting.alignment,
+            -(-size // plan.options.alignment) * plan.options.alignment,
             Lifetime(min(x.first for x in lives), max(x.last for x in lives)),
         )
         for size, lives in alive

@@ -18,16 +18,19 @@ from docs.rows import Cells, Rows, table
 from minidl import models
 from minidl.cards import CARDS
 from minidl.compiler.buffers import Sharing, gradients_over_data
-from minidl.compiler.lower import Target, lower_training
+from minidl.compiler.lower import lower_training
 from minidl.compiler.modes import MODES, Mode, switches
 from minidl.compiler.place import Block, max_load
 from minidl.compiler.planner import make_plan
-from minidl.ir import Setting, StepGraph, mib
+from minidl.ir import StepGraph, mib
 from minidl.ir.card import Card
-from minidl.ir.report.svg import plan_svg
+from minidl.options import Options
+from minidl.placed.graph import Subject
+from minidl.report.svg import plan_svg
 
 ROOT = Path(__file__).parent.parent
 OPTIMIZER = dl.SGD(lr=0.01, momentum=0.9)
+ON_CUDA = Options(device="cuda")
 SIZES = (
     ("alexnet", 128),
     ("alexnet", 256),
@@ -43,20 +46,18 @@ SIZES = (
 @cache
 def graph(model: str, batch: int) -> StepGraph:
     """The step for cuda in float32, before any rewrite."""
-    return lower_training(models.MODELS[model](), dl.CrossEntropy(), OPTIMIZER, target(batch))
-
-
-def target(batch: int) -> Target:
-    return Target(batch, "float32", "cuda")
+    return lower_training(models.MODELS[model](), dl.CrossEntropy(), OPTIMIZER, batch, ON_CUDA)
 
 
 @cache
 def size(model: str, batch: int, mode: Mode) -> int:
     """Arena bytes in a mode that need not be a published one."""
     found = MODES.setdefault(mode.name, mode)
-    setting = Setting(model, batch, (224, 224, 3), "float32", "cuda", mode.name)
+    subject = Subject(model, batch, (224, 224, 3))
     try:
-        return make_plan(graph(model, batch), setting).arena_bytes
+        return make_plan(
+            graph(model, batch), subject, replace(ON_CUDA, memory=mode.name)
+        ).arena_bytes
     finally:
         if found is mode and mode.name not in PUBLISHED:
             del MODES[mode.name]
@@ -89,7 +90,7 @@ ABLATED = (("vgg16", 128), ("vgg16", 8), ("resnet50", 64), ("densenet121", 32))
 
 @cache
 def without(model: str, batch: int, *passes: str) -> int:
-    return planned(model, batch, without=passes, modes=False).arena_bytes
+    return planned(model, batch, disable_passes=passes).arena_bytes
 
 
 def ablation_row(name: str, *passes: str) -> Cells:
@@ -119,7 +120,7 @@ ABLATION = Rows(
 def lower_row(share: float | None, slices: int) -> Cells:
     cells = []
     for model, batch in (("vgg16", 128), ("resnet50", 64)):
-        plan = planned(model, batch, recompute=share, slices=slices, modes=False)
+        plan = planned(model, batch, recompute=share, slices=slices)
         done = plan.recompute_flops / (plan.graph.flops - plan.recompute_flops)
         cells += [f"{mib(plan.arena_bytes):,.0f}", f"{100 * done:.2f} %"]
     allowed = "cheap ops" if share is None else f"{100 * share:g} %"
@@ -140,7 +141,7 @@ LOWER = Rows(
 def fits_row(memory: str, model: str) -> Cells:
     ways: list[dict[str, Any]] = [{"memory": mode} for mode in PUBLISHED]
     ways.append({"recompute": 0.01})
-    largest = [planned(model, 64, modes=False, **how).largest_batch(memory) for how in ways]
+    largest = [planned(model, 64, **how).largest_batch(memory) for how in ways]
     return (f"{model}, {memory}", *map(str, largest))
 
 
@@ -212,7 +213,7 @@ def scratch() -> str:
     for model, batch in (("alexnet", 128),):
         net = models.MODELS[model]()
         cuda, cpu = (
-            dl.plan(net, batch, optimizer=OPTIMIZER, device=device, modes=False).arena_bytes
+            dl.plan(net, batch, optimizer=OPTIMIZER, device=device).arena_bytes
             for device in ("cuda", "cpu")
         )
         rows.append((f"{model} b{batch}", *(f"{mib(n):,.1f}" for n in (cuda, cpu, cpu - cuda))))
@@ -231,9 +232,7 @@ def tiny_network() -> dl.Sequential:
 
 def tiny_ops(memory: str) -> str:
     """Every op of one step of a tiny network, in schedule order."""
-    plan = dl.plan(
-        tiny_network(), 2, optimizer=OPTIMIZER, device="cuda", memory=memory, modes=False
-    )
+    plan = dl.plan(tiny_network(), 2, optimizer=OPTIMIZER, device="cuda", memory=memory)
     lines = [f"{'':2} {'phase':8}{'op':58}writes <- reads"]
     for i, op in enumerate(plan.graph.ops):
         reads = ", ".join(t.name for t in op.reads)
@@ -262,9 +261,9 @@ def tutorial_summary() -> str:
 
 
 def tutorial_budget() -> str:
-    smaller = tutorial_plan(budget="80MiB", modes=False)
+    smaller = tutorial_plan(budget="80MiB")
     again = smaller.recompute_flops / smaller.graph.flops
-    batch = tutorial_plan(modes=False).largest_batch("1GiB")
+    batch = tutorial_plan().largest_batch("1GiB")
     return shown(
         f"{mib(smaller.arena_bytes):.1f} MiB, {again:.1%} again", f"batch {batch} fits into 1 GiB"
     )
@@ -319,7 +318,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/decisions/0004-fujitsu2016-as-built.md", "fujitsu"): fujitsu,
     ("docs/architecture.md", "naive ops"): lambda: tiny_ops("naive"),
     ("docs/architecture.md", "arena ops"): lambda: tiny_ops("arena"),
-    ("docs/tutorial.md", "plan"): lambda: shown(*str(tutorial_plan()).splitlines()),
+    ("docs/tutorial.md", "plan"): lambda: shown(*tutorial_plan().table().splitlines()),
     ("docs/tutorial.md", "summary"): tutorial_summary,
     ("docs/tutorial.md", "budget"): tutorial_budget,
     ("docs/cards.md", "cards"): cards_table,
@@ -330,9 +329,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
 
 def figure(memory: str) -> str:
     net = models.MODELS["vgg16"]()
-    return plan_svg(
-        dl.plan(net, 128, optimizer=OPTIMIZER, device="cuda", memory=memory, modes=False)
-    )
+    return plan_svg(dl.plan(net, 128, optimizer=OPTIMIZER, device="cuda", memory=memory))
 
 
 FIGURES: dict[str, Callable[[], str]] = {

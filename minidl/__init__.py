@@ -1,7 +1,7 @@
 """minidl: a mini deep-learning framework in which one training step is one planned arena."""
 
 from minidl.checkout import import_models
-from minidl.compile import compile, plan
+from minidl.front import compile, plan
 from minidl.ir import (
     ArenaTooLargeError,
     ArgumentError,
@@ -9,13 +9,14 @@ from minidl.ir import (
     CheckpointError,
     MinidlError,
     NotFiniteError,
-    Plan,
     PlanError,
     ShapeError,
 )
 from minidl.layers import *  # noqa: F403 - the layers' published names, listed there
 from minidl.layers import __all__ as _layers
 from minidl.optim import SGD, Adam, AdamW, Optimizer
+from minidl.options import Options
+from minidl.recipe import Plan
 from minidl.runtime.step import Step
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "MinidlError",
     "NotFiniteError",
     "Optimizer",
+    "Options",
     "Plan",
     "PlanError",
     "ShapeError",

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.ir import ArgumentError, Array, Shape, Site, Tensor
+from minidl.ir import ArgumentError, Array, Site, Tensor
+from minidl.ir.site import filled
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,7 @@ class Optimizer:
 
     def rate(self, site: Site) -> Tensor:
         """The learning rate: shape (), the same tensor for every parameter."""
-
-        def initial(_: np.random.Generator, shape: Shape) -> Array:
-            return np.full(shape, self.lr)
-
-        return site.shared("learning_rate", site.lowering.master, initial)
+        return site.shared("learning_rate", site.lowering.master, filled(self.lr))
 
     def require(self, **ranges: tuple[float, bool]) -> None:
         """ArgumentError for a value that breaks its rule, given as (value, allowed)."""

@@ -126,41 +126,38 @@ def test_a_card_that_is_in_no_table(
     )
     assert {"peaks", "bandwidth", "clock", "l2", "kept"} <= set(card.assumed)
     assert replace(card, name="x") != card, "a card is a value"
-    plan = dl.plan(dl.models.lenet(10, (32, 32, 1)), 4, gpu=card, modes=False)
+    plan = dl.plan(dl.models.lenet(10, (32, 32, 1)), 4, gpu=card)
     assert plan.to_dict()["card"]["name"] == name
 
 
 def test_a_plan_has_its_card() -> None:
     network = dl.models.lenet(10, (32, 32, 1))
-    assert dl.plan(network, 4, modes=False).setting.card is None
-    assert dl.plan(network, 4, device="cuda", modes=False).setting.card is DEFAULT
-    plan = dl.plan(network, 4, gpu="rtx3060", modes=False)
-    assert plan.setting.device == "cuda"
-    assert plan.setting.card is BY_NAME["rtx3060"]
-    other = dl.plan(network, 64, gpu="rtx3060", modes=False)
-    assert plan.at_batch is not None
-    assert plan.at_batch(64).to_dict() == other.to_dict()
+    assert dl.plan(network, 4).options.card is None
+    assert dl.plan(network, 4, device="cuda").options.card is DEFAULT
+    plan = dl.plan(network, 4, gpu="rtx3060")
+    assert plan.options.device == "cuda"
+    assert plan.options.card is BY_NAME["rtx3060"]
+    other = dl.plan(network, 64, gpu="rtx3060")
+    assert plan.recipe.at(64).plan().to_dict() == other.to_dict()
 
 
 def test_the_largest_batch_is_that_of_the_card() -> None:
     network = dl.models.vgg16()
-    plan = dl.plan(network, 32, gpu="rtx4060", memory="caffe", modes=False)
-    assert plan.at_batch is not None
+    plan = dl.plan(network, 32, gpu="rtx4060", memory="caffe")
     largest, free = plan.largest_batch(), BY_NAME["rtx4060"].free
     assert largest > 32
-    here, more = (plan.at_batch(largest + extra).arena_bytes for extra in (0, 1))
+    here, more = (plan.recipe.at(largest + extra).plan().arena_bytes for extra in (0, 1))
     assert here <= free < more
     with pytest.raises(dl.ArgumentError, match="for the cpu needs the memory"):
-        dl.plan(dl.models.lenet(10, (32, 32, 1)), 4, modes=False).largest_batch()
+        dl.plan(dl.models.lenet(10, (32, 32, 1)), 4).largest_batch()
 
 
 def test_the_largest_batch_of_a_plan_with_a_budget_keeps_it() -> None:
     network = dl.Sequential(dl.Input((64,)), dl.Linear(64), dl.Tanh(), dl.Linear(10))
-    budget = 2 * dl.plan(network, 64, gpu="l4", modes=False).arena_bytes
-    plan = dl.plan(network, 64, gpu="l4", budget=budget, modes=False)
+    budget = 2 * dl.plan(network, 64, gpu="l4").arena_bytes
+    plan = dl.plan(network, 64, gpu="l4", budget=budget)
     largest = plan.largest_batch()
     assert largest > 64
-    assert plan.at_batch is not None
-    assert plan.at_batch(largest).arena_bytes <= budget
+    assert plan.recipe.at(largest).plan().arena_bytes <= budget
     with pytest.raises(dl.BudgetError):
-        plan.at_batch(largest + 1)
+        plan.recipe.at(largest + 1).plan()

@@ -104,9 +104,9 @@ def test_the_passes_know_no_layer_no_optimizer_and_no_device() -> None:
 
 def test_the_verifier_shares_no_code_with_the_planner() -> None:
     for name, path in MODULES.items():
-        if name.startswith("minidl.compiler.verify"):
+        if name.startswith("minidl.placed.verify"):
             own = [m for m in imports(name, path) if m.startswith("minidl.")]
-            assert all(m.startswith(("minidl.compiler.verify", "minidl.ir")) for m in own), name
+            assert all(m.startswith(("minidl.placed.verify", "minidl.ir")) for m in own), name
 
 
 OWN = {"minidl", "numpy"}
@@ -117,7 +117,7 @@ tomllib is Python's own from 3.11 on, tomli the same before."""
 
 BY_EXTRAS = {
     "minidl.data.decode": {"PIL"},
-    "minidl.ir.report.png": {"matplotlib"},
+    "minidl.report.png": {"matplotlib"},
     "minidl.devices.cuda": {"cupy"},
     "minidl.devices.nvrtc": {"cuda"},
     "minidl.interop.onnx_proto": {"onnx"},

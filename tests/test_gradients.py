@@ -275,17 +275,17 @@ def test_variables_go_on_in_the_middle_of_an_accumulation() -> None:
 def test_the_larger_of_both_plans_counts(memory: str) -> None:
     how = {"accumulate": 2, "memory": memory, "device": "cpu"}
     step = dl.compile(twice(), 5, **how)
-    assert step.holding_plan is not None
-    both = step.plan.arena_bytes, step.holding_plan.arena_bytes
+    assert step.accumulation_plan is not None
+    both = step.plan.arena_bytes, step.accumulation_plan.arena_bytes
     assert dl.plan(twice(), 5, **how).arena_bytes == max(both) == step.plan.arena_bytes
     assert step.arena.bytes.nbytes == max(*both, step.inference_plan.arena_bytes)
 
 
 def test_a_budget_is_for_both_plans() -> None:
-    needed = dl.plan(twice(), 5, accumulate=2, recompute=0.0, modes=False).arena_bytes
+    needed = dl.plan(twice(), 5, accumulate=2, recompute=0.0).arena_bytes
     step = dl.compile(twice(), 5, accumulate=2, budget=needed)
-    assert step.holding_plan is not None
-    assert max(step.plan.arena_bytes, step.holding_plan.arena_bytes) <= needed
+    assert step.accumulation_plan is not None
+    assert max(step.plan.arena_bytes, step.accumulation_plan.arena_bytes) <= needed
     with pytest.raises(dl.BudgetError):
         dl.plan(twice(), 5, accumulate=2, budget=1000)
 
@@ -298,14 +298,15 @@ def test_the_table_says_what_it_costs() -> None:
     weights = sum(v.tensor.nbytes for v in plain.graph.variables if v.saved)
     size = format_size(weights)
     assert clip.bytes_without == {"clip_norm": plain.arena_bytes}
-    assert f"clip_norm 2 keeps {size} of weight gradients until their norm" in str(clip)
+    assert f"clip_norm 2 keeps {size} of weight gradients until their norm" in clip.table()
     assert f"without clipping {format_size(plain.arena_bytes)}" in clip.explain()
-    assert "clip_norm 2 waits for the sums" in str(both)
-    assert f"accumulate 8 keeps {size} of sums of gradients, an update for 32 samples" in str(both)
-    assert f"without accumulation {format_size(clip.arena_bytes)}" in str(both)
-    assert "clip_norm" not in str(plain) + plain.explain()
-    assert both.at_batch is not None
-    assert both.at_batch(2).setting.accumulate == 8
+    assert "clip_norm 2 waits for the sums" in both.table()
+    assert (
+        f"accumulate 8 keeps {size} of sums of gradients, an update for 32 samples" in both.table()
+    )
+    assert f"without accumulation {format_size(clip.arena_bytes)}" in both.table()
+    assert "clip_norm" not in plain.table() + plain.explain()
+    assert both.recipe.at(2).plan().options.accumulate == 8
 
 
 # -- what is refused -------------------------------------------------------------------------------

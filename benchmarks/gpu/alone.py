@@ -14,13 +14,14 @@ import numpy as np
 import minidl as dl
 from benchmarks.gpu.network import Case, optimizer
 from benchmarks.gpu.timing import Graphed, milliseconds
-from minidl.compiler.lower import Target, lower_training
+from minidl.compiler.lower import lower_training
 from minidl.devices.kernels import bind
 from minidl.ir import Array, Op, Tensor
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.card import Card
 from minidl.ir.tensor import host_dtype
 from minidl.launches.product import Product, Tuning
+from minidl.options import Options
 
 PERIOD = 1_048_573
 """Elements of a block: a prime below 2^20."""
@@ -140,9 +141,9 @@ def distinct_ops(
 ) -> list[Op]:
     """The ops of a case's training step on a card, as they are before any is fused: one of each
     kernel and shapes, of those that move `least` bytes or more."""
-    dtype = "bfloat16" if precision == "bf16" else "float32"
-    target = Target(case.batch, dtype, "cuda", precision=precision, tuning=tuning, card=card)
-    graph = lower_training(case.build(), dl.CrossEntropy(), optimizer(case.lr), target)
+    options = Options(precision, "cuda", card, tuning=tuning)
+    how = dl.CrossEntropy(), optimizer(case.lr), case.batch, options
+    graph = lower_training(case.build(), *how)
     found: dict[Any, Op] = {}
     for op in graph.ops:
         shapes = tuple((t.shape, t.dtype) for t in (*op.writes, *op.reads))

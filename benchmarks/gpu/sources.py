@@ -5,10 +5,11 @@ from __future__ import annotations
 import minidl as dl
 from benchmarks.gpu.compiling import Source
 from benchmarks.gpu.network import Case, optimizer
-from minidl.compiler.lower import Target, lower_inference
+from minidl.compiler.lower import lower_inference
 from minidl.compiler.planner import make_plan
-from minidl.ir import Op, Plan
+from minidl.ir import Op
 from minidl.ir.card import Card
+from minidl.placed.graph import PlacedGraph
 
 
 def of_step(case: Case, precision: str, card: Card, memory: str = "arena") -> Source:
@@ -30,13 +31,10 @@ def step_ops(
         precision=precision,
         memory=memory,
         optimizer=how,
-        modes=False,
     )
     return [*plan.graph.ops, *_inference(network, plan).graph.ops]
 
 
-def _inference(network: dl.Network, training: Plan) -> Plan:
-    setting = training.setting
-    dtype = "bfloat16" if setting.precision == "bf16" else "float32"
-    target = Target(setting.batch, dtype, "cuda", precision=setting.precision, card=setting.card)
-    return make_plan(lower_inference(network, target, training.graph), setting)
+def _inference(network: dl.Network, training: PlacedGraph) -> PlacedGraph:
+    graph = lower_inference(network, training.batch, training.options, training.graph)
+    return make_plan(graph, training.subject, training.options)

@@ -23,19 +23,21 @@ from minidl.cli.options import (
     add_network,
     add_optimizer,
     add_planning,
+    add_settings,
     add_switch,
     model_image,
     network,
     optimizer,
     planning,
+    settings,
 )
-from minidl.cli.values import positive, size
-from minidl.compile import step_plans
+from minidl.cli.values import positive
 from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget, architecture_for, card_named
 from minidl.devices.building import build
 from minidl.devices.cubins import cache_folder
 from minidl.devices.kernels import Unit, unit_of
+from minidl.front import step_plans
 from minidl.ir import ArgumentError
 from minidl.ir.card import Card
 from minidl.launches import launches_of
@@ -84,16 +86,7 @@ def _add_card(group: Group) -> None:
         metavar="NAME",
         help=f"float32 (where none is given), tf32 or bf16{AGAIN}",
     )
-    group.add_argument(
-        "--tuning", metavar="FILE", help="measured tiles of matrix products on cuda, JSON"
-    )
-    group.add_argument(
-        "--scratch",
-        type=size,
-        default="32MiB",
-        metavar="SIZE",
-        help="most workspace that one op may plan",
-    )
+    add_settings(group, "device", ("tuning", "scratch_limit"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -134,9 +127,7 @@ def _units(options: argparse.Namespace, card: Card) -> list[Unit]:
             options.batch_size,
             card=card,
             optimizer=optimizer(options),
-            precision=precision,
-            scratch_limit=options.scratch,
-            tuning=options.tuning,
+            **{**settings(options, "device"), "precision": precision},
             **planning(options),
         ):
             units = (unit_of(launch) for op in plan.graph.ops for launch in launches_of(op))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.compiler.modes import MODES, switches
-from minidl.ir import Plan, format_size
-from minidl.ir.largest import largest_fitting
+from minidl.fitting import largest_fitting
+from minidl.ir import format_size
+from minidl.recipe import Plan
 
 RECOMPUTE = 0.01
 """Share of the work that the last row may spend where the user named none."""
@@ -14,7 +15,7 @@ RECOMPUTE = 0.01
 
 def print_card(plan: Plan, named: bool) -> None:
     """Which batch the card takes if the user named it; else that nobody did."""
-    card, batch = plan.setting.card, plan.setting.batch
+    card, batch = plan.options.card, plan.batch
     if card is None:
         return
     if not named:
@@ -26,7 +27,7 @@ def print_card(plan: Plan, named: bool) -> None:
 
 def print_largest_batches(plan: Plan, memory: int) -> None:
     """The largest batch that fits into `memory` bytes, in every mode and with recomputation."""
-    share = plan.setting.recompute or RECOMPUTE
+    share = plan.options.recompute or RECOMPUTE
     rows: list[tuple[str, dict[str, Any]]] = [(mode, {"memory": mode}) for mode in MODES]
     rows.append((f"arena, {100 * share:g} % more work", {"memory": "arena", "recompute": share}))
     print(f"largest batch in {format_size(memory)}:")
@@ -40,23 +41,21 @@ def print_largest_batches(plan: Plan, memory: int) -> None:
 
 
 def _largest(plan: Plan, memory: int, how: dict[str, Any]) -> int:
-    return largest_fitting(lambda n: _needs(plan, n, how), memory, plan.setting.batch)
+    return largest_fitting(lambda n: _needs(plan, n, how), memory, plan.batch)
 
 
 def _needs(plan: Plan, batch: int, how: dict[str, Any]) -> int:
-    if plan.at_batch is None:
-        raise ValueError("this plan knows no network")
     changes = {"recompute": None, "budget": None, **how}
-    return plan.at_batch(batch, **changes).arena_bytes
+    return plan.recipe.at(batch, **changes).plan().arena_bytes
 
 
 def print_ablation(plan: Plan) -> None:
     """`arena` with each pass left out in turn: what the pass buys where all others are on."""
-    batch = plan.setting.batch
-    base = _needs(plan, batch, {"memory": "arena", "without": ()})
+    batch = plan.batch
+    base = _needs(plan, batch, {"memory": "arena", "disable_passes": ()})
     print(f"arena without one pass (all: {format_size(base)}):")
     for name in switches():
-        size = _needs(plan, batch, {"memory": "arena", "without": (name,)})
+        size = _needs(plan, batch, {"memory": "arena", "disable_passes": (name,)})
         print(f"  {name:<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")
-    size = _needs(plan, batch, {"memory": "arena", "without": tuple(switches())})
+    size = _needs(plan, batch, {"memory": "arena", "disable_passes": tuple(switches())})
     print(f"  {'all of them':<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")

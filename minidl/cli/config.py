@@ -10,6 +10,7 @@ from typing import Any
 
 from minidl.cli.parser import Commands, flags, is_switch, nearest
 from minidl.ir import ArgumentError
+from minidl.options import RENAMED
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -39,6 +40,7 @@ def read_config(path: Path, command: str, commands: Commands) -> Values:
     for table, key, given in _entries(data, path, by_command):
         known = by_command[table] if table else everywhere
         plain = key.replace("-", "_")
+        plain = plain if plain in known else RENAMED.get(plain, plain)
         if plain not in known:
             flag = nearest(
                 f"--{key}".replace("_", "-"), (f"--{k.replace('_', '-')}" for k in known)
@@ -53,6 +55,7 @@ def read_config(path: Path, command: str, commands: Commands) -> Values:
 def of_run(saved: Mapping[str, Any], parser: argparse.ArgumentParser) -> Values:
     """The flags of a run, as `saved_flags` kept them; what is no flag any more is left out."""
     known = {action.dest: action for action in flags(parser)}
+    saved = {RENAMED.get(name, name): given for name, given in saved.items()}
     return {
         name: _value(known[name], given, f"the run's {name}")
         for name, given in saved.items()

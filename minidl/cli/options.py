@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
 import minidl as dl
-from minidl.cli.values import positive, size
+from minidl.cli.values import positive
 from minidl.compiler.modes import MODES, switches
-from minidl.ir import ArgumentError
+from minidl.devices.known import DEVICES
+from minidl.ir import ArgumentError, parse_size
+from minidl.options import About, Options, about, flag_of
 
 Group = argparse._ArgumentGroup
 """Where flags are added: their heading in --help."""
@@ -93,98 +96,91 @@ def add_optimizer(parser: argparse.ArgumentParser, lr: float) -> Group:
     return group
 
 
+CHOICES: dict[str, list[str]] = {
+    "device": list(DEVICES),
+    "precision": ["float32", "tf32", "bf16"],
+    "memory": list(MODES),
+    "disable_passes": switches(),
+}
+"""Names that a setting can have on the command line."""
+
+
+def add_settings(
+    group: Group, heading: str, names: Iterable[str] = (), options: type[Options] = Options
+) -> None:
+    """A flag for each setting under a heading, or for some of them."""
+    for f in fields(options):
+        if about(f).group == heading and (not names or f.name in names):
+            _add_setting(group, f)
+
+
+def _add_setting(group: Group, setting: Field[Any]) -> None:
+    said = about(setting)
+    how: dict[str, Any] = {"dest": setting.name, "help": said.help.replace("%", "%%")}
+    if isinstance(setting.default, bool):
+        how |= {"action": argparse.BooleanOptionalAction, "default": setting.default}
+    elif isinstance(setting.default, tuple):
+        names = CHOICES.get(setting.name)
+        how |= {"action": "append", "default": [], "metavar": said.unit, "choices": names}
+        how["help"] += f": {', '.join(names)}{AGAIN}" if names else AGAIN
+    else:
+        how |= {"type": _word(said.read), "choices": CHOICES.get(setting.name)}
+        how |= {"metavar": said.unit or None, "default": _shown(said, setting.default)}
+    group.add_argument(flag_of(setting), **how)
+
+
+def _word(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The reader, whose errors argparse prints as they are."""
+
+    def value(word: str) -> Any:
+        try:
+            return read(word)
+        except ArgumentError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    value.__name__ = read.__name__
+    return value
+
+
+def _shown(said: About, default: Any) -> Any:
+    """A default as a person would write it."""
+    return f"{default // 2**20}MiB" if said.read is parse_size and default else default
+
+
+def settings(given: argparse.Namespace, heading: str) -> dict[str, Any]:
+    """The flags under a heading as keywords of dl.plan and dl.compile."""
+    own = (f.name for f in fields(Options) if about(f).group == heading)
+    return {name: getattr(given, name) for name in own if name in vars(given)}
+
+
 def add_device(parser: argparse.ArgumentParser) -> Group:
-    """--device, --precision, --amp, --tuning, --scratch."""
+    """The settings of the device, and --amp."""
     group = parser.add_argument_group("device")
-    group.add_argument(
-        "--device", choices=["cpu", "cuda"], default="cpu", help="cuda: an NVIDIA GPU"
-    )
-    group.add_argument(
-        "--precision",
-        choices=["float32", "tf32", "bf16"],
-        default="float32",
-        help="tf32, bf16: tensor cores, on cuda",
-    )
+    add_settings(group, "device")
     add_switch(group, "--amp", "the same as --precision bf16")
-    group.add_argument(
-        "--tuning", metavar="FILE", help="measured tiles of matrix products on cuda, JSON"
-    )
-    group.add_argument(
-        "--scratch",
-        type=size,
-        default="32MiB",
-        metavar="SIZE",
-        help="most workspace that one op may plan",
-    )
     return group
 
 
 def device(options: argparse.Namespace) -> dict[str, Any]:
-    """The flags of `add_device` as arguments of dl.plan and dl.compile."""
+    """The flags of `add_device` as keywords of dl.plan and dl.compile."""
     if options.amp and options.device != "cuda":
         raise ArgumentError("--amp computes in bf16 on tensor cores: it needs --device cuda")
     if options.amp and options.precision == "tf32":
         raise ArgumentError("--amp is bf16: leave --precision tf32 out")
-    return {
-        "device": options.device,
-        "precision": "bf16" if options.amp else options.precision,
-        "tuning": options.tuning,
-        "scratch_limit": options.scratch,
-    }
+    own = settings(options, "device")
+    return {**own, "precision": "bf16"} if options.amp else own
 
 
 def add_planning(parser: argparse.ArgumentParser) -> Group:
-    """--memory, --recompute, --budget, --slices, --prefetch, --clip-grad-norm, --accumulate,
-    --without."""
+    """The settings of memory."""
     group = parser.add_argument_group("memory")
-    group.add_argument("--memory", choices=list(MODES), default="arena", help="memory mode")
-    group.add_argument(
-        "--recompute",
-        type=float,
-        metavar="SHARE",
-        help="share of the step's operations that running forward ops again may take: 0.01 for "
-        "1 %%; by default only ops as cheap as an elementwise pass run again",
-    )
-    group.add_argument(
-        "--budget", type=size, metavar="SIZE", help="fit into it, at the least extra work"
-    )
-    group.add_argument(
-        "--slices",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="parts of the batch that the first layers run on one after the other",
-    )
-    add_switch(group, "--prefetch", "copy the next batch to the GPU while a step runs; on cuda")
-    group.add_argument(
-        "--clip-grad-norm",
-        type=float,
-        metavar="NORM",
-        help="clip all weight gradients by their norm together; the plan says what that costs",
-    )
-    group.add_argument(
-        "--accumulate",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="steps that make one update, with the mean of their gradients",
-    )
-    group.add_argument(
-        "--without",
-        action="append",
-        default=[],
-        choices=switches(),
-        metavar="PASS",
-        help=f"leave a pass of the compiler out: {', '.join(switches())}",
-    )
+    add_settings(group, "memory")
     return group
 
 
 def planning(options: argparse.Namespace) -> dict[str, Any]:
-    """The flags of `add_planning` as arguments of dl.plan and dl.compile."""
-    names = ("memory", "recompute", "budget", "slices", "prefetch", "accumulate", "without")
-    named = {name: getattr(options, name) for name in names}
-    return {**named, "clip_norm": options.clip_grad_norm}
+    """The flags of `add_planning` as keywords of dl.plan and dl.compile."""
+    return settings(options, "memory")
 
 
 OPTIMIZERS: dict[str, Callable[[argparse.Namespace], dl.Optimizer]] = {

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         **planning(options),
         gpu=options.gpu,
     )
-    print(plan)
+    print(plan.table())
     print_card(plan, named=options.gpu is not None)
     if options.gpu_memory is not None:
         print_largest_batches(plan, options.gpu_memory)

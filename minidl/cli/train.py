@@ -118,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
         load_file(step, options.weights, options.new_head)
     flags = saved_flags(options, options.parser)
     made = trainer(step, options, resume, {"flags": flags, "about": about.as_dict()})
-    print(step.plan, flush=True)
+    print(step.plan.table(), flush=True)
     _fit(made, options, about, splits)
     return 0
 

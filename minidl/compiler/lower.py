@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 from minidl.compiler.differentiate import Gradients, differentiate, without_dead_ops
 from minidl.compiler.slices import apply_sliced
 from minidl.ir import (
-    ArgumentError,
     Array,
     LayerNote,
     Lowering,
@@ -21,8 +20,7 @@ from minidl.ir import (
     Trained,
     Variable,
 )
-from minidl.ir.card import Card
-from minidl.ir.site import SCRATCH_LIMIT
+from minidl.options import Options
 
 
 class NetworkLike(Protocol):
@@ -59,92 +57,68 @@ class GradientRuleLike(Protocol):
     ) -> tuple[list[Op], list[Trained]]: ...
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a graph is lowered for."""
-
-    batch: int
-    dtype: str = "float32"
-    device: str = "cpu"
-    scratch_limit: int = SCRATCH_LIMIT
-    seed: int = 0
-    slices: int = 1
-    prefetch: bool = False
-    precision: str = "float32"
-    tuning: Mapping[str, tuple[str, int]] | None = field(default=None, hash=False)
-    card: Card | None = None
-    """On cuda; None: the default one."""
-
-    def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise ArgumentError(f"batch must be at least 1, got {self.batch}")
-        if not 1 <= self.slices <= self.batch:
-            raise ArgumentError(
-                f"slices must be in [1, {self.batch}], the batch: got {self.slices}"
-            )
-        if self.scratch_limit < 1:
-            raise ArgumentError(f"scratch_limit must be positive, got {self.scratch_limit}")
-
-    def at(self, batch: int) -> Target:
-        """The same for another batch, which a slice may not be empty of."""
-        return replace(self, batch=batch, slices=min(self.slices, batch))
-
-    def lowering(self, training: bool) -> Lowering:
-        return Lowering(
-            self.batch,
-            self.dtype,
-            training,
-            self.device,
-            self.scratch_limit,
-            self.seed,
-            self.slices,
-            precision=self.precision,
-            tuning=self.tuning,
-            card=self.card,
-        )
+def _lowering(batch: int, options: Options, seed: int, training: bool) -> Lowering:
+    return Lowering(
+        batch,
+        options.dtype,
+        training,
+        options.device,
+        options.scratch_limit,
+        seed,
+        min(options.slices, batch),  # none may be empty
+        precision=options.precision,
+        tuning=options.tuning if isinstance(options.tuning, Mapping) else None,
+        card=options.card,
+    )
 
 
 def lower_training(
     network: NetworkLike,
     loss: LossLike,
     optimizer: OptimizerLike,
-    target: Target,
+    batch: int,
+    options: Options,
     rule: GradientRuleLike | None = None,
+    seed: int = 0,
 ) -> StepGraph:
     """Every op of one training step in layer order: forward, backward, then all updates.
 
     rule: what the optimizer gets for the gradients. Where it accumulates over several calls, this
-    is the last of them: see `lower_holding`.
+    is the last of them: see `lower_accumulation`.
     """
-    return _lower(network, loss, optimizer, target, rule)
+    return _lower(network, loss, optimizer, batch, options, rule, seed)
 
 
-def lower_holding(
+def lower_accumulation(
     network: NetworkLike,
     loss: LossLike,
-    target: Target,
+    batch: int,
+    options: Options,
     rule: GradientRuleLike,
     training: StepGraph,
+    seed: int = 0,
 ) -> StepGraph:
     """A call that adds its gradients to the sums and updates nothing.
 
     Every variable of `training` is one here too, so that optimizer state outlives the call.
     """
-    return _with_variables_of(training, _lower(network, loss, None, target, rule))
+    return _with_variables_of(training, _lower(network, loss, None, batch, options, rule, seed))
 
 
 def _lower(
     network: NetworkLike,
     loss: LossLike,
     optimizer: OptimizerLike | None,
-    target: Target,
+    batch: int,
+    options: Options,
     rule: GradientRuleLike | None,
+    seed: int,
 ) -> StepGraph:
-    lowering = target.lowering(training=True)
+    lowering = _lowering(batch, options, seed, training=True)
     lowering.accumulate = rule.accumulate if rule is not None else 1
     prediction = _forward(network, lowering)
     shape, dtype = loss.target(prediction.shape)
-    labels = lowering.input("target", shape, dtype or target.dtype)
+    labels = lowering.input("target", shape, dtype or options.dtype)
     value = loss.apply(lowering, "loss", prediction, labels)
     sites = list(lowering.sites)
     backward, gradients = differentiate(lowering, value)
@@ -155,7 +129,7 @@ def _lower(
             ops=(*_ops(sites), *backward, *updates, *counts),
             inputs=tuple(lowering.inputs),
             outputs=(value,),
-            waiting=_twins(lowering.inputs) if target.prefetch else (),
+            waiting=_twins(lowering.inputs) if options.prefetch else (),
             variables=_network_first(lowering),
             gradient_of=gradients.forward_of,
             layers=_notes(lowering),
@@ -167,12 +141,14 @@ def _twins(inputs: list[Tensor]) -> tuple[Tensor, ...]:
     return tuple(Tensor(f"next:{t.name}", t.shape, t.dtype, "state") for t in inputs)
 
 
-def lower_inference(network: NetworkLike, target: Target, training: StepGraph) -> StepGraph:
+def lower_inference(
+    network: NetworkLike, batch: int, options: Options, training: StepGraph, seed: int = 0
+) -> StepGraph:
     """Forward only: dropout is gone, BatchNorm reads its running statistics.
 
     Every variable of `training` is one here too, so that optimizer state outlives a prediction.
     """
-    lowering = target.lowering(training=False)
+    lowering = _lowering(batch, options, seed, training=False)
     prediction = _forward(network, lowering)
     ops, own = _ops(lowering.sites), tuple(lowering.variables.values())
     inputs, layers = tuple(lowering.inputs), _notes(lowering)

@@ -39,27 +39,37 @@ class Mode:
     """One way to lay out a step. Every mode computes the same bits."""
 
     name: str
+    idea: str
+    """What it adds, in a few words."""
     passes: tuple[Pass, ...]
     share: Callable[[StepGraph], Sharing]
     effort: int = EFFORT // 40
     """Block placements that may be spent on reaching the lower bound."""
     exact: bool = False
-    """Whether cheap ops may run again, and the order is searched for over the whole step."""
+    """Whether cheap ops may run again, and the order is searched for over the whole step; then
+    `recompute` and `budget` can be asked for."""
 
 
 MODES = {
     mode.name: mode
     for mode in (
-        Mode("naive", (), own_bytes),
-        Mode("caffe", (commute_selections,), caffe_blobs),
-        Mode("liveness", (), after_last_use),
+        Mode("naive", "every tensor has its own bytes for the whole step", (), own_bytes),
+        Mode(
+            "caffe",
+            "data and diff of every blob; ReLU and dropout in place",
+            (commute_selections,),
+            caffe_blobs,
+        ),
+        Mode("liveness", "bytes are free after their last use", (), after_last_use),
         Mode(
             "fujitsu2016",
+            "caffe with gradients over data, one weight-gradient buffer",
             (commute_selections, keep_signs, hoist_updates, order_by_size),
             gradients_over_data,
         ),
         Mode(
             "arena",
+            "all lossless rewrites, best order and placement",
             (
                 commute_selections,
                 chain_sums,

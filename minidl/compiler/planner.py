@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 
 from minidl.compiler.buffers import Buffer, Sharing
 from minidl.compiler.lifetimes import Lifetime
-from minidl.compiler.modes import MODES, check_switches, find_mode
+from minidl.compiler.modes import check_switches, find_mode
 from minidl.compiler.order import Ordered, order_for_peak
 from minidl.compiler.place import Block, max_load, place, top
 from minidl.compiler.recompute import Limits, recompute
-from minidl.compiler.verify import verify
-from minidl.ir import BudgetError, LimitError, Placement, Plan, Setting, StepGraph, Tensor
+from minidl.ir import BudgetError, LimitError, StepGraph, Tensor
+from minidl.options import Options
+from minidl.placed.graph import PlacedGraph, Placement, Subject
+from minidl.placed.verify import verify
 
 MOST_BYTES = 2**60
 """Of all tensors of a step; sums of them are then whole numbers of 64 bits."""
@@ -22,53 +22,16 @@ BUDGET_TRIES = 4
 """Plans for one budget, each with a lower target by what placement added to the last."""
 
 
-def make_plan(graph: StepGraph, setting: Setting, guard: int = 0, modes: bool = False) -> Plan:
-    """Order `graph` and place every tensor as `setting.memory` has it; proven, or PlanError.
+def make_plan(graph: StepGraph, subject: Subject, options: Options, guard: int = 0) -> PlacedGraph:
+    """Order `graph` and place every tensor as `options.memory` has it; proven, or PlanError.
 
-    guard: bytes kept free behind every tensor. modes: the plan sizes every memory mode when asked.
-    BudgetError where `setting.budget` cannot be met.
+    guard: bytes kept free behind every tensor. BudgetError where `options.budget` cannot be met.
     """
-    check_switches(setting.without)
+    check_switches(options.disable_passes)
     _require_countable(graph)
-    plan = _within_budget(graph, setting, guard)
+    plan = _within_budget(graph, subject, options, guard)
     verify(plan)
-    return replace(plan, modes=_Sizes(graph, plan)) if modes else plan
-
-
-class _Sizes(Mapping[str, int]):
-    """Arena bytes of the step in every memory mode, by name.
-
-    They are worked out when one of them is asked for: it takes longer than the plan itself, and a
-    step that only runs needs none.
-    """
-
-    def __init__(self, graph: StepGraph, plan: Plan) -> None:
-        self._graph, self._setting, self._guard = graph, plan.setting, plan.guard
-        self._arena_bytes = plan.arena_bytes
-
-    @cached_property
-    def _by_mode(self) -> dict[str, int]:
-        plain = replace(self._setting, recompute=None, budget=None)
-        own = self._setting.memory if self._setting == plain and not self._guard else None
-        sizes = {
-            name: self._arena_bytes
-            if name == own
-            else _planned(self._graph, replace(plain, memory=name)).arena_bytes
-            for name in MODES
-        }
-        return sizes if self._setting == plain else {**sizes, "recompute": self._arena_bytes}
-
-    def __getitem__(self, mode: str) -> int:
-        return self._by_mode[mode]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_mode)
-
-    def __len__(self) -> int:
-        return len(self._by_mode)
-
-    def __repr__(self) -> str:
-        return repr(self._by_mode)
+    return plan
 
 
 def _require_countable(graph: StepGraph) -> None:
@@ -82,60 +45,63 @@ def _require_countable(graph: StepGraph) -> None:
         )
 
 
-def _within_budget(graph: StepGraph, setting: Setting, guard: int) -> Plan:
+def _within_budget(graph: StepGraph, subject: Subject, options: Options, guard: int) -> PlacedGraph:
     """The plan with the least extra work that fits the budget, or the only one without a budget."""
-    if setting.budget is None:
-        return _planned(graph, setting, guard)
-    plan = _planned(graph, replace(setting, budget=None, recompute=None), guard)
-    target = setting.budget
+    if options.budget is None:
+        return _planned(graph, subject, options, guard)
+    plan = _planned(graph, subject, replace(options, budget=None, recompute=None), guard)
+    target = options.budget
     for _ in range(BUDGET_TRIES):
-        if plan.arena_bytes <= setting.budget:
+        if plan.arena_bytes <= options.budget:
             break
-        plan = _planned(graph, setting, guard, target)
+        plan = _planned(graph, subject, options, guard, target)
         target -= max(0, plan.arena_bytes - plan.max_load_bytes)  # what placement adds
-    if plan.arena_bytes > setting.budget:
-        raise BudgetError(setting.budget, plan.arena_bytes)
-    return replace(plan, setting=setting)
+    if plan.arena_bytes > options.budget:
+        raise BudgetError(options.budget, plan.arena_bytes)
+    return replace(plan, options=options)
 
 
-def _planned(graph: StepGraph, setting: Setting, guard: int = 0, target: int = 0) -> Plan:
-    mode = find_mode(setting.memory)
+def _planned(
+    graph: StepGraph, subject: Subject, options: Options, guard: int = 0, target: int = 0
+) -> PlacedGraph:
+    mode = find_mode(options.memory)
     for change in mode.passes:
-        if change.__name__ not in setting.without:
+        if change.__name__ not in options.disable_passes:
             graph = change(graph)
-    ordered = _searched(graph, setting, target) if mode.exact else Ordered(graph)
+    ordered = _searched(graph, options, target) if mode.exact else Ordered(graph)
     sharing = mode.share(ordered.graph)
     buffers = sharing.buffers()
-    blocks = [_block(b, sharing, setting.alignment, guard) for b in buffers]
+    blocks = [_block(b, sharing, options.alignment, guard) for b in buffers]
     offsets = _offsets(buffers, blocks, mode.effort)
     placements = {
         t: Placement(offset, life.first, life.last)
         for buffer, offset in zip(buffers, offsets, strict=True)
         for t, life in _reserved(buffer, sharing).items()
     }
-    return Plan(
-        setting,
+    return PlacedGraph(
+        subject,
+        options,
         ordered.graph,
         _with_views(ordered.graph, placements),
         arena_bytes=top(blocks, offsets),
         max_load_bytes=max_load(blocks),
         guard=guard,
-        order_lower_bound_bytes=ordered.lower_bound(setting.alignment),
+        order_lower_bound_bytes=ordered.lower_bound(options.alignment),
     )
 
 
-def _searched(graph: StepGraph, setting: Setting, target: int) -> Ordered:
+def _searched(graph: StepGraph, options: Options, target: int) -> Ordered:
     """Ops run again where that is allowed and helps; then the best order of all."""
-    if "recompute" not in setting.without:
-        graph = recompute(graph, _limits(graph, setting, target), setting.alignment)
-    if "order_for_peak" in setting.without:
+    if "recompute" not in options.disable_passes:
+        graph = recompute(graph, _limits(graph, options, target), options.alignment)
+    if "order_for_peak" in options.disable_passes:
         return Ordered(graph)
-    return order_for_peak(graph, setting.alignment)
+    return order_for_peak(graph, options.alignment)
 
 
-def _limits(graph: StepGraph, setting: Setting, target: int) -> Limits:
-    if setting.recompute is not None:
-        return Limits(int(setting.recompute * graph.flops), target)
+def _limits(graph: StepGraph, options: Options, target: int) -> Limits:
+    if options.recompute is not None:
+        return Limits(int(options.recompute * graph.flops), target)
     return Limits(graph.flops, target) if target else Limits()
 
 

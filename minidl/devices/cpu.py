@@ -13,8 +13,9 @@ import numpy as np
 from minidl.devices.device import Call, bytes_of, in_order
 from minidl.devices.given import Given, host_array
 from minidl.host import CHUNK, run_chunks, single_threaded_blas
-from minidl.ir import Array, Op, Plan, PlanError, Tensor
+from minidl.ir import Array, Op, PlanError, Tensor
 from minidl.ir.card import Card
+from minidl.placed.graph import PlacedGraph
 
 
 def allocate(nbytes: int, alignment: int) -> Array:
@@ -77,7 +78,7 @@ class CpuDevice(HostMemory):
     def running(self) -> AbstractContextManager[None]:
         return running()
 
-    def bind(self, plan: Plan, memory: Array, arrays: Mapping[Tensor, Array]) -> list[Call]:
+    def bind(self, plan: PlacedGraph, memory: Array, arrays: Mapping[Tensor, Array]) -> list[Call]:
         return [bind(op, arrays) for op in plan.graph.ops]
 
 

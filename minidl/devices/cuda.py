@@ -25,18 +25,11 @@ from minidl.devices.presence import (
     version,
     without_cupy,
 )
-from minidl.ir import (
-    ArenaTooLargeError,
-    ArgumentError,
-    Array,
-    Plan,
-    Shape,
-    Tensor,
-    format_size,
-)
+from minidl.ir import ArenaTooLargeError, ArgumentError, Array, Shape, Tensor, format_size
 from minidl.ir.card import Card
 from minidl.ir.tensor import row_major
 from minidl.launches import Launch
+from minidl.placed.graph import PlacedGraph
 
 __all__ = ["CudaDevice", "DeviceError"]
 
@@ -200,7 +193,7 @@ class CudaDevice:
 
     # -- kernels -------------------------------------------------------------------------------
 
-    def bind(self, plan: Plan, memory: Any, arrays: Mapping[Tensor, Array]) -> list[Call]:
+    def bind(self, plan: PlacedGraph, memory: Any, arrays: Mapping[Tensor, Array]) -> list[Call]:
         with self._device:
             return bind(plan, memory.ptr, self)
 

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from minidl.devices.given import Given
-from minidl.ir import Array, Plan, Tensor, format_size
+from minidl.ir import Array, Tensor, format_size
 from minidl.ir.card import Card
+from minidl.placed.graph import PlacedGraph
 
 Call = Callable[[], None]
 
@@ -61,7 +62,7 @@ class Device(Protocol):
     def fill(self, memory: Any, offset: int, nbytes: int, value: int) -> None:
         """Set each of `nbytes` bytes to `value`."""
 
-    def bind(self, plan: Plan, memory: Any, arrays: Mapping[Tensor, Array]) -> list[Call]:
+    def bind(self, plan: PlacedGraph, memory: Any, arrays: Mapping[Tensor, Array]) -> list[Call]:
         """One call for each op, with constant addresses; `arrays` are views, where `on_host`."""
 
     def whole(self, calls: list[Call]) -> Call:

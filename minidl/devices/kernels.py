@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from minidl.devices.device import Call, in_order
-from minidl.ir import Plan
 from minidl.launches import Address, Launch, launches_of
 from minidl.launches.launch import layout, pack
+from minidl.placed.graph import PlacedGraph
 
 
 class Driver(Protocol):
@@ -86,7 +86,7 @@ def _included(source: str, folders: Sequence[Path]) -> dict[str, str]:
 # -- binding ---------------------------------------------------------------------------------------
 
 
-def bind(plan: Plan, base: int, driver: Driver) -> list[Call]:
+def bind(plan: PlacedGraph, base: int, driver: Driver) -> list[Call]:
     """One call for each op of a plan whose arena begins at address `base`."""
     launches = [launches_of(op) for op in plan.graph.ops]
     units = {launch: unit_of(launch) for of_op in launches for launch in of_op}

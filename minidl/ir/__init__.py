@@ -1,4 +1,4 @@
-"""The vocabulary: tensors, ops, the step graph and the plan. Read it first."""
+"""The vocabulary: tensors, ops and the step graph. Read it first."""
 
 from minidl.ir.errors import (
     ArenaTooLargeError,
@@ -13,13 +13,11 @@ from minidl.ir.errors import (
 )
 from minidl.ir.graph import Array, LayerNote, StepGraph, Variable, dependencies
 from minidl.ir.op import Op, Phase
-from minidl.ir.plan import ALIGNMENT, Placement, Plan, Setting
 from minidl.ir.site import Lowering, Site, Trained
 from minidl.ir.sizes import format_size, mib, parse_size
 from minidl.ir.tensor import Box, Kind, Shape, Tensor, part_of
 
 __all__ = [
-    "ALIGNMENT",
     "ArenaTooLargeError",
     "ArgumentError",
     "Array",
@@ -34,10 +32,7 @@ __all__ = [
     "NotFiniteError",
     "Op",
     "Phase",
-    "Placement",
-    "Plan",
     "PlanError",
-    "Setting",
     "Shape",
     "ShapeError",
     "Site",

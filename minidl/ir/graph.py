@@ -15,6 +15,10 @@ from minidl.ir.tensor import Shape, Tensor
 Array = NDArray[Any]
 
 
+def _same(array: Array) -> Array:
+    return array
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """A persistent tensor: its public name, its first value, and how PyTorch stores it."""
@@ -22,8 +26,8 @@ class Variable:
     name: str
     tensor: Tensor
     initial: Callable[[np.random.Generator, Shape], Array]
-    to_torch: Callable[[Array], Array] = lambda array: array
-    from_torch: Callable[[Array], Array] = lambda array: array
+    to_torch: Callable[[Array], Array] = _same
+    from_torch: Callable[[Array], Array] = _same
     saved: bool = True
     """Whether it belongs in the network's state dict (weights, running statistics)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -13,9 +14,6 @@ from minidl.ir.errors import ArgumentError
 from minidl.ir.graph import Array, Variable
 from minidl.ir.op import Function, Op, Phase
 from minidl.ir.tensor import PERSISTENT, Kind, Shape, Tensor
-
-SCRATCH_LIMIT = 32 * 2**20
-"""Bytes of workspace that one op on the CPU device may plan; a setting of `compile`."""
 
 HOST_LANES = 4
 """Tiles that the CPU device works on at once at most; each has a share of an op's scratch."""
@@ -57,7 +55,8 @@ class Lowering:
     dtype: str = "float32"
     training: bool = True
     device: str = "cpu"
-    scratch_limit: int = SCRATCH_LIMIT
+    scratch_limit: int = 32 * 2**20
+    """Bytes of workspace that one op may plan."""
     seed: int = 0
     slices: int = 1
     """Parts of the batch that the first layers run on one after the other."""
@@ -100,6 +99,15 @@ class Lowering:
     def site(self, name: str, owner: object) -> Site:
         self.sites.append(Site(self, name, owner))
         return self.sites[-1]
+
+
+def filled(value: float) -> Callable[[np.random.Generator, Shape], Array]:
+    """What makes an array of one number."""
+    return partial(_full, value)  # and no closure, so that plans can be pickled
+
+
+def _full(value: float, _: np.random.Generator, shape: Shape) -> Array:
+    return np.full(shape, value)
 
 
 def zeros(_: np.random.Generator, shape: Shape) -> Array:
@@ -185,7 +193,7 @@ class Site:
     def random_key(self) -> Tensor:
         """The seed, a uint64: the key of every counter-based random number."""
         seed = self.lowering.seed
-        return self.shared("random_key", "uint64", lambda _, shape: np.full(shape, seed))
+        return self.shared("random_key", "uint64", filled(seed))
 
     def shared(self, name: str, dtype: str, initial: Any) -> Tensor:
         """A scalar state of the whole step, made when first asked for."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from minidl.ir import Array, Shape
+from minidl.ir.site import filled
 
 Initial = Callable[[np.random.Generator, Shape], Array]
 
@@ -23,17 +25,28 @@ def fan_out(shape: Shape) -> int:
 
 
 def constant(value: float) -> Initial:
-    return lambda _, shape: np.full(shape, value)
+    return filled(value)
 
 
 def uniform(bound: float) -> Initial:
     """U(-bound, bound)."""
-    return lambda generator, shape: generator.uniform(-bound, bound, shape)
+    return partial(_uniform, bound)
 
 
 def normal(std: float) -> Initial:
     """N(0, std^2)."""
-    return lambda generator, shape: generator.normal(0.0, std, shape)
+    return partial(_normal, std)
+
+
+# partials of these, and no closures, so that plans can be pickled
+
+
+def _uniform(bound: float, generator: np.random.Generator, shape: Shape) -> Array:
+    return generator.uniform(-bound, bound, shape)
+
+
+def _normal(std: float, generator: np.random.Generator, shape: Shape) -> Array:
+    return generator.normal(0.0, std, shape)
 
 
 def lecun_uniform(generator: np.random.Generator, shape: Shape) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,9 +108,15 @@ def _flattening(site: Site, x: Tensor) -> dict[str, Any]:
         return {}
     h, w, c = site.lowering.flattened[x]
     return {
-        "to_torch": lambda m: m.reshape(-1, h, w, c).transpose(0, 3, 1, 2).reshape(len(m), -1),
-        "from_torch": lambda m: m.reshape(-1, c, h, w).transpose(0, 2, 3, 1).reshape(len(m), -1),
+        "to_torch": partial(_transposed, (h, w, c), (0, 3, 1, 2)),
+        "from_torch": partial(_transposed, (c, h, w), (0, 2, 3, 1)),
     }
+
+
+def _transposed(axes: Shape, order: tuple[int, ...], matrix: Array) -> Array:
+    """Columns that are `axes` in row-major order, in another order of these axes."""
+    rows = len(matrix)
+    return matrix.reshape(-1, *axes).transpose(order).reshape(rows, -1)
 
 
 def linear_forward(y: Array, x: Array, w: Array, *bias: Array) -> None:

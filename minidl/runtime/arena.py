@@ -7,9 +7,10 @@ import numpy as np
 from minidl.devices.cpu import CpuDevice
 from minidl.devices.device import Device, bytes_of, free_memory
 from minidl.devices.given import Given, OnDevice
-from minidl.ir import ArenaTooLargeError, Array, Plan, PlanError, Tensor, format_size
+from minidl.ir import ArenaTooLargeError, Array, PlanError, Tensor, format_size
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.tensor import host_dtype
+from minidl.placed.graph import PlacedGraph
 
 
 class Arena:
@@ -20,7 +21,7 @@ class Arena:
         require_memory(nbytes, self.device)
         self.bytes = self.device.allocate(nbytes, alignment)
 
-    def view(self, plan: Plan, tensor: Tensor) -> Array:
+    def view(self, plan: PlacedGraph, tensor: Tensor) -> Array:
         """The tensor's elements in its shape: where the device is the host a view, nothing is
         copied; elsewhere a copy. bfloat16 comes as its 16 bits: see `read`."""
         if tensor.view_of is not None and tensor.box is not None:
@@ -33,12 +34,12 @@ class Arena:
         raw = self.device.read(self.bytes, plan.offset(tensor), tensor.nbytes)
         return raw.view(host_dtype(tensor.dtype)).reshape(tensor.shape)
 
-    def read(self, plan: Plan, tensor: Tensor) -> Array:
+    def read(self, plan: PlacedGraph, tensor: Tensor) -> Array:
         """The tensor's values: bfloat16 as float32, everything else as `view` gives it."""
         array = self.view(plan, tensor)
         return from_bfloat16(array) if tensor.dtype == "bfloat16" else array
 
-    def write(self, plan: Plan, tensor: Tensor, values: Given) -> None:
+    def write(self, plan: PlacedGraph, tensor: Tensor, values: Given) -> None:
         """Set the tensor to `values`, converted to its dtype; where they are fewer samples than it
         has, the rest becomes zeros. What lies on the device must have the dtype, and stays there.
         """
@@ -57,13 +58,13 @@ class Arena:
         self.device.write(self.bytes, plan.offset(tensor), bytes_of(converted))
         self._clear_behind(plan, tensor, converted.nbytes)
 
-    def _clear_behind(self, plan: Plan, tensor: Tensor, nbytes: int) -> None:
+    def _clear_behind(self, plan: PlacedGraph, tensor: Tensor, nbytes: int) -> None:
         """Zeros in all bytes of the tensor but the first."""
         if nbytes < tensor.nbytes:
             rest = tensor.nbytes - nbytes
             self.device.fill(self.bytes, plan.offset(tensor) + nbytes, rest, 0)
 
-    def send_inputs(self, plan: Plan, arrays: list[Given]) -> None:
+    def send_inputs(self, plan: PlacedGraph, arrays: list[Given]) -> None:
         """Send a batch to where the plan has it, or has it wait for its step."""
         if plan.graph.waiting and any(isinstance(array, OnDevice) for array in arrays):
             self.device.after_copies()
@@ -74,7 +75,7 @@ class Arena:
                 converted = _converted(array, tensor)
                 self.device.write_ahead(self.bytes, plan.offset(tensor), converted)
 
-    def take_inputs(self, plan: Plan) -> None:
+    def take_inputs(self, plan: PlacedGraph) -> None:
         """Move a batch that waits to where the step reads it."""
         for tensor, source in zip(plan.graph.inputs, plan.graph.waiting, strict=False):
             self.device.move(self.bytes, plan.offset(tensor), plan.offset(source), tensor.nbytes)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from minidl.host import CHUNK
-from minidl.ir import ArgumentError, Array, Plan, PlanError, Tensor
+from minidl.ir import ArgumentError, Array, PlanError, Tensor
 from minidl.layers.window import blocks
+from minidl.placed.graph import PlacedGraph
 from minidl.runtime.arena import Arena
 
 GUARD = 256
@@ -26,7 +27,7 @@ class Guards:
     """Checks around each op that nothing reads or writes what the plan did not give it, and that
     it reads no values that are checked and wrong."""
 
-    def __init__(self, plan: Plan, arena: Arena, checks: Checks) -> None:
+    def __init__(self, plan: PlacedGraph, arena: Arena, checks: Checks) -> None:
         self.plan, self.arena, self.checks = plan, arena, checks
         self.owners = [t for t in plan.placements if t.view_of is None]
         self.dying: dict[int, list[Tensor]] = {}

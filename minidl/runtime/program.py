@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import MappingProxyType
 
-from minidl.ir import NotFiniteError, Op, Plan
+from minidl.ir import NotFiniteError, Op
+from minidl.placed.graph import PlacedGraph
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import Checks, Guards, first_not_finite
 
@@ -16,7 +17,11 @@ class Program:
     """The launches of a plan, made once with constant addresses."""
 
     def __init__(
-        self, plan: Plan, arena: Arena, debug: bool = False, checks: Checks = MappingProxyType({})
+        self,
+        plan: PlacedGraph,
+        arena: Arena,
+        debug: bool = False,
+        checks: Checks = MappingProxyType({}),
     ) -> None:
         self.plan = plan
         self.arena = arena

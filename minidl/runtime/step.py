@@ -16,14 +16,14 @@ from minidl.ir import (
     ArgumentError,
     Array,
     NotFiniteError,
-    Plan,
     PlanError,
     Shape,
     ShapeError,
     Tensor,
     Variable,
 )
-from minidl.ir.report.summary import Summary
+from minidl.placed.graph import PlacedGraph
+from minidl.recipe import Plan
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import first_not_finite
 from minidl.runtime.program import Observer, Program
@@ -44,29 +44,29 @@ class Step:
     def __init__(
         self,
         training: Plan,
-        inference: Plan,
+        inference: PlacedGraph,
         check_target: Callable[[Array, Shape], None],
         seed: int,
         debug: bool,
         check_finite: bool,
         device: Device | None = None,
-        holding: Plan | None = None,
+        accumulation: PlacedGraph | None = None,
     ) -> None:
         self.plan = training
         self.check_target = check_target
         self.inference_plan = inference
-        self.holding_plan = holding
-        for other in filter(None, (inference, holding)):
+        self.accumulation_plan = accumulation
+        for other in filter(None, (inference, accumulation)):
             _require_same_variables(training, other)
         size = max(training.arena_bytes, inference.arena_bytes)
-        self.arena = Arena(size, training.setting.alignment, device)
+        self.arena = Arena(size, training.options.alignment, device)
         self.check_finite = check_finite
         self._batch: list[Given] | None = None
         """The batch for the next step, checked."""
-        self._sent_for: Plan | None = None
+        self._sent_for: PlacedGraph | None = None
         """The plan that has its bytes where they are now; None: they are nowhere."""
         self._program = self._trains(training, debug)
-        self._holding = self._trains(holding, debug) if holding else None
+        self._accumulation = self._trains(accumulation, debug) if accumulation else None
         self._ran = self._program
         self._predict = Program(inference, self.arena, debug)
         self._variables = {v.name: v for v in training.graph.variables}
@@ -75,7 +75,7 @@ class Step:
         self._held: int | None = 0
         """`held`, so that no call has to read it back; None: it is to be read."""
 
-    def _trains(self, plan: Plan, debug: bool) -> Program:
+    def _trains(self, plan: PlacedGraph, debug: bool) -> Program:
         """A program that, debugged, also checks the target where it reads it."""
         prediction = self.inference_plan.graph.outputs[0].shape
 
@@ -168,9 +168,9 @@ class Step:
     @property
     def _next(self) -> Program:
         """What the next call runs."""
-        if self._holding is None or self.held == self.accumulate - 1:
+        if self._accumulation is None or self.held == self.accumulate - 1:
             return self._program
-        return self._holding
+        return self._accumulation
 
     def _run(self) -> None:
         if not self.check_finite:
@@ -193,7 +193,7 @@ class Step:
         arrays = [self.arena.device.given(array) for array in inputs]
         count = len(arrays[0]) if arrays and arrays[0].ndim else 0
         _require_shapes(arrays, graph.inputs, count)
-        batch, result = self.plan.setting.batch, graph.outputs[0]
+        batch, result = self.plan.batch, graph.outputs[0]
         dtype = "float32" if result.dtype == "bfloat16" else result.dtype
         outputs = np.empty((count, *result.shape[1:]), dtype)
         if self._sent_for is not None:  # a batch that was put may lie where activations will
@@ -206,10 +206,6 @@ class Step:
             self._predict.run()
             outputs[start : start + size] = self.arena.read(plan, result)[:size]
         return outputs
-
-    def summary(self) -> Summary:
-        """The plan's summary: a table of the layers when it is printed."""
-        return self.plan.summary()
 
     # -- state -----------------------------------------------------------------------------
 
@@ -226,7 +222,7 @@ class Step:
     @property
     def accumulate(self) -> int:
         """Calls that make one update."""
-        return self.plan.setting.accumulate
+        return self.plan.options.accumulate
 
     @property
     def updates(self) -> int:
@@ -319,7 +315,7 @@ class Step:
         arrays = [self.arena.device.given(array) for array in given]
         whole = len(arrays) if self.check_finite else 1
         arrays[-whole:] = [_on_host(array) for array in arrays[-whole:]]
-        _require_shapes(arrays, tensors, self.plan.setting.batch)
+        _require_shapes(arrays, tensors, self.plan.batch)
         for tensor, array in zip(tensors, arrays, strict=True):
             if isinstance(array, OnDevice):
                 continue
@@ -418,7 +414,7 @@ def _generator(seed: int, variable: Variable) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(variable.name.encode())]))
 
 
-def _require_same_variables(training: Plan, other: Plan) -> None:
+def _require_same_variables(training: PlacedGraph, other: PlacedGraph) -> None:
     """Both plans must keep the network's variables at the same bytes."""
     here = {v.name: training.offset(v.tensor) for v in training.graph.variables}
     for v in other.graph.variables:

@@ -7,14 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from minidl.ir import Op, Plan
-from minidl.ir.report.loads import plan_loads
+from minidl.ir import Op
+from minidl.placed.graph import PlacedGraph
+from minidl.placed.loads import plan_loads
 
 
 class Trace:
     """When each op ended; an observer of a program's run."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: PlacedGraph) -> None:
         self.plan = plan
         self.ends: list[int] = []
         self.start = time.perf_counter_ns()

@@ -81,7 +81,7 @@ def fit(
     pictures per second and time left; elsewhere each epoch is a line. ArgumentError where a batch
     is larger than the data.
     """
-    batch = step.plan.setting.batch
+    batch = step.plan.batch
     if batch > len(data.train_images):
         raise ArgumentError(
             f"batch {batch} is larger than the {len(data.train_images)} training pictures of "

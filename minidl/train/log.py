@@ -41,7 +41,7 @@ class Log(Callback):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         folder = folder_of(trainer, self)
-        asked = {"arguments": trainer.arguments, "step": asdict(trainer.step.plan.setting)}
+        asked = {"arguments": trainer.arguments, "step": asdict(trainer.step.plan.options)}
         text = json.dumps(asked, indent=1, default=str)
         (folder / "args.json").write_text(text + "\n", encoding="utf-8")
         write_rows(folder / "log.csv", FIELDS, trainer.history.rows())

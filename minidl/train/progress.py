@@ -36,7 +36,7 @@ class Progress(Callback):
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         self._close()
-        batch = trainer.step.plan.setting.batch
+        batch = trainer.step.plan.batch
         self._bar = tqdm(
             total=trainer.steps_per_epoch * batch,
             initial=trainer.batch * batch,
@@ -49,7 +49,7 @@ class Progress(Callback):
     def on_step_end(self, trainer: Trainer) -> None:
         if self._bar is not None and not self._bar.disable:
             self._bar.set_postfix(loss=f"{trainer.loss:.4f}", refresh=False)
-            self._bar.update(trainer.step.plan.setting.batch)
+            self._bar.update(trainer.step.plan.batch)
         elif self.print_freq is not None and trainer.batch % self.print_freq == 0:
             place = f"step {trainer.batch}/{trainer.steps_per_epoch}"
             rate = f"learning rate {trainer.step.learning_rate:.3g}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minidl.ir.report.page import plan_page
 from minidl.train.callbacks import Callback
 from minidl.train.curves import curves_section
 from minidl.train.log import folder_of
@@ -19,7 +18,7 @@ class Report(Callback):
     """Writes `report.html` after every epoch: one file, no network, any browser."""
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        self._page = plan_page(trainer.step.plan, HERE)
+        self._page = trainer.step.plan.to_html(HERE)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         self._write(trainer)

@@ -11,9 +11,9 @@ import pytest
 
 import minidl as dl
 from minidl.cli import main
-from minidl.compiler.verify_file import check_file
 from minidl.data import digits
 from minidl.interop import read_weights
+from minidl.placed.verify.file import check_file
 from minidl.train import Cosine, fit
 
 ROOT = Path(__file__).parents[2]

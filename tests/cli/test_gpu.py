@@ -10,7 +10,7 @@ import pytest
 
 from minidl.cards import BY_NAME, DEFAULT
 from minidl.cli import main
-from minidl.compiler.verify_file import check_file
+from minidl.placed.verify.file import check_file
 
 LENET = ["plan", "--model", "lenet", "--classes", "10", "-b", "8"]
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 
 import minidl as dl
-from minidl.compiler.lower import Target, lower_training
+from minidl.compiler.lower import lower_training
 from minidl.compiler.rewrites import defer_gradients, hoist_updates
 from minidl.gradients import GradientRule
 from minidl.ir import StepGraph, dependencies
+from minidl.options import Options
 
 IMAGE = (64, 64, 3)
 
 
 def graph_of(clip_norm: float | None) -> StepGraph:
-    net, target = dl.models.vgg11(image=IMAGE), Target(4, device="cuda")
+    net, options = dl.models.vgg11(image=IMAGE), Options(device="cuda")
     rule = GradientRule(clip_norm)
-    graph = lower_training(net, dl.CrossEntropy(), dl.SGD(0.1, 0.9), target, rule)
+    graph = lower_training(net, dl.CrossEntropy(), dl.SGD(0.1, 0.9), 4, options, rule)
     return hoist_updates(graph)
 
 
@@ -50,7 +51,7 @@ def test_what_clipping_needs(model: str) -> None:
     batch, limit = LIMITS_MIB[model]
     net, how = dl.models.MODELS[model](), {"optimizer": dl.SGD(0.01, 0.9), "device": "cuda"}
     plan, early = (
-        dl.plan(net, batch, clip_norm=1.0, modes=False, without=without, **how)
+        dl.plan(net, batch, clip_norm=1.0, disable_passes=without, **how)
         for without in ((), ("defer_gradients",))
     )
     assert plan.arena_bytes <= limit * 2**20

@@ -10,8 +10,8 @@ import pytest
 
 import minidl as dl
 from minidl.compiler.modes import MODES
-from minidl.compiler.verify_file import check_file
-from minidl.ir import Plan
+from minidl.placed.verify.file import check_file
+from minidl.recipe import Plan
 
 DEVICES = ("cuda", "cpu")
 BATCH = {"alexnet": 256, "vgg16": 128, "resnet50": 128}
@@ -61,7 +61,7 @@ def test_the_placement_is_optimal(model: str, device: str) -> None:
 @pytest.mark.parametrize("model", BATCH)
 def test_every_mode_is_proved(model: str, memory: str) -> None:
     network = dl.models.MODELS[model]()
-    plan = dl.plan(network, BATCH[model], memory=memory, modes=False)
+    plan = dl.plan(network, BATCH[model], memory=memory)
     check_file(json.loads(plan.to_json()))
     assert plan.arena_bytes == planned(model, "cpu").modes[memory]
 

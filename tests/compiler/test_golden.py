@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import minidl as dl
-from minidl.compiler.verify_file import check_file
+from minidl.placed.verify.file import check_file
 
 FILE = Path(__file__).with_name("golden.json")
 
@@ -58,7 +58,7 @@ recomputation."""
 def planned(model: str, batch: int, **how: Any) -> dl.Plan:
     network = dl.models.MODELS[model]()
     optimizer = dl.SGD(0.01, momentum=0.9)
-    return dl.plan(network, batch, optimizer=optimizer, device="cuda", modes=False, **how)
+    return dl.plan(network, batch, optimizer=optimizer, device="cuda", **how)
 
 
 def figures(plan: dl.Plan) -> dict[str, int]:

@@ -15,8 +15,10 @@ import tests.layers
 from minidl.compiler import planner
 from minidl.compiler.modes import MODES
 from minidl.data import digits
-from minidl.ir import ArgumentError, Array, Plan, Setting, Shape, StepGraph, Variable
+from minidl.ir import ArgumentError, Array, Shape, StepGraph, Variable
 from minidl.layers.base import Layer, Node
+from minidl.options import Options
+from minidl.placed.graph import PlacedGraph, Subject
 from tests.layers.harness import Case
 from tests.training import (
     OTHER_MODES,
@@ -182,9 +184,9 @@ def test_other_modes_are_planned_when_somebody_asks(monkeypatch: pytest.MonkeyPa
     planned: list[str] = []
     plan_one = planner._planned
 
-    def counted(graph: StepGraph, setting: Setting, *rest: int) -> Plan:
-        planned.append(setting.memory)
-        return plan_one(graph, setting, *rest)
+    def counted(graph: StepGraph, subject: Subject, options: Options, *rest: int) -> PlacedGraph:
+        planned.append(options.memory)
+        return plan_one(graph, subject, options, *rest)
 
     monkeypatch.setattr(planner, "_planned", counted)
     network = dl.Sequential(dl.Input(3), dl.Linear(2))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import minidl as dl
 from minidl.bits import pack, packed_shape, unpack
-from minidl.compiler.lower import Target, lower_training
+from minidl.compiler.lower import lower_training
 from minidl.compiler.modes import MODES, switches
 from minidl.compiler.rewrites import (
     chain_sums,
@@ -21,9 +21,11 @@ from minidl.compiler.rewrites import (
     join_parts,
     pack_masks,
 )
-from minidl.compiler.verify import verify
-from minidl.ir import Placement, Plan, PlanError, StepGraph, Tensor, part_of
+from minidl.ir import PlanError, StepGraph, Tensor, part_of
 from minidl.layers.base import Node
+from minidl.options import Options
+from minidl.placed.graph import PlacedGraph, Placement
+from minidl.placed.verify import verify
 from tests.compiler.random_networks import described, networks, optimizers
 from tests.training import random_batches, train
 
@@ -39,8 +41,8 @@ QUICK = settings(
 
 
 def graph_of(network: dl.Network) -> StepGraph:
-    target = Target(batch=4, device="cuda")
-    return lower_training(network, dl.CrossEntropy(), dl.SGD(0.1, 0.9), target)
+    options = Options(device="cuda")
+    return lower_training(network, dl.CrossEntropy(), dl.SGD(0.1, 0.9), 4, options)
 
 
 def kernels(graph: StepGraph, *words: str) -> list[str]:
@@ -137,7 +139,7 @@ def test_inputs_and_flat_views_stay_whole() -> None:
 
 def test_verify_follows_parts_by_their_elements() -> None:
     """A joined tensor is read before its second part is written: no byte has another owner."""
-    plan = dl.plan(branches(), 4, device="cuda", modes=False, recompute=0)
+    plan = dl.plan(branches(), 4, device="cuda", recompute=0)
     ops = list(plan.graph.ops)
     reader = next(
         i for i, op in enumerate(ops) if any(t.whole and t in joined(plan) for t in op.reads)
@@ -152,13 +154,13 @@ def test_verify_follows_parts_by_their_elements() -> None:
         verify(bad)
 
 
-def joined(plan: Plan) -> set[Tensor]:
+def joined(plan: PlacedGraph) -> set[Tensor]:
     return {t.storage for op in plan.graph.ops for t in op.writes if t.box is not None}
 
 
 @pytest.mark.parametrize("shift", [4, -4, 256])
 def test_verify_finds_a_part_that_lies_elsewhere(shift: int) -> None:
-    plan = dl.plan(branches(), 4, device="cuda", modes=False)
+    plan = dl.plan(branches(), 4, device="cuda")
     part = max(
         (t for op in plan.graph.ops for t in op.writes if t.box is not None),
         key=lambda t: t.start,
@@ -238,14 +240,14 @@ def test_bits_without_one_pass_and_with_it_alone(
     expected = train(network, data, "naive", **how)
     others = tuple(other for other in switches() if other != name)
     for without in ((name,), others, tuple(switches())):
-        assert train(network, data, "arena", without=without, **how) == expected, without
+        assert train(network, data, "arena", disable_passes=without, **how) == expected, without
 
 
 def test_every_pass_can_be_left_out() -> None:
     assert switches()[-2:] == ["recompute", "order_for_peak"]
     assert {change.__name__ for change in MODES["arena"].passes} < set(switches())
     with pytest.raises(dl.ArgumentError, match=r"no pass 'fuse'.*fuse_updates"):
-        dl.plan(branches(), 4, without=("fuse",))
+        dl.plan(branches(), 4, disable_passes=("fuse",))
 
 
 def losses_in_place() -> tuple[Callable[[], dl.Optimizer], ...]:
@@ -256,7 +258,7 @@ def losses_in_place() -> tuple[Callable[[], dl.Optimizer], ...]:
 def test_softmax_loss_and_gradient_lie_over_the_logits(
     optimizer: Callable[[], dl.Optimizer],
 ) -> None:
-    plan = dl.plan(branches(), 4, optimizer=optimizer(), modes=False)
+    plan = dl.plan(branches(), 4, optimizer=optimizer())
     forward, dgrad = (op for op in plan.graph.ops if "softmax" in op.kernel)
     logits, probabilities = forward.reads[0], forward.writes[1]
     (dlogits,) = dgrad.writes

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import minidl as dl
 from minidl.compiler.modes import MODES
-from minidl.compiler.verify_file import check_file
+from minidl.placed.verify.file import check_file
 from tests.compiler.random_networks import CLASSES, described, networks, optimizers
 from tests.training import OTHER_MODES, random_batches, train
 
@@ -71,7 +71,7 @@ def test_every_plan_file_is_right(
     note(described(network))
     how = {"optimizer": optimizer, "device": device, "alignment": alignment}
     for memory in MODES:
-        plan = dl.plan(network, batch, memory=memory, modes=False, **how)
+        plan = dl.plan(network, batch, memory=memory, **how)
         check_file(json.loads(plan.to_json()))
         assert plan.order_lower_bound_bytes <= plan.max_load_bytes <= plan.arena_bytes
         assert plan.arena_bytes % alignment == 0

@@ -34,7 +34,7 @@ def deep(width: int = 8) -> dl.Network:
 
 
 def planned(network: dl.Network, batch: int = 4, **how: object) -> dl.Plan:
-    return dl.plan(network, batch, device="cuda", modes=False, **how)  # type: ignore[arg-type]
+    return dl.plan(network, batch, device="cuda", **how)  # type: ignore[arg-type]
 
 
 def share(plan: dl.Plan) -> float:
@@ -71,7 +71,7 @@ def test_cheap_ops_run_again_by_default_and_can_be_switched_off() -> None:
         "batchnorm2d_normalize" in k for k in kernels
     )
     assert default.arena_bytes < none.arena_bytes
-    assert planned(deep(), without=("recompute",)).recompute_flops == 0
+    assert planned(deep(), disable_passes=("recompute",)).recompute_flops == 0
 
 
 def test_more_work_never_needs_more_bytes() -> None:
@@ -150,6 +150,6 @@ def test_the_same_plan_every_time(how: dict[str, float]) -> None:
     """Tensors are compared by identity: their addresses must not decide anything."""
     texts = set()
     for _ in range(3):
-        plan = dl.plan(dl.models.vgg11(), 16, device="cuda", modes=False, **how)  # type: ignore[arg-type]
+        plan = dl.plan(dl.models.vgg11(), 16, device="cuda", **how)  # type: ignore[arg-type]
         texts.add(plan.to_json())
     assert len(texts) == 1

@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, note, settings
 
 import minidl as dl
 from minidl.compiler.buffers import after_last_use, in_place
-from minidl.compiler.lower import Target, lower_training
+from minidl.compiler.lower import lower_training
 from minidl.compiler.modes import MODES, Mode
 from minidl.compiler.rewrites import commute_selections, fuse_updates, hoist_updates, keep_signs
 from minidl.ir import Op, StepGraph, Tensor, dependencies
 from minidl.layers.base import Layer, Node
+from minidl.options import Options
 from tests.compiler.random_networks import described, networks
 from tests.training import random_batches, train, variables
 
@@ -39,7 +40,7 @@ def ended(x: Node, y: Node) -> dl.Network:
 
 
 def graph_of(network: dl.Network, optimizer: dl.Optimizer = MOMENTUM) -> StepGraph:
-    return lower_training(network, dl.CrossEntropy(), optimizer, Target(batch=2))
+    return lower_training(network, dl.CrossEntropy(), optimizer, 2, Options())
 
 
 def kernels(graph: StepGraph) -> list[str]:

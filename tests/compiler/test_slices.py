@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.compiler.lower import Target, lower_training
+from minidl.compiler.lower import lower_training
 from minidl.ir import Op
+from minidl.options import Options
 from tests.training import OTHER_MODES, assert_same_bits_in_every_mode, random_batches, train
 
 pytestmark = pytest.mark.usefixtures("quick_placement")
@@ -52,8 +53,9 @@ def test_slices_compute_what_the_whole_batch_does() -> None:
 
 
 def ops_of(network: dl.Network, slices: int, batch: int = 6) -> list[Op]:
-    target = Target(batch, device="cuda", slices=slices)
-    return list(lower_training(network, dl.CrossEntropy(), dl.SGD(0.1, 0.9), target).ops)
+    options = Options(device="cuda", slices=slices)
+    optimizer = dl.SGD(0.1, 0.9)
+    return list(lower_training(network, dl.CrossEntropy(), optimizer, batch, options).ops)
 
 
 def test_weight_gradients_are_summed_from_the_last_slice_to_the_first() -> None:
@@ -101,7 +103,7 @@ def test_a_network_that_cannot_be_sliced() -> None:
 
 def test_passes_leave_forward_ops_in_the_order_of_the_slices() -> None:
     """Ops with an activation in their epilogue are no updates: nothing hoists them."""
-    plan = dl.plan(plain(), 6, slices=3, device="cuda", modes=False)
+    plan = dl.plan(plain(), 6, slices=3, device="cuda")
     forward = [op for op in plan.graph.ops if op.phase == "forward" and not op.again]
     slices = [op.reads[0].name.partition("[")[2] for op in forward]
     sliced = [name for name in slices if name]

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import pytest
 
 import minidl as dl
-from minidl.compiler.verify_file import check_file
 from minidl.ir import Kind, Phase
+from minidl.placed.verify.file import check_file
 from tests.docs.pages import blocks, page, under
 
 PAGE = page("docs/plan_file.md")

@@ -8,14 +8,14 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import minidl as dl
-from minidl.ir import Plan
-from minidl.ir.report.svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, load_curve, plan_svg, used_spans
+from minidl.placed.graph import PlacedGraph
+from minidl.report.svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, load_curve, plan_svg, used_spans
 
 SVG = "{http://www.w3.org/2000/svg}"
 MODES = ("naive", "caffe", "liveness", "fujitsu2016", "arena")
 
 
-def plan(memory: str, batch: int = 4) -> Plan:
+def plan(memory: str, batch: int = 4) -> PlacedGraph:
     net = dl.Sequential(
         dl.Input((8, 8, 3)),
         dl.Conv2d(5, 3, padding=1),
@@ -25,7 +25,7 @@ def plan(memory: str, batch: int = 4) -> Plan:
         dl.Dropout(),
         dl.Linear(10),
     )
-    return dl.plan(net, batch, memory=memory, modes=False)
+    return dl.plan(net, batch, memory=memory)
 
 
 def rectangles(root: ET.Element) -> list[ET.Element]:
@@ -78,7 +78,7 @@ def test_naive_is_pale_where_nothing_is_used() -> None:
 def test_names_are_escaped() -> None:
     x = dl.Input((4,))
     net = dl.Network(x, dl.Linear(2)(x, name='a<b>&"c"'), name="<&>")
-    made = dl.plan(net, 2, modes=False)
+    made = dl.plan(net, 2)
     root = ET.fromstring(plan_svg(made))
     assert "<&>, batch 2" in (root.findtext(f"{SVG}title") or "")
     assert plan_svg(made) == plan_svg(made)

@@ -105,7 +105,7 @@ def read_back(step: dl.Step, path: Path, expected: Array, x: Array) -> dl.Networ
     """What is imported has the same names, weights and predictions, to the bit."""
     net, state = import_onnx(path)
     same_weights(step, state)
-    batch = step.plan.setting.batch
+    batch = step.plan.batch
     other = dl.compile(net, batch, loss=dl.MSE(), optimizer=dl.SGD(momentum=0), seed=9)
     other.load_state_dict(state)
     np.testing.assert_array_equal(other.predict(x), expected)

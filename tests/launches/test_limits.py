@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 import minidl as dl
+from minidl.fitting import largest_fitting
 from minidl.ir import LimitError, Op, ShapeError, Tensor
-from minidl.ir.largest import largest_fitting
 from minidl.launches import Launch, Limits, check_launches, launches_of
 from minidl.launches.launch import pack
 from minidl.launches.limits import require_launchable
@@ -27,7 +27,7 @@ CARD = "rtx4090"
 
 def plan(layers: list[Layer], image: tuple[int, ...], batch: int, **how: Any) -> dl.Plan:
     net = as_network(dl.Sequential(*layers), image)
-    return dl.plan(net, batch, device="cuda", modes=False, **{"memory": "liveness", **how})
+    return dl.plan(net, batch, device="cuda", **{"memory": "liveness", **how})
 
 
 def launches(plan: dl.Plan) -> list[Launch]:
@@ -112,7 +112,7 @@ def test_sums_of_many_inputs_and_of_many_gradients(inputs: int) -> None:
     total = dl.Add()(*(dl.Linear(8)(y) for _ in range(inputs)))
     network = dl.Network(x, total)
     for memory in ("naive", "arena")[: 2 if inputs < 40 else 1]:
-        found = dl.plan(network, 2, device="cuda", memory=memory, modes=False)
+        found = dl.plan(network, 2, device="cuda", memory=memory)
         kernels = [launch for launch in launches(found) if "add_forward" in launch.kernel]
         assert len(kernels) == -(-(inputs - 1) // 31)
 

@@ -80,7 +80,7 @@ def test_no_block_of_a_product_asks_for_more_than_the_card_has(card: Card, preci
             dl.Flatten(),
             dl.Linear(512),
         )
-        plan = dl.plan(network, 64, gpu=card, precision=precision, modes=False)
+        plan = dl.plan(network, 64, gpu=card, precision=precision)
         launches = [k for op in plan.graph.ops for k in launches_of(op)]
         assert any("Staged" in k.kernel for k in launches) or card in SMALL
         assert max(k.shared for k in launches) <= card.limits.shared_of_a_block

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from minidl.ir import Array, Lowering, Shape, Tensor
-from minidl.ir.site import SCRATCH_LIMIT
 from minidl.layers.base import pair
 from minidl.layers.conv2d import Conv2d
 from minidl.layers.window import Pair
+from minidl.options import SCRATCH_LIMIT
 from tests.layers.harness import BadCase, Bench, Case, Check, each_check, each_refusal, refuses
 
 Reference = Callable[..., Array]

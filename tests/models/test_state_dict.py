@@ -42,7 +42,7 @@ def test_every_model_has_a_published_size() -> None:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameter_count(name: str) -> None:
-    plan = dl.plan(models.MODELS[name](), 1, memory="naive", modes=False)
+    plan = dl.plan(models.MODELS[name](), 1, memory="naive")
     tensors = [v.tensor for v in plan.graph.variables]
     assert sum(t.size for t in tensors if t.kind == "parameter") == PARAMETERS[name]
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.ir import Plan, Tensor
-from minidl.ir.report.explain import Takeovers, explain
-from minidl.ir.report.snapshot import BASE, snapshot
+from minidl.ir import Tensor
+from minidl.recipe import Plan
+from minidl.report.explain import Takeovers, explain
+from minidl.report.snapshot import BASE, snapshot
 from tests.report.test_page import network, planned
 from tests.training import random_batches, state_bits
 

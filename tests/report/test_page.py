@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import minidl as dl
-from minidl.ir.report.loads import live_at, plan_loads
-from minidl.ir.report.page import page_data, plan_page
+from minidl.placed.loads import live_at, plan_loads
+from minidl.report.page import page_data, plan_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [

@@ -11,10 +11,10 @@ import pytest
 import minidl as dl
 from minidl import models
 from minidl.cli import main
-from minidl.ir import Plan
-from minidl.ir.report.columns import format_count
-from minidl.ir.report.summary import LayerRow, Summary
-from tests.compiler.handmade import training_step
+from minidl.recipe import Plan
+from minidl.report.columns import format_count
+from minidl.report.summary import LayerRow, Summary
+from tests.placed.handmade import training_step
 from tests.report.test_page import network
 
 PARAMETERS = {
@@ -38,7 +38,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 """Plans in which lifetimes say what is stashed."""
 
-HASTY = {"without": ("recompute", "order_for_peak")}
+HASTY = {"disable_passes": ("recompute", "order_for_peak")}
 """For tests of what needs no search."""
 
 
@@ -53,7 +53,7 @@ def by_name(summary: Summary) -> dict[str, LayerRow]:
 
 @pytest.mark.parametrize("model", PARAMETERS)
 def test_parameters_are_torchvisions(model: str) -> None:
-    summary = dl.plan(models.MODELS[model](), 1, memory="liveness", modes=False).summary()
+    summary = dl.plan(models.MODELS[model](), 1, memory="liveness").summary()
     assert summary.totals.parameters == PARAMETERS[model]
     assert sum(row.parameters for row in summary.rows) == PARAMETERS[model]
     assert summary.totals.weights == 4 * PARAMETERS[model]
@@ -62,7 +62,7 @@ def test_parameters_are_torchvisions(model: str) -> None:
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_operations_of_vgg16(device: str) -> None:
     """15.47 G multiply-adds a picture, 13 convolutions and 3 linear layers."""
-    summary = dl.plan(models.vgg16(), 2, device=device, modes=False).summary()
+    summary = dl.plan(models.vgg16(), 2, device=device).summary()
     products = [row for row in summary.rows if row.kind in ("Conv2d", "Linear")]
     assert len(products) == 16
     assert sum(row.flops for row in products) / 2 / 2 == 15_470_264_320
@@ -107,7 +107,7 @@ def check_figures(plan: Plan, summary: Summary) -> None:
     assert totals.forward_flops == sum(row.flops for row in summary.rows)
     assert totals.step_flops == plan.graph.flops
     assert totals.arena == plan.arena_bytes
-    assert all(row.shape[:1] in ((), (plan.setting.batch,)) for row in summary.rows)
+    assert all(row.shape[:1] in ((), (plan.batch,)) for row in summary.rows)
     lasting = [t for t, _ in plan.placements.items() if t.persistent and t.view_of is None]
     assert totals.weights + totals.state == sum(t.nbytes for t in lasting)
 
@@ -120,7 +120,7 @@ def test_parts_of_ops_have_the_operations_of_the_whole(memory: str) -> None:
 
 
 def test_the_table_of_lenet() -> None:
-    plan = planned("lenet", 64, device="cuda", modes=True)
+    plan = planned("lenet", 64, device="cuda")
     assert plan.summary().text(100) == LENET.strip("\n")
 
 

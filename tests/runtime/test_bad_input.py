@@ -155,7 +155,7 @@ def test_resnet_names_the_batch_norm_of_one_value() -> None:
     network = dl.models.resnet18(image=(32, 32, 3))
     with pytest.raises(ShapeError, match=r"layer 'layer4\.0\.bn1', BatchNorm2d.*at least 2 values"):
         dl.plan(network, 1)
-    dl.plan(network, 2, modes=False)
+    dl.plan(network, 2)
 
 
 # -- arguments -------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_an_arena_larger_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> No
     def refused(*_: object) -> None:
         raise AssertionError("allocated")
 
-    needed = dl.plan(network(), BATCH, modes=False).arena_bytes
+    needed = dl.plan(network(), BATCH).arena_bytes
     monkeypatch.setattr("minidl.devices.cpu.available_memory", lambda: needed - 1)
     with monkeypatch.context() as patch:
         patch.setattr("minidl.devices.cpu.allocate", refused)
@@ -230,13 +230,13 @@ def test_a_network_with_a_cycle() -> None:
 
 def test_an_arena_that_is_too_large_says_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     net = dl.models.lenet(10, (32, 32, 1))
-    limit = dl.plan(net, 100, modes=False).arena_bytes
+    limit = dl.plan(net, 100).arena_bytes
     monkeypatch.setattr("minidl.devices.cpu.available_memory", lambda: limit)
     with pytest.raises(dl.ArenaTooLargeError) as caught:
         dl.compile(net, 400)
     text = str(caught.value)
     batch = int(text.split("batch ")[1].split()[0])
-    assert dl.plan(net, batch, modes=False).arena_bytes <= limit
-    assert dl.plan(net, batch + 1, modes=False).arena_bytes > limit
+    assert dl.plan(net, batch).arena_bytes <= limit
+    assert dl.plan(net, batch + 1).arena_bytes > limit
     assert "budget" in text
     dl.compile(net, 100)

@@ -11,9 +11,10 @@ import pytest
 
 import minidl as dl
 from minidl.compiler.modes import MODES
-from minidl.ir import Array, NotFiniteError, Placement, Plan, PlanError, Tensor
+from minidl.ir import Array, NotFiniteError, PlanError, Tensor
 from minidl.layers import activation, linear
 from minidl.optim import sgd_step
+from minidl.placed.graph import PlacedGraph, Placement
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import first_not_finite
 from minidl.runtime.program import Program
@@ -106,7 +107,7 @@ def test_leaving_bytes_unwritten_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
 # -- plans that are wrong --------------------------------------------------------------------------
 
 
-def short_lives(plan: Plan) -> Iterator[tuple[Tensor, Plan]]:
+def short_lives(plan: PlacedGraph) -> Iterator[tuple[Tensor, PlacedGraph]]:
     """The plan with one tensor's bytes given up before its last reader has run."""
     for t, place in plan.placements.items():
         passing = t.kind in ("activation", "gradient") and t.view_of is None
@@ -140,7 +141,7 @@ def test_an_op_that_reads_what_it_was_not_given_is_caught() -> None:
     """Every op in turn adds in a tensor that is dead by then and whose bytes nobody has taken."""
     images, labels = batch()
     tried = 0
-    for i, op in enumerate(dl.plan(network(), BATCH, memory="liveness", modes=False).graph.ops):
+    for i, op in enumerate(dl.plan(network(), BATCH, memory="liveness").graph.ops):
         step = dl.compile(network(), BATCH, memory="liveness", debug=True, check_finite=True)
         dead = next(dead_at(step.plan, i), None)
         if dead is None or op.writes[0].dtype != "float32" or op.writes[0].persistent:
@@ -162,7 +163,7 @@ def test_an_op_that_reads_what_it_was_not_given_is_caught() -> None:
     assert tried >= 5
 
 
-def dead_at(plan: Plan, i: int) -> Iterator[Tensor]:
+def dead_at(plan: PlacedGraph, i: int) -> Iterator[Tensor]:
     """Float tensors that lived before op i and whose bytes are free since."""
     for t, place in plan.placements.items():
         if t.dtype == "float32" and not t.given and t.view_of is None and place.last <= i:

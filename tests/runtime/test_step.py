@@ -237,12 +237,12 @@ def test_a_step_is_one_allocation_of_what_was_planned(
     monkeypatch.setattr("minidl.runtime.step.Step._set", lambda *_: None)  # leave bytes untouched
     channels = 1 if model == "lenet" else 3
     net = dl.models.MODELS[model](classes=10, image=(size, size, channels))
-    planned = dl.plan(net, 4, memory=memory, modes=False)
+    planned = dl.plan(net, 4, memory=memory)
     step = dl.compile(net, 4, memory=memory)
     assert taken == [planned.arena_bytes] == [step.plan.arena_bytes]
     assert step.arena.bytes.nbytes == planned.arena_bytes
     assert step.inference_plan.arena_bytes <= planned.arena_bytes
-    assert step.arena.bytes.ctypes.data % planned.setting.alignment == 0
+    assert step.arena.bytes.ctypes.data % planned.options.alignment == 0
 
 
 def test_every_tensor_is_a_view_of_the_arena() -> None:

@@ -15,8 +15,9 @@ from minidl.checkout import kernels_folder
 from minidl.devices.cpu import HostMemory
 from minidl.devices.device import Call
 from minidl.devices.kernels import Unit, bind
-from minidl.ir import Array, Op, Plan, Tensor
+from minidl.ir import Array, Op, Tensor
 from minidl.launches import Launch
+from minidl.placed.graph import PlacedGraph
 from tests.simulator.build import HERE, SimulatorError, Toolchain
 
 Order = Literal["ascending", "descending", "random"]
@@ -52,7 +53,7 @@ def runtime() -> ctypes.CDLL:
     return library
 
 
-def _among_poison(call: Call, op: Op, plan: Plan, memory: Array) -> Call:
+def _among_poison(call: Call, op: Op, plan: PlacedGraph, memory: Array) -> Call:
     """The call, with every byte of the arena poisoned that is no operand of the op."""
     sanitizer = ctypes.CDLL(None)
     poison, heal = (
@@ -86,7 +87,7 @@ class SimulatedDevice(HostMemory):
     def running(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def bind(self, plan: Plan, memory: Array, arrays: Mapping[Tensor, Array]) -> list[Call]:
+    def bind(self, plan: PlacedGraph, memory: Array, arrays: Mapping[Tensor, Array]) -> list[Call]:
         calls = bind(plan, memory.ctypes.data, self)
         if VARIANT != "address":
             return calls

@@ -46,7 +46,11 @@ def checked(variant: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("variant", "precision"),
     # TF32 loads as float32 does, and multiplies as bf16 does
-    [("address", "float32"), ("race", "float32"), pytest.param("race", "tf32", marks=pytest.mark.slow)],
+    [
+        ("address", "float32"),
+        ("race", "float32"),
+        pytest.param("race", "tf32", marks=pytest.mark.slow),
+    ],
 )
 def test_nothing_is_found(variant: str, precision: str) -> None:
     """Every kernel template; the steps, whose kernels are fused, by the address sanitizer."""

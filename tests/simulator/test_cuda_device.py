@@ -11,10 +11,10 @@ import pytest
 
 import minidl as dl
 from minidl.cards import BY_NAME, DEFAULT
-from minidl.compiler.verify_file import check_file
 from minidl.devices.cuda import CudaDevice
 from minidl.devices.kernels import unit_of
 from minidl.launches import launches_of
+from minidl.placed.verify.file import check_file
 from tests.simulator import fake_cupy
 from tests.simulator.build import COMPILER
 from tests.simulator.device import SimulatedDevice
@@ -133,12 +133,12 @@ def test_a_step_is_planned_for_the_card_that_is_there(
     said = {"name": name.encode(), "multiProcessorCount": count, "totalGlobalMem": memory}
     monkeypatch.setattr(fake_cupy.cuda.runtime, "getDeviceProperties", lambda index: said)
     network = dl.Sequential(dl.Input((8,)), dl.Linear(3))
-    card = dl.compile(network, BATCH, device="cuda").plan.setting.card
+    card = dl.compile(network, BATCH, device="cuda").plan.options.card
     assert card is not None
     assert card.name == (known or name)
     assert (card.multiprocessors, card.architecture) == (count, "sm_90a")
     assert card == BY_NAME[known] if known else card.memory == memory
-    assert dl.plan(network, BATCH, device="cuda").setting.card is DEFAULT, "touches no device"
+    assert dl.plan(network, BATCH, device="cuda").options.card is DEFAULT, "touches no device"
 
 
 @pytest.mark.usefixtures("cupy")

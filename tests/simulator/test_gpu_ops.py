@@ -97,9 +97,7 @@ def test_tiles_are_measured_until_time_is_over(
     assert sorted(results(found).values()) == ["left out", "passed", "passed"]
     tuning = read_tuning(in_process.out / tune.FILE)
     assert set(tuning) == {row["problem"] for row in found.rows if "problem" in row}
-    plan = dl.plan(
-        stand_in.CASES[0].build(), 3, device="cuda", memory="naive", tuning=tuning, modes=False
-    )
+    plan = dl.plan(stand_in.CASES[0].build(), 3, device="cuda", memory="naive", tuning=tuning)
     of = {product.problem.key: product for _, product in products(list(plan.graph.ops))}
     for key, choice in tuning.items():
         assert (of[key].tile.name, of[key].splits) == choice

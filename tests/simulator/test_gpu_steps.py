@@ -103,7 +103,7 @@ def test_each_fault_of_a_step_costs_its_row(tmp_path: Path) -> None:
     case, training = stand_in.CASES[0], stand_in.TRAINING
     for what, precision, memory in product((case, training), ("float32", "bf16"), MEMORIES):
         compiled(of_step(what, precision, DEFAULT, memory).ops())
-    plan = dl.plan(case.build(), 8, gpu=DEFAULT, optimizer=optimizer(case.lr), modes=False)
+    plan = dl.plan(case.build(), 8, gpu=DEFAULT, optimizer=optimizer(case.lr))
     largest = replace(case, batch=plan.largest_batch(stand_in.LIMIT))
     compiled(of_step(largest, "float32", DEFAULT).ops())
     trained = entries(training, "bf16", "arena")

@@ -75,7 +75,7 @@ def test_a_grid_has_no_more_layers_than_a_gpu_takes() -> None:
     layer = dl.Conv2d(2**16, 1, groups=2**16)
     net = dl.Sequential(dl.Input((2, 2, 2**16)), layer, dl.AdaptiveAvgPool2d(1), dl.Flatten())
     with pytest.raises(dl.PlanError, match="fewer groups"):
-        dl.plan(net, 2, device="cuda", modes=False)
+        dl.plan(net, 2, device="cuda")
 
 
 def test_splits_cover_the_sum_in_whole_steps() -> None:
@@ -103,6 +103,6 @@ def test_a_tuning_file_is_taken_by_plan(tmp_path: Path) -> None:
     problem = Problem("simt", 64, 120, 400)
     file = tmp_path / "tuning.json"
     file.write_text(json.dumps({problem.key: ["simt 64x64x16", 1]}))
-    plan = dl.plan(network, 64, device="cuda", tuning=file, modes=False)
+    plan = dl.plan(network, 64, device="cuda", tuning=file)
     tiles = [op.attributes["products"].forward for op in plan.graph.ops if "linear" in op.kernel]
     assert next(p.tile.name for p in tiles if p.problem == problem) == "simt 64x64x16"

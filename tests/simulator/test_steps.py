@@ -117,7 +117,7 @@ def test_no_pass_changes_a_bit(name: str, precision: str) -> None:
     data = batches(network)
     expected = train(network, data, "naive", **how)
     for switch in switches():
-        assert train(network, data, "arena", without=[switch], **how) == expected, switch
+        assert train(network, data, "arena", disable_passes=[switch], **how) == expected, switch
 
 
 POOLS = {
@@ -175,7 +175,7 @@ def test_sums_of_gradients_inside_of_data_gradients(
     build: Callable[[], dl.Network], precision: str
 ) -> None:
     network, how = build(), {"device": SimulatedDevice(), "precision": precision}
-    kernels = {op.kernel for op in dl.plan(network, BATCH, device="cuda", modes=False).graph.ops}
+    kernels = {op.kernel for op in dl.plan(network, BATCH, device="cuda").graph.ops}
     assert kernels & {"conv2d_dgrad+gradient_sum", "linear_dgrad+gradient_sum"}
     data = batches(network)
     assert train(network, data, "arena", **how) == train(network, data, "naive", **how)

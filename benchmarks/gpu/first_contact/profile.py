@@ -10,7 +10,8 @@ from benchmarks.gpu.floor import floor
 from benchmarks.gpu.network import Resident
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.timing import Graphed
-from minidl.ir import Op, Plan, Tensor
+from minidl.ir import Op, Tensor
+from minidl.placed.graph import PlacedGraph
 
 WORST = 6
 
@@ -37,12 +38,12 @@ def measure(
     return total
 
 
-def _eats_its_index(op: Op, plan: Plan) -> bool:
+def _eats_its_index(op: Op, plan: PlacedGraph) -> bool:
     """Whether it writes over whole numbers that it reads: run again, it would read remains of
     floats as places in memory."""
     return any(_overlap(plan, w, r) for r in op.reads if r.integer for w in op.writes)
 
 
-def _overlap(plan: Plan, a: Tensor, b: Tensor) -> bool:
+def _overlap(plan: PlacedGraph, a: Tensor, b: Tensor) -> bool:
     start, other = plan.offset(a), plan.offset(b)
     return start < other + b.nbytes and other < start + a.nbytes

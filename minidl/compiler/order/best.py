@@ -8,7 +8,8 @@ from minidl.compiler.order.bound import order_lower_bound
 from minidl.compiler.order.by_layer import order_by_layer
 from minidl.compiler.order.problem import Problem
 from minidl.compiler.order.search import find_order
-from minidl.ir import ALIGNMENT, StepGraph
+from minidl.ir import StepGraph
+from minidl.options import ALIGNMENT
 
 EFFORT = 60_000
 """Choices that the search over whole orders may look at: a third of a second."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from minidl.ir import ALIGNMENT, StepGraph, Tensor, dependencies
+from minidl.ir import StepGraph, Tensor, dependencies
+from minidl.options import ALIGNMENT
 
 
 @dataclass(frozen=True)

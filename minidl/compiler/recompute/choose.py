@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from minidl.compiler.lifetimes import loads
 from minidl.compiler.recompute.again import Copies, StaleError, makers, run_again
-from minidl.ir import ALIGNMENT, Op, StepGraph, Tensor
+from minidl.ir import Op, StepGraph, Tensor
+from minidl.options import ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True)

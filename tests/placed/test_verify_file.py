@@ -9,21 +9,22 @@ from typing import Any
 
 import pytest
 
-from minidl.compiler.verify_file import check_file
-from minidl.ir import Plan, PlanError
-from tests.compiler.corruptions import CORRUPTIONS, Corruption, lost_variable
-from tests.compiler.handmade import training_step
+from minidl.ir import PlanError
+from minidl.placed.graph import PlacedGraph
+from minidl.placed.verify.file import check_file
 from tests.compiler.test_verify import PLAN_FACTORIES
+from tests.placed.corruptions import CORRUPTIONS, Corruption, lost_variable
+from tests.placed.handmade import training_step
 
 File = dict[str, Any]
 
 
-def as_file(plan: Plan) -> File:
+def as_file(plan: PlacedGraph) -> File:
     """The plan file of docs/plan_file.md, by way of JSON text."""
     identity = {t: k for k, t in enumerate(plan.placements)}
     data = {
         "format": 1,
-        "alignment": plan.setting.alignment,
+        "alignment": plan.options.alignment,
         "guard": plan.guard,
         "arena_bytes": plan.arena_bytes,
         "max_load_bytes": plan.max_load_bytes,
@@ -66,7 +67,7 @@ def as_file(plan: Plan) -> File:
 
 
 @pytest.mark.parametrize("factory", PLAN_FACTORIES)
-def test_right_files_pass(factory: Callable[[], Plan]) -> None:
+def test_right_files_pass(factory: Callable[[], PlacedGraph]) -> None:
     data = as_file(factory())
     check_file(data)
     del data["outputs"]
@@ -75,7 +76,7 @@ def test_right_files_pass(factory: Callable[[], Plan]) -> None:
 
 @pytest.mark.parametrize("corruption", [c for c in CORRUPTIONS if c is not lost_variable])
 @pytest.mark.parametrize("factory", PLAN_FACTORIES)
-def test_corruptions_are_caught(factory: Callable[[], Plan], corruption: Corruption) -> None:
+def test_corruptions_are_caught(factory: Callable[[], PlacedGraph], corruption: Corruption) -> None:
     """All but those of what a file does not say: which tensors the user fills."""
     plan = factory()
     for seed in range(3):

@@ -4,13 +4,75 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
 from minidl.ir.sizes import format_size
+from minidl.ir.tensor import Shape
 
-if TYPE_CHECKING:
-    from minidl.ir.report.summary import LayerRow, Summary, Totals
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One layer at one place of the network; its slices of the batch together."""
+
+    name: str
+    kind: str
+    """The layer's class; empty for what joins slices of the batch."""
+    shape: Shape
+    """Of the output, with the batch: (N, H, W, C), (N, features), or () of a loss."""
+    parameters: int
+    """Elements; those of a layer that is used again count where it is used first."""
+    flops: int
+    """Floating-point operations of forward for the whole batch; a multiply-add is two."""
+    stash: int
+    """Bytes written before the backward pass and read in it: packed masks count as packed, what
+    runs again or has no buffer does not."""
+    notes: tuple[str, ...]
+    """What the plan did with the layer, in a few words each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Of the whole step. FLOP for the whole batch, sizes in bytes."""
+
+    parameters: int
+    """Elements of all weights."""
+    forward_flops: int
+    step_flops: int
+    """Forward, backward and updates, with what runs again."""
+    again_flops: int
+    """Of the forward ops that run again in the backward pass."""
+    stash: int
+    weights: int
+    state: int
+    """Of everything else that steps keep: optimizer state, running statistics, counters."""
+    inputs: int
+    arena: int
+    naive: int | None
+    """Of the arena in memory mode naive; None where it was not planned."""
+
+
+@dataclass(frozen=True, repr=False)
+class Summary:
+    """A table when printed, or as the last line of a notebook's cell."""
+
+    title: str
+    rows: tuple[LayerRow, ...]
+    """In the order of the network; the loss is the last."""
+    totals: Totals
+
+    def text(self, width: int = 120) -> str:
+        """The table in lines of at most `width` characters, where names and figures leave room."""
+        return summary_text(self, width)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
+
 
 HEAD = ("layer", "kind", "output", "parameters", "FLOP", "stash", "in the plan")
 RIGHT = (3, 4, 5)

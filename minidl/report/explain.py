@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from minidl.ir.op import Op
-from minidl.ir.report.costs import cost_lines
 from minidl.ir.sizes import format_size
 from minidl.ir.tensor import Tensor
-
-if TYPE_CHECKING:
-    from minidl.ir.plan import Plan
+from minidl.placed.graph import PlacedGraph
+from minidl.report.costs import cost_lines
+from minidl.report.others import Others
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,7 @@ class Explained:
     lines: tuple[str, ...]
 
 
-def explain(plan: Plan) -> list[Explained]:
+def explain(plan: PlacedGraph) -> list[Explained]:
     """For each layer, in the order of its first op: what each op's result lies over and what that
     saves, the order of dgrad, wgrad and update, and what is made again instead of kept."""
     layers: dict[str, list[int]] = {}
@@ -38,13 +36,13 @@ def explain(plan: Plan) -> list[Explained]:
     return found
 
 
-def explain_text(plan: Plan) -> str:
+def explain_text(plan: PlacedGraph, others: Others) -> str:
     """`explain` as text: what settings cost, then a paragraph a layer."""
     layers = (
         "\n".join((layer.layer, *(f"    {line}" for line in layer.lines)))
         for layer in explain(plan)
     )
-    return "\n".join((*cost_lines(plan), *layers))
+    return "\n".join((*cost_lines(plan, others), *layers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ SHARE = 10
 class Takeovers:
     """For every tensor what had its bytes before."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: PlacedGraph) -> None:
         self.plan = plan
         self.owners = [t for t in plan.placements if t.view_of is None and t.nbytes]
         self.owners.sort(key=plan.offset)
@@ -94,7 +92,7 @@ class Takeovers:
         return max(0, high - low)
 
 
-def _op_lines(plan: Plan, i: int, takes: Takeovers) -> Iterator[str]:
+def _op_lines(plan: PlacedGraph, i: int, takes: Takeovers) -> Iterator[str]:
     op = plan.graph.ops[i]
     name = op.kernel
     if op.again:
@@ -136,7 +134,7 @@ def _tensor(t: Tensor) -> str:
     return f"{t.name} ({t.kind.replace('_', ' ')}, {format_size(t.nbytes)})"
 
 
-def _order_line(plan: Plan, positions: list[int]) -> str:
+def _order_line(plan: PlacedGraph, positions: list[int]) -> str:
     """Why dgrad or wgrad runs first, where the layer has both."""
     ops = plan.graph.ops
     dgrad = next((i for i in positions if _makes(ops[i], "dgrad", "gradient")), None)

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from minidl.compiler.verify import verify
-from minidl.ir import Placement, Plan, PlanError
-from tests.compiler.corruptions import (
+from minidl.ir import PlanError
+from minidl.placed.graph import PlacedGraph, Placement
+from minidl.placed.verify import verify
+from tests.placed.corruptions import (
     CORRUPTIONS,
     Corruption,
     any_change,
@@ -22,7 +23,7 @@ from tests.compiler.corruptions import (
     with_ops,
     without,
 )
-from tests.compiler.handmade import (
+from tests.placed.handmade import (
     guarded_step,
     in_arena,
     naive_chain,
@@ -35,7 +36,7 @@ from tests.compiler.handmade import (
     views_step,
 )
 
-PLAN_FACTORIES: list[Callable[[], Plan]] = [
+PLAN_FACTORIES: list[Callable[[], PlacedGraph]] = [
     training_step,
     views_step,
     guarded_step,
@@ -48,7 +49,7 @@ PLAN_FACTORIES: list[Callable[[], Plan]] = [
 
 
 @pytest.mark.parametrize("factory", PLAN_FACTORIES)
-def test_right_plans_pass(factory: Callable[[], Plan]) -> None:
+def test_right_plans_pass(factory: Callable[[], PlacedGraph]) -> None:
     verify(factory())
 
 
@@ -67,31 +68,31 @@ def test_random_plans_reuse_bytes() -> None:
 # -- wrong plans by hand, each with its message ------------------------------------------------
 
 
-def hand(factory: Callable[[], Plan], name: str, **change: int) -> Plan:
+def hand(factory: Callable[[], PlacedGraph], name: str, **change: int) -> PlacedGraph:
     plan = factory()
     return place(plan, named(plan, name), **change)
 
 
-def reader_remains() -> Plan:
+def reader_remains() -> PlacedGraph:
     """The loss reads y, over which ReLU has written z."""
     plan = training_step()
     y, z = named(plan, "y"), named(plan, "z")
     return change_op(place(plan, y, last=3), 2, reads=(z, y))
 
 
-def view_reader_remains() -> Plan:
+def view_reader_remains() -> PlacedGraph:
     plan = views_step()
     y, flat, out = named(plan, "y"), named(plan, "flat"), named(plan, "out")
     return change_op(place(plan, y, last=3), 2, reads=(out, flat))
 
 
-def partly_in_place() -> Plan:
+def partly_in_place() -> PlacedGraph:
     """dy begins in the middle of z."""
     plan = replace(hand(training_step, "dy", offset=80), arena_bytes=160)
     return place(plan, named(plan, "loss"), offset=144)
 
 
-def grown_in_place() -> Plan:
+def grown_in_place() -> PlacedGraph:
     """16 bytes read, 32 written over them."""
     x, y, z = tensor("x", 16, "input"), tensor("y", 16), tensor("z", 32)
     ops = (
@@ -101,12 +102,12 @@ def grown_in_place() -> Plan:
     return plan_of(ops, {x: (0, 0, 1), y: (16, 0, 2), z: (16, 1, 2)}, [z], 48, 32)
 
 
-def update_first() -> Plan:
+def update_first() -> PlacedGraph:
     """sgd before dgrad, which reads the weights; nothing else is wrong."""
     return retimed(swapped(training_step(), 5, 6))
 
 
-def momentum_too_late() -> Plan:
+def momentum_too_late() -> PlacedGraph:
     """A wgrad op adds into the momentum that the update has used."""
     plan = training_step()
     w, v, dw = (named(plan, name) for name in ("w", "v", "dw"))
@@ -116,7 +117,7 @@ def momentum_too_late() -> Plan:
     return retimed(with_ops(plan, ops))
 
 
-def step_before_momentum() -> Plan:
+def step_before_momentum() -> PlacedGraph:
     """An optimizer of two ops, the second first."""
     plan = training_step()
     w, v, dw = (named(plan, name) for name in ("w", "v", "dw"))
@@ -125,7 +126,7 @@ def step_before_momentum() -> Plan:
     return retimed(with_ops(plan, [*plan.graph.ops[:6], step, momentum]))
 
 
-def decay_too_late() -> Plan:
+def decay_too_late() -> PlacedGraph:
     """The weights' decay goes into the momentum when the weights are new."""
     plan = training_step()
     w, v, dw = (named(plan, name) for name in ("w", "v", "dw"))
@@ -133,13 +134,13 @@ def decay_too_late() -> Plan:
     return retimed(with_ops(plan, [*plan.graph.ops[:6], *ops]))
 
 
-def counted_first() -> Plan:
+def counted_first() -> PlacedGraph:
     plan = guarded_step()
     drop, total, count = plan.graph.ops
     return with_ops(plan, [replace(count, phase="other"), drop, total])
 
 
-def counted_before_update() -> Plan:
+def counted_before_update() -> PlacedGraph:
     """An update whose size follows from the step counter, after the counter has moved on."""
     plan = guarded_step()
     step, drop, total = named(plan, "step"), *plan.graph.ops[:2]
@@ -148,19 +149,19 @@ def counted_before_update() -> Plan:
     return retimed(with_ops(plan, [drop, total, count, late]))
 
 
-def never_written() -> Plan:
+def never_written() -> PlacedGraph:
     plan = training_step()
     other = tensor("other", 16)
     plan = change_op(plan, 1, reads=(*plan.graph.ops[1].reads, other))
     return replace(plan, placements={**plan.placements, other: Placement(112, 1, 2)})
 
 
-def output_overwritten() -> Plan:
+def output_overwritten() -> PlacedGraph:
     plan = training_step()
     return place(plan, named(plan, "s"), offset=96)
 
 
-def parameter_lost() -> Plan:
+def parameter_lost() -> PlacedGraph:
     """Scratch of the last op over the weights."""
     plan = training_step()
     s, loss = named(plan, "s"), named(plan, "loss")
@@ -169,30 +170,30 @@ def parameter_lost() -> Plan:
     return place(retimed(change_op(plan, 4, writes=(named(plan, "dw"),))), s, offset=0)
 
 
-def unfilled_input() -> Plan:
+def unfilled_input() -> PlacedGraph:
     plan = training_step()
     return replace(plan, graph=replace(plan.graph, inputs=()))
 
 
-def view_apart() -> Plan:
+def view_apart() -> PlacedGraph:
     plan = views_step()
     flat = named(plan, "flat")
     return replace(plan, placements={**plan.placements, flat: Placement(48, 0, 2)})
 
 
-def small_view() -> Plan:
+def small_view() -> PlacedGraph:
     plan = views_step()
     flat = tensor("small", 8, view_of=named(plan, "y"))
     plan = change_op(plan, 1, reads=(flat,), in_place=())
     return replace(plan, placements={**plan.placements, flat: Placement(32, 0, 2)})
 
 
-def written_twice() -> Plan:
+def written_twice() -> PlacedGraph:
     plan = training_step()
     return change_op(plan, 0, writes=(named(plan, "y"), named(plan, "y")))
 
 
-WRONG: list[tuple[Callable[[], Plan], str]] = [
+WRONG: list[tuple[Callable[[], PlacedGraph], str]] = [
     (lambda: hand(training_step, "x", last=4), r"op 4 'wgrad.kernel' reads .*'x' outside.*\[0, 4"),
     (lambda: hand(training_step, "dz", first=3), r"op 2 'loss.kernel' writes .*'dz' outside"),
     (lambda: hand(training_step, "loss", last=6), r"output .*'loss' must live to the end"),
@@ -239,7 +240,7 @@ WRONG: list[tuple[Callable[[], Plan], str]] = [
 
 
 @pytest.mark.parametrize(("wrong", "message"), WRONG)
-def test_what_is_wrong_is_said(wrong: Callable[[], Plan], message: str) -> None:
+def test_what_is_wrong_is_said(wrong: Callable[[], PlacedGraph], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         verify(wrong())
 
@@ -256,7 +257,7 @@ def test_a_missing_placement_is_said() -> None:
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
 @pytest.mark.parametrize("factory", PLAN_FACTORIES)
-def test_corruptions_are_caught(factory: Callable[[], Plan], corruption: Corruption) -> None:
+def test_corruptions_are_caught(factory: Callable[[], PlacedGraph], corruption: Corruption) -> None:
     plan = factory()
     for seed in range(5):
         wrong = corruption(plan, random.Random(seed))
@@ -274,7 +275,7 @@ def test_every_corruption_has_a_place_in_some_plan() -> None:
 # -- any single change: what computes something else is caught ---------------------------------
 
 
-def computes(plan: Plan, expected: dict[str, bytes]) -> bool:
+def computes(plan: PlacedGraph, expected: dict[str, bytes]) -> bool:
     try:
         return in_arena(plan) == expected
     except (KeyError, IndexError):

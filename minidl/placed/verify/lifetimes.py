@@ -6,8 +6,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from minidl.compiler.verify.rows import Table, TensorRow, handovers, shared
 from minidl.ir import PlanError
+from minidl.placed.verify.rows import Table, TensorRow, handovers, shared
 
 
 def check_placements(table: Table) -> None:

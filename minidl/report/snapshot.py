@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minidl.ir.op import Op
 from minidl.ir.tensor import Tensor
-
-if TYPE_CHECKING:
-    from minidl.ir.plan import Plan
+from minidl.placed.graph import PlacedGraph
 
 Frame = dict[str, Any]
 
@@ -22,12 +20,12 @@ BASE = 1 << 40
 """Address of the arena: any will do, but 0 means none to the viewer."""
 
 
-def write_snapshot(plan: Plan, path: str | Path) -> None:
+def write_snapshot(plan: PlacedGraph, path: str | Path) -> None:
     """Write the step's allocations and frees, as if each tensor were one, to `path`."""
     Path(path).write_bytes(pickle.dumps(snapshot(plan), protocol=4))
 
 
-def snapshot(plan: Plan) -> dict[str, Any]:
+def snapshot(plan: PlacedGraph) -> dict[str, Any]:
     """The arena is one segment; a tensor is allocated at its first op and freed behind its last.
 
     Frames name tensor, layer and op; the line is the op's position in the schedule.
@@ -58,7 +56,7 @@ def snapshot(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _ends(plan: Plan) -> dict[Tensor, int]:
+def _ends(plan: PlacedGraph) -> dict[Tensor, int]:
     """The position before which each tensor's bytes are free; one that is written over in place
     ends where its successor begins, since a viewer knows no two blocks at one address."""
     ends = {t: place.last for t, place in plan.placements.items() if t.view_of is None and t.nbytes}
@@ -71,7 +69,7 @@ def _ends(plan: Plan) -> dict[Tensor, int]:
     return ends
 
 
-def _segment(plan: Plan, left: list[Tensor]) -> dict[str, Any]:
+def _segment(plan: PlacedGraph, left: list[Tensor]) -> dict[str, Any]:
     """The arena with what is still allocated after the step; the bytes between are free."""
     blocks, end = [], 0
     last = len(plan.graph.ops) - 1

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.compiler.verify.rows import OpRow, Table, TensorRow, shared
 from minidl.ir import PlanError
+from minidl.placed.verify.rows import OpRow, Table, TensorRow, shared
 
 NOBODY = -1
 BEFORE = -1

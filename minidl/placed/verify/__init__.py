@@ -1,7 +1,7 @@
 """verify: the proof that runs at every compile. It shares no code with the planner.
 
 A plan becomes a table of plain rows (`rows`); the checks read nothing else, so that a plan file
-is proved by the same checks (`minidl.compiler.verify_file`):
+is proved by the same checks (`minidl.placed.verify.file`):
 
 1. placements: aligned, within the arena, views within what they view (`lifetimes`);
 2. sharing: within an op only declared in-place pairs share bytes, from the same first byte on,
@@ -18,21 +18,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minidl.compiler.verify.lifetimes import (
+from minidl.ir import Op, PlanError, Tensor
+from minidl.placed.graph import PlacedGraph
+from minidl.placed.verify.lifetimes import (
     check_load,
     check_overlaps,
     check_placements,
     check_uses,
 )
-from minidl.compiler.verify.parts import check_parts
-from minidl.compiler.verify.replay import check_replay, check_sharing, check_update_order
-from minidl.compiler.verify.rows import OpRow, Table, TensorRow, roots
-from minidl.ir import Op, Plan, PlanError, Tensor
+from minidl.placed.verify.parts import check_parts
+from minidl.placed.verify.replay import check_replay, check_sharing, check_update_order
+from minidl.placed.verify.rows import OpRow, Table, TensorRow, roots
 
 __all__ = ["check", "verify"]
 
 
-def verify(plan: Plan) -> None:
+def verify(plan: PlacedGraph) -> None:
     """PlanError, with op, tensor and bytes, unless the plan is right."""
     check(_table(plan))
 
@@ -49,21 +50,21 @@ def check(table: Table) -> None:
     check_load(table)
 
 
-def _table(plan: Plan) -> Table:
+def _table(plan: PlacedGraph) -> Table:
     tensors = _tensors(plan)
     row = {t: k for k, t in enumerate(tensors)}
     return Table(
         tensors=_tensor_rows(plan, tensors, row),
         ops=[_op_row(i, op, row) for i, op in enumerate(plan.graph.ops)],
         outputs=[row[t] for t in plan.graph.outputs],
-        alignment=plan.setting.alignment,
+        alignment=plan.options.alignment,
         arena_bytes=plan.arena_bytes,
         max_load_bytes=plan.max_load_bytes,
         guard=plan.guard,
     )
 
 
-def _tensors(plan: Plan) -> list[Tensor]:
+def _tensors(plan: PlacedGraph) -> list[Tensor]:
     """Every tensor that is placed, used or viewed; each needs a placement."""
     graph = plan.graph
     used = [t for op in graph.ops for t in (*op.reads, *op.writes)]
@@ -87,7 +88,9 @@ def _first_use(ops: Iterable[Op], t: Tensor) -> str:
     return ""
 
 
-def _tensor_rows(plan: Plan, tensors: list[Tensor], row: dict[Tensor, int]) -> list[TensorRow]:
+def _tensor_rows(
+    plan: PlacedGraph, tensors: list[Tensor], row: dict[Tensor, int]
+) -> list[TensorRow]:
     variables = {v.tensor for v in plan.graph.variables}
     given = variables.union(plan.graph.inputs, plan.graph.waiting)
     owners = roots(
@@ -116,7 +119,7 @@ def _whole(t: Tensor, value: object) -> int:
     return value
 
 
-def _check_view(plan: Plan, t: Tensor) -> None:
+def _check_view(plan: PlacedGraph, t: Tensor) -> None:
     """A view has the bytes of what it views: all of them, or those of its box."""
     if t.view_of is None or t.box is not None:
         return

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from minidl.ir.sizes import mib
 from minidl.ir.tensor import Kind, Tensor
-
-if TYPE_CHECKING:
-    from minidl.ir.plan import Placement, Plan
+from minidl.placed.graph import PlacedGraph, Placement
 
 COLOURS: Mapping[Kind, str] = {
     "parameter": "#3f5f86",
@@ -57,7 +54,7 @@ class Frame:
         return self.bottom - (self.bottom - TOP) * count / max(1, self.top_bytes)
 
 
-def plan_svg(plan: Plan, width: int = 1000, height: int = 420) -> str:
+def plan_svg(plan: PlacedGraph, width: int = 1000, height: int = 420) -> str:
     """A self-contained SVG of `width` x `height` pixels: one rectangle a tensor, views left out.
 
     A rectangle is pale where its bytes are reserved and not in use; the line is the number of
@@ -80,7 +77,7 @@ def plan_svg(plan: Plan, width: int = 1000, height: int = 420) -> str:
     return "\n".join(parts) + "\n"
 
 
-def used_spans(plan: Plan) -> dict[Tensor, Span]:
+def used_spans(plan: PlacedGraph) -> dict[Tensor, Span]:
     """From the first op that touches a tensor to the last; persistent ones all the time."""
     end = len(plan.graph.ops)
     spans: dict[Tensor, Span] = dict.fromkeys(plan.graph.inputs, (0, 1))
@@ -94,12 +91,12 @@ def used_spans(plan: Plan) -> dict[Tensor, Span]:
     return spans | unused | lasting
 
 
-def load_curve(plan: Plan) -> list[int]:
+def load_curve(plan: PlacedGraph) -> list[int]:
     """Bytes in use at each position, each byte once: a handover in place shares its bytes."""
     return _loads(plan, used_spans(plan))
 
 
-def _loads(plan: Plan, used: Mapping[Tensor, Span]) -> list[int]:
+def _loads(plan: PlacedGraph, used: Mapping[Tensor, Span]) -> list[int]:
     alive: list[list[Span]] = [[] for _ in plan.graph.ops]
     for t in _in_time(plan):
         offset = plan.offset(t)
@@ -117,19 +114,20 @@ def _covered(ranges: list[Span]) -> int:
     return total
 
 
-def _in_time(plan: Plan) -> list[Tensor]:
+def _in_time(plan: PlacedGraph) -> list[Tensor]:
     """Every tensor that owns bytes; what takes over a place comes after what it replaces."""
     owners = (t for t in plan.placements if t.view_of is None)
     return sorted(owners, key=lambda t: plan.placements[t].first)
 
 
-def _caption(plan: Plan) -> str:
-    s = plan.setting
+def _caption(plan: PlacedGraph) -> str:
+    s = plan.subject
     size = f"{mib(plan.arena_bytes):,.1f} MiB"
-    return f"{s.model}, batch {s.batch}, {s.precision}, {s.device}: memory mode {s.memory}, {size}"
+    how = f"{plan.options.precision}, {plan.options.device}: memory mode {plan.options.memory}"
+    return f"{s.model}, batch {s.batch}, {how}, {size}"
 
 
-def _tensor(plan: Plan, t: Tensor, frame: Frame, used: Span) -> str:
+def _tensor(plan: PlacedGraph, t: Tensor, frame: Frame, used: Span) -> str:
     place = plan.placements[t]
     colour, hint = COLOURS[t.kind], escape(_hint(plan, t, place))
     idle = used != (place.first, place.last)
@@ -163,7 +161,7 @@ def _box(frame: Frame, span: Span, offset: int, nbytes: int) -> str:
     return f'{where} height="{max(0, low - high):.2f}"'
 
 
-def _hint(plan: Plan, t: Tensor, place: Placement) -> str:
+def _hint(plan: PlacedGraph, t: Tensor, place: Placement) -> str:
     users = (op.layer for op in plan.graph.ops if t in (u.storage for u in (*op.writes, *op.reads)))
     layer = next(users, "") or "the step"
     return (
@@ -172,7 +170,7 @@ def _hint(plan: Plan, t: Tensor, place: Placement) -> str:
     )
 
 
-def _load_line(plan: Plan, frame: Frame, used: Mapping[Tensor, Span]) -> str:
+def _load_line(plan: PlacedGraph, frame: Frame, used: Mapping[Tensor, Span]) -> str:
     points = []
     for position, count in enumerate(_loads(plan, used)):
         points.append(f"{frame.x(position):.1f},{frame.y(count):.2f}")
@@ -200,7 +198,7 @@ def _tick(most: float, count: int) -> float:
         step *= 10
 
 
-def _axes(plan: Plan, frame: Frame) -> Iterator[str]:
+def _axes(plan: PlacedGraph, frame: Frame) -> Iterator[str]:
     yield f'<path d="M{LEFT} {TOP}V{frame.bottom}H{frame.right}" fill="none" stroke="{FAINT}"/>'
     yield from _positions(frame)
     middle = (TOP + frame.bottom) / 2
@@ -226,7 +224,7 @@ def _positions(frame: Frame) -> Iterator[str]:
     yield _text(centre, frame.bottom + 35, "position in the schedule (op)", "middle", INK)
 
 
-def _legend(plan: Plan, frame: Frame) -> Iterator[str]:
+def _legend(plan: PlacedGraph, frame: Frame) -> Iterator[str]:
     kinds = {t.kind for t in plan.placements if t.view_of is None}
     shown = [kind for kind in COLOURS if kind in kinds]
     x, y = LEFT, frame.height - 16

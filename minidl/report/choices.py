@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from minidl.ir.graph import LayerNote
 from minidl.ir.op import Op
-from minidl.ir.report.loads import handed_over
 from minidl.ir.tensor import Tensor
-
-if TYPE_CHECKING:
-    from minidl.ir.plan import Plan
+from minidl.placed.graph import PlacedGraph
+from minidl.placed.loads import handed_over
 
 
 class Part(NamedTuple):
@@ -27,7 +25,7 @@ class Part(NamedTuple):
         return self.part is self.op.original
 
 
-def choices(plan: Plan) -> dict[str, tuple[str, ...]]:
+def choices(plan: PlacedGraph) -> dict[str, tuple[str, ...]]:
     """By layer: fused with what, in place, joined, packed, run again, and how its gradients are
     made; nothing where the plan has the layer as it was stated."""
     kinds = {note.name: note.kind for note in plan.graph.layers}
@@ -54,7 +52,7 @@ def choices(plan: Plan) -> dict[str, tuple[str, ...]]:
 class _Made:
     """Where and when the plan has the tensors that ops make."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: PlacedGraph) -> None:
         self.plan = plan
         self.written = {t for op in plan.graph.ops for t in op.writes}
         self.in_backward = {

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minidl.compiler.verify.rows import Table, TensorRow, part_start
 from minidl.ir import Array, PlanError
+from minidl.placed.verify.rows import Table, TensorRow, part_start
 
 
 def check_parts(table: Table) -> None:

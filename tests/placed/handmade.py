@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from minidl.ir import Op, Phase, Placement, Plan, Setting, StepGraph, Tensor, Variable
+from minidl.ir import Op, Phase, StepGraph, Tensor, Variable
 from minidl.ir.tensor import Kind
+from minidl.options import Options
+from minidl.placed.graph import PlacedGraph, Placement, Subject
 
 ALIGNMENT = 16
-SETTING = Setting("handmade", 1, (1, 1, 1), "float32", "cpu", "arena", alignment=ALIGNMENT)
+SUBJECT, OPTIONS = Subject("handmade", 1, (1, 1, 1)), Options(alignment=ALIGNMENT)
 
 Places = dict[Tensor, tuple[int, int, int]]
 """Offset, first, last."""
@@ -50,7 +52,7 @@ def plan_of(
     arena_bytes: int,
     max_load_bytes: int,
     guard: int = 0,
-) -> Plan:
+) -> PlacedGraph:
     """Views are placed with what they view; inputs and variables are told by their kind."""
     used = dict.fromkeys(t for o in ops for t in (*o.reads, *o.writes))
     views = [t for t in (*used, *outputs) if t.view_of is not None]
@@ -62,13 +64,14 @@ def plan_of(
         tuple(Variable(t.name, t, zeros) for t in places if t.kind in ("parameter", "state")),
     )
     placements = {t: Placement(*place) for t, place in places.items()}
-    return Plan(SETTING, graph, placements, arena_bytes, max_load_bytes, guard=guard)
+    figures = arena_bytes, max_load_bytes, guard
+    return PlacedGraph(SUBJECT, OPTIONS, graph, placements, *figures)
 
 
 # -- by hand -----------------------------------------------------------------------------------
 
 
-def training_step() -> Plan:
+def training_step() -> PlacedGraph:
     """Convolution, ReLU and loss with gradients and update: bytes reused and written in place."""
     w, v = tensor("w", 16, "parameter"), tensor("v", 16, "state")
     x, y, z = tensor("x", 32, "input"), tensor("y", 32), tensor("z", 32)
@@ -100,7 +103,7 @@ def training_step() -> Plan:
     return plan_of(ops, places, [loss], arena_bytes=144, max_load_bytes=144)
 
 
-def views_step() -> Plan:
+def views_step() -> PlacedGraph:
     """A view read and overwritten in place, a view written, a sum into an in-out tensor."""
     x, y, out, g = tensor("x", 24, "input"), tensor("y", 24), tensor("out", 24), tensor("g", 16)
     flat, part = tensor("flat", 24, view_of=y), tensor("part", 16, view_of=g)
@@ -114,7 +117,7 @@ def views_step() -> Plan:
     return plan_of(ops, places, [part], arena_bytes=80, max_load_bytes=80)
 
 
-def guarded_step() -> Plan:
+def guarded_step() -> PlacedGraph:
     """Every tensor for the whole step, with guards behind it, and a counter that counts."""
     step, x = tensor("step", 8, "state"), tensor("x", 10, "input")
     y, out = tensor("y", 10), tensor("out", 4)
@@ -130,7 +133,7 @@ def guarded_step() -> Plan:
 # -- by chance ---------------------------------------------------------------------------------
 
 
-def naive_chain(seed: int) -> Plan:
+def naive_chain(seed: int) -> PlacedGraph:
     """A random graph; every tensor has bytes of its own for the whole step."""
     ops, outputs = random_ops(random.Random(seed))
     places, end = {}, 0
@@ -140,7 +143,7 @@ def naive_chain(seed: int) -> Plan:
     return plan_of(ops, places, outputs, end, end)
 
 
-def packed_chain(seed: int) -> Plan:
+def packed_chain(seed: int) -> PlacedGraph:
     """A random graph with true lifetimes: each tensor over one that ends there, or at the first
     free offset."""
     ops, outputs = random_ops(random.Random(seed))
@@ -222,7 +225,7 @@ def _first_free(t: Tensor, lives: dict[Tensor, tuple[int, int]], places: Places)
     return free
 
 
-def with_load(plan: Plan) -> Plan:
+def with_load(plan: PlacedGraph) -> PlacedGraph:
     """The plan with the load that its lifetimes have, counted tensor by tensor and op by op."""
     most = 0
     for i, o in enumerate(plan.graph.ops):
@@ -244,13 +247,13 @@ Trace = dict[str, bytes]
 """What each op read and what lasts after the step, by name."""
 
 
-def reference(plan: Plan) -> Trace:
+def reference(plan: PlacedGraph) -> Trace:
     """The graph run with memory of its own for every tensor: what the plan has to compute."""
     memory = {t: bytearray(t.nbytes) for t in owners(plan.graph.ops)}
     return _run(plan, lambda t: memoryview(memory[owner(t)]))
 
 
-def in_arena(plan: Plan) -> Trace:
+def in_arena(plan: PlacedGraph) -> Trace:
     """The plan run in one bytearray, wherever it says; KeyError or IndexError where it cannot."""
     arena = memoryview(bytearray(plan.arena_bytes))
 
@@ -264,7 +267,7 @@ def in_arena(plan: Plan) -> Trace:
 
 
 def _run(
-    plan: Plan,
+    plan: PlacedGraph,
     view: Callable[[Tensor], memoryview],
     address: Callable[[Tensor], object] = lambda t: t,
 ) -> Trace:

@@ -2,50 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from minidl.ir.card import Card
 from minidl.ir.op import Op
 from minidl.ir.tensor import Tensor
+from minidl.options import written
+from minidl.placed.graph import PlacedGraph
 
-if TYPE_CHECKING:
-    from minidl.ir.plan import Plan
-
-FORMAT = 1
+FORMAT = 2
+"""1, of version 0.1.0, had `without` for `disable_passes` and `again` for `recomputed`."""
 
 
-def plan_to_dict(plan: Plan) -> dict[str, Any]:
+def placed_to_dict(placed: PlacedGraph, modes: Mapping[str, int] | None = None) -> dict[str, Any]:
     """The plan as plain data: tensors by id, ops in schedule order, sizes in bytes."""
-    ids = {t: i for i, t in enumerate(plan.placements)}
-    setting = plan.setting
+    ids = {t: i for i, t in enumerate(placed.placements)}
+    subject, options = placed.subject, placed.options
     return {
         "format": FORMAT,
-        "model": setting.model,
-        "batch": setting.batch,
-        "image": list(setting.image),
-        "precision": setting.precision,
-        "device": setting.device,
-        "card": None if setting.card is None else _card(setting.card),
-        "memory": setting.memory,
-        "alignment": setting.alignment,
-        "arena_bytes": plan.arena_bytes,
-        "max_load_bytes": plan.max_load_bytes,
-        "order_lower_bound_bytes": plan.order_lower_bound_bytes,
-        "modes": dict(plan.modes),
-        "guard": plan.guard,
-        "outputs": [ids[t] for t in plan.graph.outputs],
-        "without": list(setting.without),
-        "recompute": setting.recompute,
-        "budget": setting.budget,
-        "slices": setting.slices,
-        "prefetch": setting.prefetch,
-        "clip_norm": setting.clip_norm,
-        "accumulate": setting.accumulate,
-        "recompute_flops": plan.recompute_flops,
-        "step_flops": plan.graph.flops,
-        "tensors": [_tensor(plan, t, ids) for t in ids],
-        "ops": [_op(i, op, ids) for i, op in enumerate(plan.graph.ops)],
+        "model": subject.model,
+        "batch": subject.batch,
+        "image": list(subject.image),
+        **{name: _value(value) for name, value in written(options).items()},
+        "arena_bytes": placed.arena_bytes,
+        "max_load_bytes": placed.max_load_bytes,
+        "order_lower_bound_bytes": placed.order_lower_bound_bytes,
+        "modes": dict(modes or {}),
+        "guard": placed.guard,
+        "outputs": [ids[t] for t in placed.graph.outputs],
+        "recompute_flops": placed.recompute_flops,
+        "step_flops": placed.graph.flops,
+        "tensors": [_tensor(placed, t, ids) for t in ids],
+        "ops": [_op(i, op, ids) for i, op in enumerate(placed.graph.ops)],
     }
+
+
+def _value(value: Any) -> Any:
+    """An option as JSON has it."""
+    if isinstance(value, Card):
+        return _card(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _card(card: Card) -> dict[str, Any]:
@@ -58,8 +55,8 @@ def _card(card: Card) -> dict[str, Any]:
     }
 
 
-def _tensor(plan: Plan, t: Tensor, ids: dict[Tensor, int]) -> dict[str, Any]:
-    place = plan.placements[t]
+def _tensor(placed: PlacedGraph, t: Tensor, ids: dict[Tensor, int]) -> dict[str, Any]:
+    place = placed.placements[t]
     row: dict[str, Any] = {
         "id": ids[t],
         "name": t.name,

@@ -3,87 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from minidl.ir.graph import LayerNote
 from minidl.ir.op import Op
-from minidl.ir.report.choices import choices
-from minidl.ir.report.columns import summary_html, summary_text
-from minidl.ir.report.table import headline
 from minidl.ir.tensor import Kind, Shape, Tensor
-
-if TYPE_CHECKING:
-    from minidl.ir.plan import Plan
+from minidl.placed.graph import PlacedGraph
+from minidl.report.choices import choices
+from minidl.report.columns import LayerRow, Summary, Totals
+from minidl.report.table import headline
 
 STASHED: tuple[Kind, ...] = ("activation", "mask")
 
 
-@dataclass(frozen=True, slots=True)
-class LayerRow:
-    """One layer at one place of the network; its slices of the batch together."""
-
-    name: str
-    kind: str
-    """The layer's class; empty for what joins slices of the batch."""
-    shape: Shape
-    """Of the output, with the batch: (N, H, W, C), (N, features), or () of a loss."""
-    parameters: int
-    """Elements; those of a layer that is used again count where it is used first."""
-    flops: int
-    """Floating-point operations of forward for the whole batch; a multiply-add is two."""
-    stash: int
-    """Bytes written before the backward pass and read in it: packed masks count as packed, what
-    runs again or has no buffer does not."""
-    notes: tuple[str, ...]
-    """What the plan did with the layer, in a few words each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Of the whole step. FLOP for the whole batch, sizes in bytes."""
-
-    parameters: int
-    """Elements of all weights."""
-    forward_flops: int
-    step_flops: int
-    """Forward, backward and updates, with what runs again."""
-    again_flops: int
-    """Of the forward ops that run again in the backward pass."""
-    stash: int
-    weights: int
-    state: int
-    """Of everything else that steps keep: optimizer state, running statistics, counters."""
-    inputs: int
-    arena: int
-    naive: int | None
-    """Of the arena in memory mode naive; None where it was not planned."""
-
-
-@dataclass(frozen=True, repr=False)
-class Summary:
-    """A table when printed, or as the last line of a notebook's cell."""
-
-    title: str
-    rows: tuple[LayerRow, ...]
-    """In the order of the network; the loss is the last."""
-    totals: Totals
-
-    def text(self, width: int = 120) -> str:
-        """The table in lines of at most `width` characters, where names and figures leave room."""
-        return summary_text(self, width)
-
-    def __str__(self) -> str:
-        return self.text()
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return summary_html(self)
-
-
-def summarize(plan: Plan) -> Summary:
-    """One row a layer, read off the plan's ops, tensors and placements."""
+def summarize(plan: PlacedGraph, naive: int | None = None) -> Summary:
+    """One row a layer, read off the plan's ops, tensors and placements; naive: arena bytes in
+    that memory mode."""
     by_name: dict[str, LayerNote] = {}
     for note in plan.graph.layers:
         by_name.setdefault(note.name, note)
@@ -97,17 +31,17 @@ def summarize(plan: Plan) -> Summary:
             LayerRow(
                 name,
                 note.kind,
-                _whole_batch(note.output.shape, plan.setting.batch),
+                _whole_batch(note.output.shape, plan.batch),
                 _elements(own),
                 flops.get(name, 0),
                 stash.get(name, 0),
                 notes[name],
             )
         )
-    return Summary(headline(plan), tuple(rows), _totals(plan, sum(stash.values())))
+    return Summary(headline(plan), tuple(rows), _totals(plan, sum(stash.values()), naive))
 
 
-def stash_bytes(plan: Plan) -> dict[str, int]:
+def stash_bytes(plan: PlacedGraph) -> dict[str, int]:
     """By layer the bytes that are written before the first gradient is, and read after it by the
     backward pass or by what runs again.
 
@@ -157,7 +91,7 @@ def _whole_batch(shape: Shape, batch: int) -> Shape:
     return (batch, *shape[1:]) if shape else ()
 
 
-def _totals(plan: Plan, stash: int) -> Totals:
+def _totals(plan: PlacedGraph, stash: int, naive: int | None) -> Totals:
     variables = [v.tensor for v in plan.graph.variables]
     weights = [t for t in variables if t.kind == "parameter"]
     return Totals(
@@ -170,7 +104,7 @@ def _totals(plan: Plan, stash: int) -> Totals:
         state=_bytes(t for t in variables if t.kind == "state"),
         inputs=_bytes(plan.graph.inputs),
         arena=plan.arena_bytes,
-        naive=plan.modes.get("naive"),
+        naive=naive,
     )
 
 

@@ -7,47 +7,46 @@ from collections.abc import Iterable
 from functools import cache
 from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minidl.ir.op import Op
-from minidl.ir.report.explain import Takeovers, explain
-from minidl.ir.report.loads import live_at, plan_loads
-from minidl.ir.report.svg import COLOURS, plan_svg
-from minidl.ir.report.table import IDEAS, certificate
 from minidl.ir.sizes import format_size
 from minidl.ir.tensor import Tensor
-
-if TYPE_CHECKING:
-    from minidl.ir.plan import Plan
+from minidl.placed.graph import PlacedGraph
+from minidl.placed.loads import live_at, plan_loads
+from minidl.report.explain import Takeovers, explain
+from minidl.report.others import Others
+from minidl.report.svg import COLOURS, plan_svg
+from minidl.report.table import certificate
 
 LISTED = 12
 """Causes of the peak that are listed by name."""
 
 
-def plan_page(plan: Plan, more: str = "") -> str:
+def plan_page(plan: PlacedGraph, others: Others, more: str = "") -> str:
     """HTML: the arena over time to zoom into, the load and its peak, modes, explanation; `more` is
     HTML that stands above them."""
-    data = json.dumps(page_data(plan), separators=(",", ":"))
+    data = json.dumps(page_data(plan, others), separators=(",", ":"))
     page = _template().replace("<!--MORE-->", more)
     return page.replace("/*PLAN*/", data.replace("<", "\\u003c"))
 
 
 @cache
 def _template() -> str:
-    return resources.files("minidl.ir.report").joinpath("page.html").read_text("utf-8")
+    return resources.files("minidl.report").joinpath("page.html").read_text("utf-8")
 
 
-def page_data(plan: Plan) -> dict[str, Any]:
+def page_data(plan: PlacedGraph, others: Others) -> dict[str, Any]:
     """What the page shows, as plain data."""
-    s, loads = plan.setting, plan_loads(plan)
+    s, options, loads = plan.subject, plan.options, plan_loads(plan)
     peak = loads.index(max(loads)) if loads else 0
     return {
         "title": f"{s.model}, batch {s.batch}",
         "setting": {
             "image": "x".join(map(str, s.image)),
-            "precision": s.precision,
-            "device": s.device,
-            "memory mode": s.memory,
+            "precision": options.precision,
+            "device": options.device,
+            "memory mode": options.memory,
             "ops": len(plan.graph.ops),
             "work": f"{plan.graph.flops / 1e9:,.1f} GFLOP",
             "run again": f"{plan.recompute_flops / 1e9:,.2f} GFLOP",
@@ -67,13 +66,13 @@ def page_data(plan: Plan) -> dict[str, Any]:
             "position": peak,
             "causes": [[t.name, t.kind, t.nbytes] for t in live_at(plan, peak)[:LISTED]],
         },
-        "modes": [[name, size, IDEAS[name]] for name, size in plan.modes.items()],
+        "modes": [[row.name, row.arena_bytes, row.idea] for row in others.modes],
         "again": [[op.name, op.flops] for op in plan.graph.ops if op.again],
         "layers": [[layer.layer, layer.lines] for layer in explain(plan)],
     }
 
 
-def _tensors(plan: Plan) -> Iterable[list[Any]]:
+def _tensors(plan: PlacedGraph) -> Iterable[list[Any]]:
     """Rows: name, kind, layer, shape, dtype, bytes, offset, first, last, what it lies over."""
     takes = Takeovers(plan)
     makers: dict[Tensor, Op] = {}
@@ -99,14 +98,13 @@ def _over(takes: Takeovers, t: Tensor, maker: Op) -> str:
     return "free bytes"
 
 
-def notebook(plan: Plan) -> str:
+def notebook(plan: PlacedGraph, others: Others) -> str:
     """A small table and picture for a notebook: no script."""
-    caffe = plan.modes.get("caffe")
     rows = "".join(
-        f"<tr><td>{escape(name)}</td><td style='text-align:right'>{format_size(size)}</td>"
-        f"<td style='text-align:right'>{f'{100 * size / caffe:.1f} %' if caffe else ''}</td>"
-        f"<td>{escape(IDEAS[name])}</td></tr>"
-        for name, size in plan.modes.items()
+        f"<tr><td>{escape(row.name)}</td>"
+        f"<td style='text-align:right'>{format_size(row.arena_bytes)}</td>"
+        f"<td style='text-align:right'>{share}</td><td>{escape(row.idea)}</td></tr>"
+        for row, share in others.shares()
     )
     head = "<tr><th>mode</th><th>arena</th><th>of caffe</th><th></th></tr>"
     table = f"<table>{head}{rows}</table>" if rows else ""

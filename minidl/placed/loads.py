@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from minidl.ir.tensor import Tensor
-
-if TYPE_CHECKING:
-    from minidl.ir.plan import Plan
+from minidl.placed.graph import PlacedGraph
 
 
-def plan_loads(plan: Plan) -> list[int]:
+def plan_loads(plan: PlacedGraph) -> list[int]:
     """At each op the bytes of all live tensors, rounded up to the alignment; where one is written
     in place over another they count once. The maximum is `plan.max_load_bytes`."""
     change = [0] * (len(plan.graph.ops) + 1)
@@ -27,7 +24,7 @@ def plan_loads(plan: Plan) -> list[int]:
     return load
 
 
-def live_at(plan: Plan, position: int) -> list[Tensor]:
+def live_at(plan: PlacedGraph, position: int) -> list[Tensor]:
     """What is live while the op at `position` runs, largest first."""
     live = [
         t
@@ -37,13 +34,13 @@ def live_at(plan: Plan, position: int) -> list[Tensor]:
     return sorted(live, key=lambda t: -t.nbytes)
 
 
-def reserved(plan: Plan, t: Tensor) -> int:
+def reserved(plan: PlacedGraph, t: Tensor) -> int:
     """The tensor's bytes and guard, rounded up to the alignment."""
-    alignment = plan.setting.alignment
+    alignment = plan.options.alignment
     return -(-(t.nbytes + plan.guard) // alignment) * alignment
 
 
-def handed_over(plan: Plan, i: int, new: Tensor, old: Tensor) -> bool:
+def handed_over(plan: PlacedGraph, i: int, new: Tensor, old: Tensor) -> bool:
     """Whether the op at `i` writes `new` over `old`, both of which own bytes."""
     a, b = plan.placements[new], plan.placements[old]
     return new is not old and a.first == i and b.last == i + 1 and a.offset == b.offset

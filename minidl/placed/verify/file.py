@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from minidl.compiler.verify import check
-from minidl.compiler.verify.rows import OpRow, Table, TensorRow, roots
 from minidl.ir import PlanError
+from minidl.placed.verify import check
+from minidl.placed.verify.rows import OpRow, Table, TensorRow, roots
 
-FORMAT = 1
+FORMATS = (1, 2)
 PERSISTENT = ("parameter", "state")
 GIVEN = (*PERSISTENT, "input")
 PHASES = ("forward", "dgrad", "wgrad", "update", "other")
@@ -25,8 +25,8 @@ def check_file(data: dict[str, Any]) -> None:
     The optional keys `outputs` (ids that must hold after the last op), `guard` (bytes kept free
     behind every tensor) and `card` are read where they are present.
     """
-    if _take(data, "format", int, "plan file") != FORMAT:
-        raise PlanError(f"plan file has format {data['format']}; this reads format {FORMAT}")
+    if _take(data, "format", int, "plan file") not in FORMATS:
+        raise PlanError(f"plan file has format {data['format']}; this reads formats 1 and 2")
     entries = _entries(data, "tensors")
     row = _numbered(entries)
     table = Table(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from minidl.ir.errors import ArgumentError
-from minidl.ir.report.loads import plan_loads
-from minidl.ir.report.svg import COLOURS
 from minidl.ir.sizes import mib
+from minidl.placed.graph import PlacedGraph
+from minidl.placed.loads import plan_loads
+from minidl.report.svg import COLOURS
 
-if TYPE_CHECKING:
-    from minidl.ir.plan import Plan
 
-
-def write_png(plan: Plan, path: str | Path) -> None:
+def write_png(plan: PlacedGraph, path: str | Path) -> None:
     """Write the picture to `path`; ArgumentError where matplotlib is not installed."""
     try:
         from matplotlib.collections import PatchCollection
@@ -40,8 +37,9 @@ def write_png(plan: Plan, path: str | Path) -> None:
     axes.set_ylim(0, 1.02 * mib(max(1, plan.arena_bytes)))
     axes.set_xlabel("position in the schedule (op)")
     axes.set_ylabel("arena, MiB")
-    s = plan.setting
-    axes.set_title(f"{s.model}, batch {s.batch}, {s.memory}: {mib(plan.arena_bytes):,.1f} MiB")
+    s = plan.subject
+    size = f"{mib(plan.arena_bytes):,.1f} MiB"
+    axes.set_title(f"{s.model}, batch {s.batch}, {plan.options.memory}: {size}")
     shown = dict.fromkeys(t.kind for t, _ in owners)
     handles = [Patch(color=COLOURS[kind], label=kind.replace("_", " ")) for kind in shown]
     axes.legend(handles=handles, loc="upper right", fontsize="small")

@@ -1,0 +1,79 @@
+"""The devices that there are, as far as planning has to know them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from minidl.cards import card_of
+from minidl.devices.cpu import CpuDevice
+from minidl.devices.device import Device
+from minidl.ir import ArgumentError, Op
+from minidl.ir.card import Card
+from minidl.launches import Limits, check_launches
+from minidl.options import Options
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of device."""
+
+    name: str
+    open: Callable[[], Device]
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Precisions that it does not have, and why."""
+    overlaps_copies: bool = False
+    """Whether the next batch can be copied to it while a step runs."""
+    card: Callable[[Card | None], Card | None] = lambda _: None
+    """The card to plan for, by the one that was asked for."""
+    check: Callable[[Iterable[Op], Options], None] = lambda _ops, _options: None
+    """LimitError where it cannot launch an op."""
+
+    def conflicts(self, options: Options) -> Iterable[str]:
+        """What it would have to do and cannot."""
+        if options.precision in self.refused:
+            yield f"precision {options.precision!r} is {self.refused[options.precision]}"
+        if options.prefetch and not self.overlaps_copies:
+            yield f"prefetch overlaps copies to a GPU with its work: leave it out on {self.name}"
+
+
+def _open_cuda() -> Device:
+    from minidl.devices.cuda import CudaDevice
+
+    return CudaDevice()
+
+
+def _check_launches(ops: Iterable[Op], options: Options) -> None:
+    check_launches(ops, Limits.of(card_of(options.card)))
+
+
+TENSOR_CORES = "a mode of CUDA's tensor cores: use float32 on cpu"
+
+DEVICES = {
+    kind.name: kind
+    for kind in (
+        Kind("cpu", CpuDevice, {"tf32": TENSOR_CORES, "bf16": TENSOR_CORES}),
+        Kind(
+            "cuda",
+            _open_cuda,
+            {"float64": "for the CPU device: use float32 on cuda"},
+            overlaps_copies=True,
+            card=card_of,
+            check=_check_launches,
+        ),
+    )
+}
+
+
+def require_device(name: str) -> None:
+    """ArgumentError names the ones there are."""
+    if name not in DEVICES:
+        raise ArgumentError(f"unknown device {name!r}: choose {' or '.join(DEVICES)}")
+
+
+def device_of(device: str | Device) -> Device:
+    """The device that a name stands for; a device is itself."""
+    if not isinstance(device, str):
+        return device
+    require_device(device)
+    return DEVICES[device].open()

@@ -1,0 +1,238 @@
+"""plan and compile: from a network to a plan, and to a step that runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minidl.cards import named
+from minidl.compiler.modes import MODES, check_switches
+from minidl.devices.device import Device, free_memory
+from minidl.devices.known import DEVICES, device_of
+from minidl.fitting import largest_fitting
+from minidl.ir import (
+    ArenaTooLargeError,
+    ArgumentError,
+    BudgetError,
+    Shape,
+    format_size,
+)
+from minidl.ir.card import Card
+from minidl.keywords import with_keywords
+from minidl.launches.product import read_tuning
+from minidl.layers.base import Layer
+from minidl.layers.loss import CrossEntropy, Loss
+from minidl.layers.network import as_network
+from minidl.optim import SGD, Optimizer
+from minidl.options import PRECISIONS, Options
+from minidl.placed.graph import PlacedGraph
+from minidl.recipe import Plan, Plans, Recipe
+from minidl.runtime.debug import GUARD
+from minidl.runtime.step import Step
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from minidl.keywords import Settings
+
+
+@with_keywords(Options)
+def plan(
+    network: Layer,
+    batch: int,
+    *,
+    loss: Loss | None = None,
+    optimizer: Optimizer | None = None,
+    device: str | None = None,
+    image: Shape | None = None,
+    gpu: str | Card | None = None,
+    options: Options | None = None,
+    **settings: Unpack[Settings],
+) -> Plan:
+    """The plan of one training step, with no device touched and nothing allocated.
+
+    loss: CrossEntropy by default; optimizer: SGD with momentum 0.9 by default.
+    device: "cpu", where nothing is said, or "cuda".
+    gpu: the card to plan for, say "rtx3060", of those in docs/cards.md: implies device="cuda".
+    Without it a plan for cuda is one for the h100; `compile` plans for the card that is there.
+    options: all settings of the step in one object; a keyword changes one of them.
+    ShapeError names a layer that does not fit, ArgumentError all that is wrong with the settings.
+    """
+    chosen = _options(options, settings, "plan")
+    if device is not None:
+        chosen = replace(chosen, device=device)
+    if gpu is not None:
+        card = named(gpu) if isinstance(gpu, str) else gpu
+        chosen = replace(chosen, device="cuda", card=card)
+    return _planned(_recipe(network, batch, loss, optimizer, image, chosen)).training
+
+
+@with_keywords(Options)
+def step_plans(
+    network: Layer,
+    batch: int,
+    *,
+    card: Card,
+    optimizer: Optimizer | None = None,
+    options: Options | None = None,
+    **settings: Unpack[Settings],
+) -> tuple[PlacedGraph, ...]:
+    """Every plan that a step runs on a card: training, adding to gradients where updates are
+    spread, prediction. No device is touched; arguments as in `plan`."""
+    chosen = replace(_options(options, settings, "step_plans"), device="cuda", card=card)
+    recipe = _recipe(network, batch, None, optimizer, None, chosen)
+    plans = _planned(recipe)
+    more = () if plans.accumulation is None else (plans.accumulation,)
+    return (plans.training, *more, recipe.inference(plans.training))
+
+
+@with_keywords(Options)
+def compile(  # noqa: A001 - the field's word for it
+    network: Layer,
+    batch: int,
+    *,
+    loss: Loss | None = None,
+    optimizer: Optimizer | None = None,
+    device: str | Device | None = None,
+    seed: int = 0,
+    image: Shape | None = None,
+    debug: bool = False,
+    check_finite: bool = False,
+    options: Options | None = None,
+    **settings: Unpack[Settings],
+) -> Step:
+    """Plan a training step, take its arena in one allocation and bind every op to it.
+
+    device: "cpu", where nothing is said, "cuda", or a device, say `CudaDevice(index=1)`; tiles are chosen for that card.
+    ArenaTooLargeError where the device has fewer bytes free, saying which batch or budget fits.
+    debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
+    check_finite: raise NotFiniteError that names the step and the first op whose output is not.
+    options: all settings of the step in one object; a keyword changes one of them.
+    """
+    chosen = _options(options, settings, "compile")
+    place = device_of(chosen.device if device is None else device)
+    chosen = replace(chosen, device=place.name, card=place.card)
+    recipe = _recipe(network, batch, loss, optimizer, image, chosen, seed)
+    guard = GUARD if debug else 0
+    plans = _planned(recipe, guard)
+    inference = recipe.inference(plans.training, guard)
+    needed = max(plans.training.arena_bytes, inference.arena_bytes)
+    if recipe.options.budget is not None and needed > recipe.options.budget:
+        raise BudgetError(recipe.options.budget, needed, ", for predict")
+    _require_memory(needed, recipe, place)
+    how = recipe.loss.check, seed, debug, check_finite, place
+    return Step(plans.training, inference, *how, plans.accumulation)
+
+
+def _options(options: Options | None, settings: Any, function: str) -> Options:
+    """The options with some of them changed; TypeError as for any unknown keyword."""
+    known = [f.name for f in fields(options or Options)]
+    for name in settings:
+        if name not in known:
+            near = [f": did you mean {n}?" for n in difflib.get_close_matches(name, known, 1)]
+            said = f"got an unexpected keyword argument {name!r}{''.join(near)}"
+            raise TypeError(f"{function}() {said}")
+    return replace(options or Options(), **settings)
+
+
+def _recipe(
+    network: Layer,
+    batch: int,
+    loss: Loss | None,
+    optimizer: Optimizer | None,
+    image: Shape | None,
+    options: Options,
+    seed: int = 0,
+) -> Recipe:
+    """A recipe of what can be planned; ArgumentError says all that is wrong with the options."""
+    require_right(options, batch)
+    tuning = options.tuning
+    options = replace(
+        options,
+        card=DEVICES[options.device].card(options.card),
+        tuning=read_tuning(tuning) if isinstance(tuning, (str, Path)) else tuning,
+    )
+    given = loss or CrossEntropy(), optimizer or SGD(momentum=0.9)
+    return Recipe(as_network(network, image), *given, batch, options, seed)
+
+
+def require_right(options: Options, batch: int) -> None:
+    """ArgumentError with all that is wrong: names first, then values, then what does not go
+    together."""
+    found = list(_unknown(options))
+    if not found:
+        found = [*options.wrong(), *_out_of_batch(options, batch), *_conflicts(options)]
+    if found:
+        raise ArgumentError("; ".join(found))
+
+
+def _unknown(options: Options) -> Iterator[str]:
+    """Names that are in no table."""
+    if options.device not in DEVICES:
+        yield f"unknown device {options.device!r}: choose {' or '.join(DEVICES)}"
+    if options.precision not in PRECISIONS:
+        yield f"unknown precision {options.precision!r}: choose from {', '.join(PRECISIONS)}"
+    if options.memory not in MODES:
+        yield f"unknown memory mode {options.memory!r}: choose from {', '.join(MODES)}"
+    try:
+        check_switches(options.disable_passes)
+    except ArgumentError as error:
+        yield str(error)
+
+
+def _out_of_batch(options: Options, batch: int) -> Iterator[str]:
+    if batch < 1:
+        yield f"batch must be at least 1, got {batch}"
+    elif not 1 <= options.slices <= batch:
+        yield f"slices must be in [1, {batch}], the batch: got {options.slices}"
+
+
+def _conflicts(options: Options) -> Iterator[str]:
+    yield from DEVICES[options.device].conflicts(options)
+    spends = options.recompute is not None or options.budget is not None
+    if spends and not MODES[options.memory].exact:
+        able = " or ".join(repr(mode.name) for mode in MODES.values() if mode.exact)
+        yield f"recompute and budget need memory={able}, not {options.memory!r}"
+
+
+def _planned(recipe: Recipe, guard: int = 0) -> Plans:
+    """The plans as they were asked for; BudgetError says which batch would fit."""
+    try:
+        return recipe.plans(guard)
+    except BudgetError as error:
+        raise _with_way_out(error, recipe) from None
+
+
+def _with_way_out(error: BudgetError, recipe: Recipe) -> BudgetError:
+    """The same error, saying which batch would fit."""
+
+    def needs(batch: int) -> int:
+        try:
+            return recipe.at(batch).plan().arena_bytes
+        except BudgetError as failed:
+            return failed.needed
+
+    largest = largest_fitting(needs, error.budget, recipe.batch)
+    hint = f": batch {largest} would fit" if largest else ", and batch 1 does not fit either"
+    return BudgetError(error.budget, error.needed, hint)
+
+
+def _require_memory(needed: int, recipe: Recipe, device: Device) -> None:
+    """ArenaTooLargeError unless the device has `needed` bytes free, saying what would fit."""
+    free = device.available()
+    if free is None or needed <= free:
+        return
+    largest = largest_fitting(lambda n: recipe.at(n).plan().arena_bytes, free, recipe.batch)
+    ways = [f"batch {largest} fits" if largest else "not even batch 1 fits"]
+    try:
+        plan = recipe.at(memory="arena", recompute=None, budget=free).plan()
+        share = plan.recompute_flops / (plan.graph.flops - plan.recompute_flops)
+        ways.append(f"memory='arena', budget={free} fits this batch for {share:.1%} more work")
+    except BudgetError as error:
+        ways.append(f"the least budget found for this batch is {format_size(error.needed)}")
+    raise ArenaTooLargeError(
+        f"the arena needs {format_size(needed)}, {free_memory(device, free)}: " + "; ".join(ways)
+    )

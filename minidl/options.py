@@ -1,0 +1,226 @@
+"""Every setting of a step, once: keywords, flags, TOML, plan file, run record and docs follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from minidl.ir.card import Card
+from minidl.ir.errors import ArgumentError
+from minidl.ir.sizes import parse_size
+
+ALIGNMENT = 256
+"""Bytes. What CUDA's own allocator gives; vector loads and tensor maps need 16."""
+
+SCRATCH_LIMIT = 32 * 2**20
+"""Bytes of workspace that one op may plan."""
+
+PRECISIONS = {
+    "float32": "float32",
+    "tf32": "float32",
+    "bf16": "bfloat16",
+    "float64": "float64",
+}
+"""The dtype of activations in each precision; weights and sums are never below float32. float64 is
+for checking gradients on the CPU device, tf32 and bf16 are for CUDA's tensor cores."""
+
+TileTable = Mapping[str, tuple[str, int]]
+"""Measured tiles of matrix products, by problem."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What is said of a setting beside its type and default."""
+
+    help: str
+    read: Callable[[str], Any] = str
+    """From a word to a value; ValueError or ArgumentError where it is none."""
+    unit: str = ""
+    """What stands for the value in help: SIZE, SHARE, N."""
+    flag: str = ""
+    """The flag's name where the keyword is another word."""
+    group: str = "memory"
+    """The heading under which the flag stands; empty: there is no flag."""
+    wrong: Callable[[Any], str] = lambda _: ""
+    """What is wrong with a value; empty where nothing is."""
+    file: bool = True
+    """Whether the plan file has it."""
+    takes: str = ""
+    """The type of the keyword where it is wider than the field's."""
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002
+    read: Callable[[str], Any] = str,
+    hashed: bool = True,
+    **more: Any,
+) -> Any:
+    """A field of `Options`."""
+    return field(
+        default=default,
+        hash=None if hashed else False,
+        metadata={"about": About(help, read, **more)},
+    )
+
+
+def positive(word: str) -> int:
+    """A whole number of at least 1."""
+    value = int(word)
+    if value < 1:
+        raise ArgumentError(f"must be at least 1, got {value}")
+    return value
+
+
+def _share(value: float | None) -> str:
+    if value is None or 0 <= value < math.inf:
+        return ""
+    return f"recompute is a share of the step's operations, 0.01 for 1 %: got {value}"
+
+
+def _norm(value: float | None) -> str:
+    if value is None or value > 0:
+        return ""
+    return f"clip_norm must be positive, or None: got {value}"
+
+
+def _calls(value: int) -> str:
+    if isinstance(value, int) and value >= 1:
+        return ""
+    return f"accumulate is a number of calls, at least 1: got {value}"
+
+
+def _power(value: int) -> str:
+    if value >= 16 and not value & (value - 1):
+        return ""
+    return f"alignment must be a power of two of at least 16, got {value}"
+
+
+def _positive(value: int) -> str:
+    return "" if value >= 1 else f"scratch_limit must be positive, got {value}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a step is made, of whatever network, batch and image.
+
+    Names of devices, memory modes and passes, and what does not go together, are checked by who
+    knows them when a step is planned: see `minidl.front`.
+    """
+
+    precision: str = option(
+        "float32",
+        "tf32, bf16: tensor cores, on cuda",
+        group="device",
+    )
+    device: str = option("cpu", "cuda: an NVIDIA GPU", group="device")
+    card: Card | None = option(None, "the GPU that is planned for", group="")
+    memory: str = option("arena", "memory mode")
+    alignment: int = option(
+        ALIGNMENT, "bytes that every tensor's offset is a multiple of", int, unit="N", wrong=_power
+    )
+    disable_passes: tuple[str, ...] = option(
+        (), "passes of the compiler to leave out", unit="PASS", takes="Iterable[str]"
+    )
+    recompute: float | None = option(
+        None,
+        "share of the step's operations that running forward ops again may take: 0.01 for 1 %; by "
+        "default only ops as cheap as an elementwise pass run again",
+        float,
+        unit="SHARE",
+        wrong=_share,
+    )
+    budget: int | None = option(
+        None,
+        "fit into it, at the least extra work",
+        parse_size,
+        unit="SIZE",
+        takes="int | str | None",
+    )
+    slices: int = option(
+        1,
+        "parts of the batch that the first layers run on one after the other",
+        positive,
+        unit="N",
+    )
+    prefetch: bool = option(False, "copy the next batch to the GPU while a step runs; on cuda")
+    clip_norm: float | None = option(
+        None,
+        "clip all weight gradients by their norm together; the plan says what that costs",
+        float,
+        unit="NORM",
+        flag="clip-grad-norm",
+        wrong=_norm,
+    )
+    accumulate: int = option(
+        1,
+        "steps that make one update, with the mean of their gradients",
+        positive,
+        unit="N",
+        wrong=_calls,
+    )
+    scratch_limit: int = option(
+        SCRATCH_LIMIT,
+        "most workspace that one op may plan",
+        parse_size,
+        unit="SIZE",
+        flag="scratch",
+        group="device",
+        wrong=_positive,
+        file=False,
+    )
+    tuning: str | Path | TileTable | None = option(
+        None,
+        "measured tiles of matrix products on cuda, JSON",
+        unit="FILE",
+        group="device",
+        file=False,
+        hashed=False,
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.budget, str):
+            object.__setattr__(self, "budget", parse_size(self.budget))
+        passes = self.disable_passes
+        passes = (passes,) if isinstance(passes, str) else tuple(passes)
+        object.__setattr__(self, "disable_passes", passes)
+
+    def wrong(self) -> Iterator[str]:
+        """What is wrong with each value on its own."""
+        yield from filter(None, (about(f).wrong(getattr(self, f.name)) for f in fields(self)))
+
+    @property
+    def dtype(self) -> str:
+        """Of activations."""
+        return PRECISIONS[self.precision]
+
+
+RENAMED = {
+    "without": "disable_passes",
+    "clip_grad_norm": "clip_norm",
+    "scratch": "scratch_limit",
+}
+"""Words of version 0.1.0, in TOML files and records of runs, and what they are now."""
+
+
+def about(setting: Field[Any]) -> About:
+    """What is said of a field of `Options`."""
+    found: About = setting.metadata["about"]
+    return found
+
+
+def flag_of(setting: Field[Any]) -> str:
+    """The flag of a field of `Options`."""
+    return "--" + (about(setting).flag or setting.name).replace("_", "-")
+
+
+def has_flag(setting: Field[Any]) -> bool:
+    return bool(about(setting).group)
+
+
+def written(options: Options) -> dict[str, Any]:
+    """What the plan file says of the options, by name."""
+    return {f.name: getattr(options, f.name) for f in fields(options) if about(f).file}

@@ -1,0 +1,1 @@
+"""A step whose ops have an order and whose tensors have places: its data, its file, its proof."""

@@ -1,0 +1,197 @@
+"""Recipe and Plan: a step that can be planned again, and a plan that can be asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from minidl.compiler.lower import lower_accumulation, lower_inference, lower_training
+from minidl.compiler.modes import MODES
+from minidl.compiler.planner import make_plan
+from minidl.devices.known import DEVICES
+from minidl.fitting import largest_fitting
+from minidl.gradients import GradientRule
+from minidl.ir import ArgumentError, BudgetError, StepGraph, parse_size
+from minidl.layers.loss import Loss
+from minidl.layers.network import Network
+from minidl.optim import Optimizer
+from minidl.options import Options
+from minidl.placed.file import placed_to_dict
+from minidl.placed.graph import PlacedGraph, Subject
+from minidl.report.columns import Summary
+from minidl.report.explain import explain_text
+from minidl.report.others import ModeRow, Others
+from minidl.report.page import notebook, plan_page
+from minidl.report.png import write_png
+from minidl.report.snapshot import write_snapshot
+from minidl.report.summary import summarize
+from minidl.report.table import plan_table
+
+RECOMPUTE = ModeRow("recompute", "arena, and what the settings below spend", 0)
+"""The row of a plan that spends work, under those of the modes."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training step that can be planned: data, which passes and devices read."""
+
+    network: Network
+    loss: Loss
+    optimizer: Optimizer
+    batch: int
+    options: Options
+    seed: int = 0
+    """Of random numbers that a step draws."""
+
+    def at(self, batch: int | None = None, **changes: Any) -> Recipe:
+        """The same at another batch, and with other options by name."""
+        batch = self.batch if batch is None else batch
+        return replace(self, batch=batch, options=replace(self.options, **changes))
+
+    def plan(self) -> Plan:
+        """The plan of a step; BudgetError where none fits."""
+        return self.plans().training
+
+    def plans(self, guard: int = 0) -> Plans:
+        """What calls of a step run; guard: bytes kept free behind every tensor."""
+        options = self.options
+        rule = GradientRule(options.clip_norm, options.accumulate)
+        given = self.network, self.loss
+        graph = lower_training(*given, self.optimizer, self.batch, options, rule, self.seed)
+        placed, more = self._placed(graph, options, guard), None
+        if options.accumulate > 1:
+            adding = lower_accumulation(*given, self.batch, options, rule, graph, self.seed)
+            more = self._placed(adding, options, guard)
+            placed = replace(placed, arena_bytes=max(placed.arena_bytes, more.arena_bytes))
+        own = {f.name: getattr(placed, f.name) for f in fields(placed)}
+        return Plans(Plan(**own, recipe=self), more)
+
+    def inference(self, training: PlacedGraph, guard: int = 0) -> PlacedGraph:
+        """The plan of a prediction with the weights of a training step."""
+        plain = replace(self.options, recompute=None, budget=None)
+        graph = lower_inference(self.network, self.batch, plain, training.graph, self.seed)
+        return self._placed(graph, plain, guard)
+
+    def _placed(self, graph: StepGraph, options: Options, guard: int) -> PlacedGraph:
+        """Proven; LimitError where the device cannot launch an op of it."""
+        subject = Subject(self.network.name, self.batch, self.network.image)
+        placed = make_plan(graph, subject, options, guard)
+        DEVICES[options.device].check(placed.graph.ops, options)
+        return placed
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan(PlacedGraph):
+    """One training step in one arena, and the recipe that it came from.
+
+    Printed it is one line. `table`, `explain`, `summary`, `to_html` say more; what they say of
+    other memory modes is planned when it is asked for.
+    """
+
+    recipe: Recipe = field(kw_only=True)
+
+    @cached_property
+    def modes(self) -> dict[str, int]:
+        """Arena bytes of the same step in every memory mode, and, called recompute, of this one
+        where it spends work or keeps to a budget; planned when first asked for."""
+        options, plain = self.options, replace(self.options, recompute=None, budget=None)
+        own = options.memory if options == plain and not self.guard else None
+        sizes = {
+            name: self.arena_bytes
+            if name == own
+            else self.recipe.at(memory=name, recompute=None, budget=None).plan().arena_bytes
+            for name in MODES
+        }
+        return sizes if options == plain else {**sizes, RECOMPUTE.name: self.arena_bytes}
+
+    @cached_property
+    def bytes_without(self) -> dict[str, int]:
+        """Arena bytes of the same step without `clip_norm` and without `accumulate`, of those in
+        use; planned when first asked for."""
+        plain = {"clip_norm": None, "accumulate": 1}
+        used = {name: none for name, none in plain.items() if getattr(self.options, name) != none}
+        return {
+            name: self.recipe.at(**{name: none}).plan().arena_bytes for name, none in used.items()
+        }
+
+    def largest_batch(self, memory: int | str | None = None) -> int:
+        """The largest batch whose arena fits into `memory` bytes, say "12GiB"; 0 if none does.
+
+        memory: what the plan's card leaves free where nothing is said. The same network and
+        options are planned at several batches; no device is touched.
+        """
+        limit = self._free() if memory is None else parse_size(memory)
+
+        def needs(batch: int) -> int:
+            try:
+                return self.recipe.at(batch).plan().arena_bytes
+            except BudgetError as error:  # within `memory` perhaps, and not within the budget
+                return max(error.needed, limit + 1)
+
+        return largest_fitting(needs, limit, self.batch)
+
+    def _free(self) -> int:
+        if self.options.card is None:
+            raise ArgumentError("largest_batch of a plan for the cpu needs the memory: '12GiB'")
+        return self.options.card.free
+
+    # -- for people and programs -------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan file's content; see docs/plan_file.md."""
+        return placed_to_dict(self, self.modes)
+
+    def to_json(self) -> str:
+        """The plan file, as text."""
+        return json.dumps(self.to_dict(), indent=1)
+
+    def table(self) -> str:
+        """The step in every memory mode, and what this plan chose and needs."""
+        return plan_table(self, self._others())
+
+    def explain(self) -> str:
+        """What was chosen, layer by layer, in plain words."""
+        return explain_text(self, Others(without=self.bytes_without))
+
+    def summary(self) -> Summary:
+        """Layer by layer: output shape, parameters, FLOP, stash and what became of it. Printed it
+        is a table; `rows` and `totals` are its figures."""
+        return summarize(self, self.modes["naive"])
+
+    def to_html(self, more: str = "") -> str:
+        """One self-contained page: the arena over time, the peak and its causes, every choice;
+        more: HTML that stands above them."""
+        return plan_page(self, self._others(), more)
+
+    def _repr_html_(self) -> str:
+        return notebook(self, self._others())
+
+    def to_png(self, path: str | Path) -> None:
+        """Draw the arena over time; needs the extra `minidl[plot]`."""
+        write_png(self, path)
+
+    def to_snapshot(self, path: str | Path) -> None:
+        """Write a file that PyTorch's memory viewer opens: pytorch.org/memory_viz."""
+        write_snapshot(self, path)
+
+    def _others(self) -> Others:
+        return Others(tuple(self._mode_rows()), self.bytes_without)
+
+    def _mode_rows(self) -> Iterator[ModeRow]:
+        chosen = RECOMPUTE.name if RECOMPUTE.name in self.modes else self.options.memory
+        for name, size in self.modes.items():
+            idea = MODES[name].idea if name in MODES else RECOMPUTE.idea
+            yield ModeRow(name, idea, size, name == chosen)
+
+
+@dataclass(frozen=True)
+class Plans:
+    """What calls of a step run."""
+
+    training: Plan
+    accumulation: PlacedGraph | None
+    """Of the calls that only add to the sums of gradients, where there are some."""
