@@ -23,7 +23,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return WorkStealingScheduling(config, log)
 
 
-LONGEST = ("test_nothing_is_found", "test_no_kernel_spills", "test_table[")
+LONGEST = ("test_nothing_is_found", "test_the_whole", "test_each_fault", "test_table[")
 """Minutes each: they run first, so that no core waits for the last of them."""
 
 

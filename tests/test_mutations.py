@@ -136,6 +136,7 @@ def known_from(path: Path, killers: dict[int, str]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_faults_are_killed_or_survive_and_the_same_run_goes_on(tmp_path: Path) -> None:
     """`a > b` turned round is found, `a >= b` by a test only that is known from another run."""
     root = tree(tmp_path / "root", TEST.format("3, 2"))

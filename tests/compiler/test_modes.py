@@ -152,10 +152,8 @@ class Repeating:
         return np.resize(self.generator.uniform(low, high, 65521).astype(np.float32), shape)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["alexnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vgg11", "resnet18"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["alexnet", "vgg11", "resnet18"])
 def test_real_model_on_digits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five steps, dropout on where the model has it."""
     monkeypatch.setattr("minidl.runtime.step._generator", Repeating)

@@ -38,6 +38,7 @@ IMAGES: dict[str, tuple[int, int, int]] = {
 that of ResNet has bins of one size. VGG's own matrices are large to write and nothing new."""
 
 
+SLOW = ("alexnet", "densenet121")
 LARGE = ("alexnet_2012", "densenet121")
 """Whose layers are others' too: their weights alone are read back, and one runtime is asked."""
 
@@ -112,7 +113,10 @@ def read_back(step: dl.Step, path: Path, expected: Array, x: Array) -> dl.Networ
     return net
 
 
-@pytest.mark.parametrize("model", IMAGES)
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(m, marks=pytest.mark.slow if m in SLOW else ()) for m in IMAGES],
+)
 def test_models(model: str, tmp_path: Path) -> None:
     net = dl.models.MODELS[model](10, IMAGES[model])
     if model not in LARGE:
@@ -309,6 +313,7 @@ def photographs(size: int) -> Array:
     return np.stack([np.asarray(image.open(p).convert("RGB").resize((size, size))) for p in paths])
 
 
+@pytest.mark.slow
 def test_photographs(tmp_path: Path) -> None:
     pixels = photographs(96)
     x = dl.Input((96, 96, 3), dtype="uint8")

@@ -128,8 +128,8 @@ def test_a_wrong_kernel_is_found_in_modes_and_steps(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_whole_of_it_finds_no_fault(tmp_path: Path) -> None:
-    """All cases, as many as there is time for."""
-    found = first_contact(tmp_path, "", seconds=SECONDS, workers=2)
+    """All cases but those of TF32, as many as there is time for."""
+    found = first_contact(tmp_path, "^(?!.*tf32)", seconds=SECONDS, workers=2)
     assert found.listed("FAULTS") == []
     passed = {row["phase"] for row in found.rows if row.get("result") == "passed"}
     assert passed >= {"environment", "compile", "ops", "steps"}  # the rest where it is fast

@@ -138,6 +138,7 @@ def test_the_sanitizer_until_time_is_over(
     assert "2 cases without a finding of memcheck, 0" in found.table
 
 
+@pytest.mark.slow
 def test_each_fault_of_an_op_costs_its_row(tmp_path: Path) -> None:
     faults = {
         "raise": ["softmax_cross_entropy_dgrad"],

@@ -99,6 +99,7 @@ def first(names: set[str], kernel: str) -> str:
     return min(name for name in names if name.startswith(kernel))
 
 
+@pytest.mark.slow
 def test_each_fault_of_a_step_costs_its_row(tmp_path: Path) -> None:
     case, training = stand_in.CASES[0], stand_in.TRAINING
     for what, precision, memory in product((case, training), ("float32", "bf16"), MEMORIES):

@@ -20,7 +20,7 @@ def run_again(graph: StepGraph, drop: Set[Tensor], copies: Copies | None = None)
     ops read the copy. The same kernel on the same operands gives the same bits. StaleError where
     an operand has changed between the two. copies: what earlier choices for this graph made.
     """
-    return replace(graph, ops=tuple(_Rewriter(graph, drop, copies or Copies()).ops()))
+    return replace(graph, ops=tuple(_Rewriter(graph, drop, copies or Copies(graph)).ops()))
 
 
 def makers(graph: StepGraph) -> dict[Tensor, list[Op]]:
@@ -37,7 +37,10 @@ class Copies:
     """Second copies of a graph's tensors, and its ops on them: each is made once, however many
     choices have it."""
 
-    def __init__(self) -> None:
+    def __init__(self, graph: StepGraph) -> None:
+        self.makers = makers(graph)
+        self.changes = {op: [t for t in op.writes if t.persistent] for op in graph.ops}
+        """By op, the states and weights that it changes."""
         self._tensors: dict[Tensor, Tensor] = {}
         self._ops: dict[tuple[Op, frozenset[Tensor], bool], Op] = {}
         self._mentioned: dict[Op, frozenset[Tensor]] = {}
@@ -78,7 +81,6 @@ def _mentioned(op: Op) -> Iterator[Tensor]:
 class _Rewriter:
     def __init__(self, graph: StepGraph, drop: Set[Tensor], copies: Copies) -> None:
         self.graph, self.drop, self.copies = graph, drop, copies
-        self.makers = makers(graph)
         self.copied: set[Tensor] = set()
         self.changed: set[Tensor] = set()
         self.found: list[Op] = []
@@ -93,7 +95,7 @@ class _Rewriter:
                     self._make(t)
             on_copies = not self.copied.isdisjoint(op.touched)
             self.found.append(self.copies.op(op, self.copied) if on_copies else op)
-            self.changed.update(t for t in op.writes if t.persistent)
+            self.changed.update(self.copies.changes[op])
         return self.found
 
     def _make(self, t: Tensor) -> None:
@@ -101,7 +103,7 @@ class _Rewriter:
         if t in self.copied:
             return
         self.copied.add(t)
-        for op in self.makers[t]:
+        for op in self.copies.makers[t]:
             for operand in op.reads:
                 if operand in self.changed:
                     raise StaleError(f"{op.name} reads {operand.name}, which has changed by then")

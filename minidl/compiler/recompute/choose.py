@@ -73,7 +73,7 @@ class _Search:
         self.graph, self.limits, self.alignment = graph, limits, alignment
         self.makers = _pure_makers(graph)
         self.uses = _Uses(graph)
-        self.copies = Copies()
+        self.copies = Copies(graph)
         self.stride = max(1, len(graph.ops) // AT_A_TIME)
         self.patience = max(8, PATIENCE // max(1, len(graph.ops)))
         self.failures = 0
