@@ -106,7 +106,8 @@ def compile(  # noqa: A001 - the field's word for it
 ) -> Step:
     """Plan a training step, take its arena in one allocation and bind every op to it.
 
-    device: "cpu", where nothing is said, "cuda", or a device, say `CudaDevice(index=1)`; tiles are chosen for that card.
+    device: "cpu", where nothing is said, "cuda", or a device, say `CudaDevice(index=1)`;
+    tiles are chosen for that card.
     ArenaTooLargeError where the device has fewer bytes free, saying which batch or budget fits.
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.

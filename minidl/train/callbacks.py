@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from minidl.ir import ArgumentError, Array
+from minidl.runtime.step import Step
+from minidl.train.history import History
+from minidl.train.metrics import Evaluation
 
-if TYPE_CHECKING:
-    from minidl.train.trainer import Trainer
+
+class Run(Protocol):
+    """What a callback may see of a run, which `Trainer` is, and what it may do to it."""
+
+    step: Step
+    history: History
+    evaluation: Evaluation | None
+    """Of the last validation."""
+    output_dir: Path | None
+    arguments: dict[str, Any]
+    """How the run was asked for."""
+    epochs: int
+    epoch: int
+    """Epochs done."""
+    batch: int
+    """Steps done of the epoch."""
+    steps: int
+    """Steps done of the run."""
+    steps_per_epoch: int
+    loss: float
+    """Of the last step."""
+    stop: str
+    """A reason ends the run after the epoch."""
+
+    def save(self) -> Path:
+        """Write a checkpoint of this moment."""
 
 
 class Callback:
@@ -18,20 +46,20 @@ class Callback:
     `state` and `arrays` travel in checkpoints under the class's name, and `load` takes them back.
     """
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Before the first step; a resumed run stands where it stopped."""
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
+    def on_epoch_begin(self, trainer: Run) -> None:
         """Before the first step of `trainer.epoch`, or of what is left of it."""
 
-    def on_step_end(self, trainer: Trainer) -> None:
+    def on_step_end(self, trainer: Run) -> None:
         """After each step: `trainer.loss`, `trainer.steps`."""
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """After the validation: `trainer.history.last`; `trainer.epoch` epochs are done. Setting
         `trainer.stop` to a reason ends the run."""
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         """After the last epoch, not where an error or Ctrl-C ended the run."""
 
     def state(self) -> dict[str, Any]:
@@ -73,10 +101,10 @@ class EarlyStopping(Callback):
         self.best_epoch = self.bad = 0
         self._weights: dict[str, Array] = {}
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         self._judge(trainer)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         value = trainer.history[self.metric][-1]
         if value is None:
             raise ArgumentError(
@@ -96,12 +124,12 @@ class EarlyStopping(Callback):
         gain = value - self.best if self.metric in HIGHER_IS_BETTER else self.best - value
         return gain > self.min_delta
 
-    def _judge(self, trainer: Trainer) -> None:
+    def _judge(self, trainer: Run) -> None:
         if self.bad >= self.patience:
             best = "" if self.best is None else f": {self.best:.4f} in epoch {self.best_epoch}"
             trainer.stop = f"no better {self.metric} for {self.bad} epochs{best}"
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         if self._weights:
             trainer.step.load_state_dict(self._weights)
 
@@ -124,9 +152,9 @@ class Checkpoints(Callback):
             raise ArgumentError(f"checkpoint_every must be at least 1 step, got {every}")
         self.every = every
 
-    def on_step_end(self, trainer: Trainer) -> None:
+    def on_step_end(self, trainer: Run) -> None:
         if self.every is not None and trainer.steps % self.every == 0:
             trainer.save()
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         trainer.save()

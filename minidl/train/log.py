@@ -7,20 +7,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minidl.ir import ArgumentError
-from minidl.train.callbacks import Callback
+from minidl.train.callbacks import Callback, Run
 from minidl.train.history import FIELDS
-
-if TYPE_CHECKING:
-    from minidl.train.trainer import Trainer
 
 STEP_FIELDS = ("steps", "epoch", "loss", "learning_rate")
 """Columns of `steps.csv`; the epoch is the one under way, from 1."""
 
 
-def folder_of(trainer: Trainer, what: Callback) -> Path:
+def folder_of(trainer: Run, what: Callback) -> Path:
     """The run's folder, made if need be; ArgumentError where it has none."""
     if trainer.output_dir is None:
         raise ArgumentError(f"{type(what).__name__} needs an output_dir")
@@ -39,9 +36,11 @@ class Log(Callback):
     def __init__(self, every: int | None = None) -> None:
         self.every = every
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         folder = folder_of(trainer, self)
-        asked = {"arguments": trainer.arguments, "step": asdict(trainer.step.plan.options)}
+        plan = trainer.step.plan
+        of_step = {**asdict(plan.subject), **asdict(plan.options)}
+        asked = {"arguments": trainer.arguments, "step": of_step}
         text = json.dumps(asked, indent=1, default=str)
         (folder / "args.json").write_text(text + "\n", encoding="utf-8")
         write_rows(folder / "log.csv", FIELDS, trainer.history.rows())
@@ -49,7 +48,7 @@ class Log(Callback):
             kept = rows_until(folder / "steps.csv", trainer.steps)
             write_rows(folder / "steps.csv", STEP_FIELDS, kept)
 
-    def on_step_end(self, trainer: Trainer) -> None:
+    def on_step_end(self, trainer: Run) -> None:
         if self.every is not None and trainer.steps % self.every == 0:
             rate = trainer.step.learning_rate
             row = dict(
@@ -61,10 +60,10 @@ class Log(Callback):
             )
             append_row(folder_of(trainer, self) / "steps.csv", STEP_FIELDS, row)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         append_row(folder_of(trainer, self) / "log.csv", FIELDS, asdict(trainer.history.last))
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         found = trainer.evaluation
         if found is not None and found.confusion is not None:
             with (folder_of(trainer, self) / "confusion.csv").open("w", newline="") as file:

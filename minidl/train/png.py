@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minidl.ir import ArgumentError
-from minidl.train.callbacks import Callback
+from minidl.train.callbacks import Callback, Run
 from minidl.train.curves import CHARTS, COLOURS, NAMES, points
 from minidl.train.history import History
 from minidl.train.log import folder_of
-
-if TYPE_CHECKING:
-    from minidl.train.trainer import Trainer
 
 
 class Png(Callback):
     """Writes `curves.png` after every epoch."""
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         folder_of(trainer, self)
         _figure()
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         write_png(trainer.history, folder_of(trainer, self) / "curves.png")
 
 

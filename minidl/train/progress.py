@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from tqdm.auto import tqdm
 
 from minidl.ir import ArgumentError
-from minidl.train.callbacks import Callback
+from minidl.train.callbacks import Callback, Run
 from minidl.train.history import Epoch
-
-if TYPE_CHECKING:
-    from minidl.train.trainer import Trainer
 
 
 def someone_looks() -> bool:
@@ -30,11 +27,11 @@ class Progress(Callback):
         self.print_freq = print_freq
         self._bar: tqdm[NoReturn] | None = None
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         if trainer.steps:
             print(f"resumed at epoch {trainer.epoch + 1}, step {trainer.steps:,}", flush=True)
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
+    def on_epoch_begin(self, trainer: Run) -> None:
         self._close()
         batch = trainer.step.plan.batch
         self._bar = tqdm(
@@ -46,7 +43,7 @@ class Progress(Callback):
             disable=not someone_looks(),
         )
 
-    def on_step_end(self, trainer: Trainer) -> None:
+    def on_step_end(self, trainer: Run) -> None:
         if self._bar is not None and not self._bar.disable:
             self._bar.set_postfix(loss=f"{trainer.loss:.4f}", refresh=False)
             self._bar.update(trainer.step.plan.batch)
@@ -55,11 +52,11 @@ class Progress(Callback):
             rate = f"learning rate {trainer.step.learning_rate:.3g}"
             print(f"  {place}  loss {trainer.loss:.4f}  {rate}", flush=True)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         self._close()
         print(epoch_line(trainer.history.last, trainer.epochs), flush=True)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         self._close()
         if trainer.stop:
             print(f"stopped: {trainer.stop}", flush=True)

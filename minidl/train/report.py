@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from minidl.train.callbacks import Callback
+from minidl.train.callbacks import Callback, Run
 from minidl.train.curves import curves_section
 from minidl.train.log import folder_of
-
-if TYPE_CHECKING:
-    from minidl.train.trainer import Trainer
 
 HERE = "<!--CURVES-->"
 
@@ -17,16 +12,16 @@ HERE = "<!--CURVES-->"
 class Report(Callback):
     """Writes `report.html` after every epoch: one file, no network, any browser."""
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         self._page = trainer.step.plan.to_html(HERE)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         self._write(trainer)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         trainer.history.stopped = trainer.stop
         self._write(trainer)
 
-    def _write(self, trainer: Trainer) -> None:
+    def _write(self, trainer: Run) -> None:
         page = self._page.replace(HERE, curves_section(trainer.history))
         (folder_of(trainer, self) / "report.html").write_text(page, encoding="utf-8")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minidl.ir import ArgumentError
-from minidl.train.callbacks import Callback
+from minidl.train.callbacks import Callback, Run
 from minidl.train.log import folder_of
-
-if TYPE_CHECKING:
-    from minidl.train.trainer import Trainer
 
 TAGS = {
     "loss": "loss/train",
@@ -36,7 +33,7 @@ class TensorBoard(Callback):
         self.folder, self.every = folder, every
         self._writer: Any = None
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
@@ -48,16 +45,16 @@ class TensorBoard(Callback):
         suffix = f".{trainer.steps}"  # the name has seconds only, and a file is overwritten
         self._writer = SummaryWriter(str(folder), purge_step=purge, filename_suffix=suffix)
 
-    def on_step_end(self, trainer: Trainer) -> None:
+    def on_step_end(self, trainer: Run) -> None:
         if self.every is not None and trainer.steps % self.every == 0:
             self._writer.add_scalar("loss/step", trainer.loss, trainer.steps)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         for name, tag in TAGS.items():
             value = getattr(trainer.history.last, name)
             if value is not None:
                 self._writer.add_scalar(tag, value, trainer.steps)
         self._writer.flush()
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         self._writer.close()
