@@ -151,7 +151,7 @@ class Plan(PlacedGraph):
 
     def table(self) -> str:
         """The step in every memory mode, and what this plan chose and needs."""
-        return plan_table(self, self._others())
+        return plan_table(self, self.others())
 
     def explain(self) -> str:
         """What was chosen, layer by layer, in plain words."""
@@ -165,10 +165,10 @@ class Plan(PlacedGraph):
     def to_html(self, more: str = "") -> str:
         """One self-contained page: the arena over time, the peak and its causes, every choice;
         more: HTML that stands above them."""
-        return plan_page(self, self._others(), more)
+        return plan_page(self, self.others(), more)
 
     def _repr_html_(self) -> str:
-        return notebook(self, self._others())
+        return notebook(self, self.others())
 
     def to_png(self, path: str | Path) -> None:
         """Draw the arena over time; needs the extra `minidl[plot]`."""
@@ -178,7 +178,8 @@ class Plan(PlacedGraph):
         """Write a file that PyTorch's memory viewer opens: pytorch.org/memory_viz."""
         write_snapshot(self, path)
 
-    def _others(self) -> Others:
+    def others(self) -> Others:
+        """Figures of other plans of the step, for its reports."""
         return Others(tuple(self._mode_rows()), self.bytes_without)
 
     def _mode_rows(self) -> Iterator[ModeRow]:

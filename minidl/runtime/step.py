@@ -24,6 +24,7 @@ from minidl.ir import (
 )
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan
+from minidl.report.columns import Summary
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import first_not_finite
 from minidl.runtime.program import Observer, Program
@@ -206,6 +207,10 @@ class Step:
             self._predict.run()
             outputs[start : start + size] = self.arena.read(plan, result)[:size]
         return outputs
+
+    def summary(self) -> Summary:
+        """The plan's summary: a table of the layers when it is printed."""
+        return self.plan.summary()
 
     # -- state -----------------------------------------------------------------------------
 

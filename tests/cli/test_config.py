@@ -52,7 +52,7 @@ def test_every_kind_of_value(tmp_path: Path) -> None:
     wd = 0.1
     """
     known = Commands(COMMANDS).by_name["plan"]
-    passes = next(a.choices for a in known._actions if a.dest == "without")
+    passes = next(a.choices for a in known._actions if a.dest == "disable_passes")
     names = list(passes or [])[:2]
     made = options(
         "train", "--config", config(tmp_path, text.replace('"tail", "slices"', str(names)[1:-1]))
@@ -62,7 +62,7 @@ def test_every_kind_of_value(tmp_path: Path) -> None:
     assert made.budget == 8 * 2**30
     assert made.lr_milestones == (3, 5)
     assert made.mean == (1.5, 2.0, 3.0)
-    assert made.without == names
+    assert made.disable_passes == names
     assert made.weights == Path("w.pth")
     assert made.weight_decay == 0.1
 

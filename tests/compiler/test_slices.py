@@ -82,7 +82,7 @@ def kernel_of(op: Op) -> str:
 def test_transients_shrink(device: str, recompute: float) -> None:
     """VGG-16: with some recomputation the sliced first layers no longer make the peak. On CUDA
     their largest transients have no bytes in any case: it takes more to see a difference."""
-    how = {"device": device, "modes": False, "recompute": recompute}
+    how = {"device": device, "recompute": recompute}
     whole = dl.plan(dl.models.vgg16(), 64, **how)  # type: ignore[arg-type]
     sliced = dl.plan(dl.models.vgg16(), 64, slices=4, **how)  # type: ignore[arg-type]
     assert sliced.arena_bytes < 0.95 * whole.arena_bytes

@@ -12,7 +12,7 @@ import pytest
 from minidl.ir import PlanError
 from minidl.placed.graph import PlacedGraph
 from minidl.placed.verify.file import check_file
-from tests.compiler.test_verify import PLAN_FACTORIES
+from tests.placed.test_verify import PLAN_FACTORIES
 from tests.placed.corruptions import CORRUPTIONS, Corruption, lost_variable
 from tests.placed.handmade import training_step
 

@@ -16,7 +16,7 @@ import pytest
 
 import minidl as dl
 from minidl.placed.loads import live_at, plan_loads
-from minidl.report.page import page_data, plan_page
+from minidl.report.page import page_data
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -101,7 +101,7 @@ def in_chromium(page: str, folder: Path, wanted: int) -> tuple[dict[str, Any], s
 def test_the_page_in_a_browser(tmp_path: Path) -> None:
     name = '<script>throw new Error("x")</script> & "quoted"'
     plan = planned(name)
-    rows = page_data(plan)["tensors"]
+    rows = page_data(plan, plan.others())["tensors"]
     tall = [i for i, row in enumerate(rows) if row[5] * 50 > plan.arena_bytes]
     wanted = random.Random(os.urandom(4)).choice(tall)
     row = rows[wanted]
@@ -124,14 +124,14 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
 
 
 def test_nothing_is_fetched() -> None:
-    page = plan_page(planned())
+    page = planned().to_html()
     assert not re.search(r"(?:src|href|url|import|fetch)\s*[=(]", page.replace("from {", ""))
     assert "http" not in page
 
 
 def test_the_data_is_the_plan() -> None:
     plan = planned()
-    data = page_data(plan)
+    data = page_data(plan, plan.others())
     assert max(data["loads"]) == plan.max_load_bytes
     assert data["loads"] == plan_loads(plan)
     assert len(data["ops"]) == len(plan.graph.ops)

@@ -12,8 +12,8 @@ import minidl as dl
 from minidl import models
 from minidl.cli import main
 from minidl.recipe import Plan
-from minidl.report.columns import format_count
-from minidl.report.summary import LayerRow, Summary
+from minidl.report.columns import LayerRow, Summary, format_count
+from minidl.report.summary import summarize
 from tests.placed.handmade import training_step
 from tests.report.test_page import network
 
@@ -44,7 +44,7 @@ HASTY = {"disable_passes": ("recompute", "order_for_peak")}
 
 def planned(model: str, batch: int = 2, **how: Any) -> Plan:
     network = models.MODELS[model](classes=10, image=IMAGES.get(model, (64, 64, 3)))
-    return dl.plan(network, batch, **{"modes": False, **how})
+    return dl.plan(network, batch, **how)
 
 
 def by_name(summary: Summary) -> dict[str, LayerRow]:
@@ -220,7 +220,7 @@ def test_a_step_and_its_prediction() -> None:
     step = dl.compile(net, 2)
     assert str(step.summary()) == str(step.plan.summary())
     assert step.summary().totals.naive == step.plan.modes["naive"]
-    forward = step.inference_plan.summary()
+    forward = summarize(step.inference_plan)
     assert [row.kind for row in forward.rows] == ["Linear", "Dropout", "Linear"]
     assert forward.rows[1].notes == ("nothing to do",)
     assert forward.totals.stash == 0
@@ -234,7 +234,7 @@ def test_one_layer_without_a_name() -> None:
 
 
 def test_a_graph_without_notes_has_no_rows() -> None:
-    summary = training_step().summary()
+    summary = summarize(training_step())
     assert summary.rows == ()
     assert summary.totals.weights == 16
     assert "stash" in str(summary)

@@ -53,7 +53,7 @@ def require_kernels(precision: str, count: int) -> None:
     for _ in range(count):
         network, optimizer = random_network(chance, few=False), random_optimizer(chance)
         print(f"MINIDL_TEST_SEED={SEED}\n{optimizer!r}\n{described(network)}")
-        how = {"optimizer": optimizer, "precision": precision, "device": "cuda", "modes": False}
+        how = {"optimizer": optimizer, "precision": precision, "device": "cuda"}
         for op in dl.plan(network, BATCH, **how).graph.ops:
             units.update((unit.entry, unit) for unit in map(unit_of, launches_of(op)))
     SimulatedDevice().toolchain.require_valid(units.values())
