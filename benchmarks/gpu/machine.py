@@ -12,6 +12,7 @@ from benchmarks.gpu.engines import NAMES, Engine, TorchEngine
 from benchmarks.gpu.network import Case
 from benchmarks.gpu.torch_ops import torch_or_none
 from minidl import models
+from minidl.launches import product
 
 IS_GPU = True
 CASES = (
@@ -35,6 +36,8 @@ LEAST_BYTES = 2**20
 """That an op moves which is measured alone."""
 LIMIT = 12 * 2**30
 """A smaller card's memory, for which the largest batch is looked for."""
+TILES = product.TILES
+"""That a product is tried with."""
 SPLITS = (1, 2, 4, 8, 16, 32, 64)
 """Of a sum, that are tried with each tile."""
 

@@ -27,7 +27,7 @@ LONGEST = 256 * 1024
 
 PASSED = "passed"
 FAULTS = ("wrong", "failed", "hung", "died", "sticky")
-"""Numbers that are not right; an exception; silence; a signal; a CUDA context past use."""
+"""Numbers that are not right; an exception; silence; the process ended; a CUDA context past use."""
 LEFT_OUT = "left out"
 ENVIRONMENT, MACHINE = "environment", "machine"
 """The phase that a run begins with, and its first case."""

@@ -18,7 +18,7 @@ from benchmarks.gpu.names import DEVICE, PRECISIONS
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.sanitized import END, FINE
 from benchmarks.gpu.tables import of_phase, whole
-from benchmarks.gpu.worker import CaseLeftOutError, Phase, Worker
+from benchmarks.gpu.worker import CaseDiedError, CaseLeftOutError, Phase, Worker
 from tests.simulator.bench import prepare_case
 from tests.simulator.checked import one_a_template
 from tests.simulator.test_ops import IDS, TABLE
@@ -73,11 +73,11 @@ class Watched:
                 found.append(line[len(MARK) :].strip())
             elif line.startswith(f"{END} {' '.join(case)}: "):
                 said = line.partition(": ")[2].strip()
-                return self._judged(found, "" if said == FINE else said)
-        status = process.wait()
-        return self._judged(found, f"the process under the tool ended with status {status}")
+                return self._judged(found, None if said == FINE else RuntimeError(said))
+        how = f"the process under the tool ended with status {process.wait()}"
+        return self._judged(found, CaseDiedError(how))
 
-    def _judged(self, found: list[str], failed: str) -> Row:
+    def _judged(self, found: list[str], failed: Exception | None) -> Row:
         findings = [line for line in found if line and not line.startswith(HARMLESS)]
         if findings or failed:
             self.end()
@@ -86,7 +86,7 @@ class Watched:
         if findings:
             return {"found": findings[:LINES], "wrong": findings[0]}
         if failed:
-            raise RuntimeError(failed)
+            raise failed
         return {}
 
     def _start(self, case: Name) -> subprocess.Popen[str]:
@@ -119,7 +119,7 @@ def sanitizer(worker: Worker) -> None:
 
     if not worker.wants(TOOL):
         return
-    worker.done.discard(TOOL)  # a process that goes on behind another asks again
+    worker.done.pop(TOOL, None)  # a process that goes on behind another asks again
     worker.run(TOOL, find)
     if not program:
         return

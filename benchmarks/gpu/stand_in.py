@@ -17,6 +17,7 @@ import minidl.devices.cuda as cuda
 from benchmarks.gpu.counting import CountingDevice
 from benchmarks.gpu.engines import NAMES, Engine, TableEngine
 from benchmarks.gpu.network import Case
+from minidl.launches import product
 from tests.simulator import fake_cupy
 from tests.simulator.networks import NETWORKS
 
@@ -40,7 +41,7 @@ TURN_SECONDS, ROUNDS = 0.0, 2
 COPY_BYTES, LEAST_BYTES = 2**16, 0
 OP_SECONDS = 0.0
 LIMIT = 2**20
-SPLITS = (1, 2)
+TILES, SPLITS = product.TILES, (1, 2)
 KERNELS = "MINIDL_STAND_IN_KERNELS"
 
 TIMES = {

@@ -26,7 +26,7 @@ from benchmarks.gpu.worker import Phase, Worker
 from minidl.interop.atomic import write_atomically
 from minidl.ir import Array, Op
 from minidl.launches.matrix import UNITS
-from minidl.launches.product import TILES, Problem, Tile
+from minidl.launches.product import Problem, Tile
 
 PHASES = (
     Phase("environment", "benchmarks.gpu.environment:environment", most=0.2),
@@ -77,7 +77,7 @@ def candidates(worker: Worker, case: Case, precision: str) -> dict[str, Candidat
         choice = product.tile.name, product.splits
         own = found.setdefault(product.problem.key, Candidates(product.problem, choice))
         own.ops.setdefault(choice, []).append(op)
-    for tile in (tile for tile in TILES if tile.unit == UNITS[precision]):
+    for tile in (tile for tile in worker.machine.TILES if tile.unit == UNITS[precision]):
         for splits in worker.machine.SPLITS:
             choice, more = (tile.name, splits), dict[str, list[Op]]()
             ops = distinct_ops(case, precision, card, least, Always(tile, splits))
@@ -111,6 +111,7 @@ class Tuner(Held):
     def measure(self, precision: str, of: Candidates) -> Row:
         """Each tile shortly, then the fastest and the model's in turns."""
         row, times, wrong = self.cleared(), dict[Choice, float](), list[str]()
+        row["problem"] = of.problem.key
         with left_out_if_too_large():
             samples = self._samples(of.ops[of.model])
             for choice, ops in of.ops.items():
@@ -121,8 +122,10 @@ class Tuner(Held):
                 else:
                     named = f"{_named(choice)} is {error:.2g} away from {_named(of.model)}"
                     wrong.append(named)
+            if not times:  # not even the model's agrees with itself
+                return row | {"wrong": f"{_named(of.model)} gives no finite numbers"}
             best, ms = self._final(of, times)
-        row |= {"problem": of.problem.key, "tried": len(times), "model": of.model, "best": best}
+        row |= {"tried": len(times), "model": of.model, "best": best}
         row |= {"ms": ms[best], "model_ms": ms.get(of.model)}
         return row | ({"wrong": "; ".join(wrong)} if wrong else {})
 

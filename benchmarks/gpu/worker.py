@@ -92,6 +92,10 @@ class CaseLeftOutError(Exception):
     """A case that this machine cannot run; the message says why."""
 
 
+class CaseDiedError(Exception):
+    """A case whose own process ended in its midst; the message says how."""
+
+
 class Worker:
     """One process of a phase."""
 
@@ -101,7 +105,8 @@ class Worker:
         self.out = settings.folder
         self.before = Tail(self.out / ROWS, settings.begin).new()
         """The rows of this run so far."""
-        self.done = {r["case"] for r in self.before if r["phase"] == phase.name and "case" in r}
+        mine = (row for row in self.before if row["phase"] == phase.name and "case" in row)
+        self.done = {row["case"]: row["result"] for row in mine}
         self.earlier = self._earlier()
         self._device: Any = None
 
@@ -160,15 +165,15 @@ class Worker:
         return [thing for thing in wanted if group(thing) in own]
 
     def run(self, name: str, work: Callable[[], Row | None], silence: float = 0) -> bool:
-        """Run a case, unless a process before this one did; False where it is at fault.
+        """Run a case, unless a process before this one did; False where it was found at fault.
 
         `work` returns what its row says; "wrong" in it makes it one. `silence`: the seconds that
         it may take, where that is more than the phase's.
         """
         if name in self.done:
-            return True
+            return self.done[name] not in FAULTS
         if name in self.earlier:
-            self.done.add(name)
+            self.done[name] = PASSED
             self.note(self.earlier[name] | {"worker": self.index, "earlier": True})
             return True
         if time.time() > self.stop:
@@ -179,7 +184,7 @@ class Worker:
         begin = time.time()
         row = self._row(name, work)
         row = {"case": name, "s": round(time.time() - begin, 3), **row}
-        self.done.add(name)
+        self.done[name] = row["result"]
         if row["result"] in FAULTS and not self._alive():
             row["result"] = "sticky"
             self.note(row)
@@ -198,6 +203,8 @@ class Worker:
             )
         except CaseLeftOutError as reason:
             return {"result": LEFT_OUT, "why": str(reason)}
+        except CaseDiedError as how:
+            return {"result": "died", "why": str(how)}
         except KeyboardInterrupt:
             raise
         except BaseException:  # pytest's own exceptions and SystemExit are failures of a case too

@@ -6,6 +6,7 @@ the name or by the whole entry:
   skip     launches do nothing, so that numbers are wrong
   hang     a launch does not come back
   die      a launch ends the process
+  kill     the system does, as where memory has run out
   leak     once one was launched, a MiB less is free whenever the device is asked
   sticky   a launch makes the context unusable: it and every later call are errors
 Of engines, by name and method, "eager step":
@@ -36,7 +37,8 @@ def __getattr__(name: str) -> Any:
 
 
 def device(graphs: bool = True) -> CountingDevice:
-    _install()
+    if FAULTS:
+        _install()
     return stand_in.device(graphs and "graphs" not in FAULTS)
 
 
@@ -93,6 +95,8 @@ def _install() -> None:
             time.sleep(FOREVER)
         if is_struck("die", function):
             os.kill(os.getpid(), signal.SIGSEGV)
+        if is_struck("kill", function):
+            os.kill(os.getpid(), signal.SIGKILL)
         if is_struck("sticky", function):
             lost.append(True)
         if is_struck("leak", function):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.gpu.commands import PARTS
@@ -29,6 +30,19 @@ from tests.simulator import fake_cupy
 
 ROOT = Path(__file__).parents[2]
 FAULTY = "tests.simulator.faulty_stand_in"
+TOOL = """#!/bin/sh
+[ "$1" = --version ] && { echo "Version 1"; exit 0; }
+[ "$2" = memcheck ] && [ "$3 $4" != "--report-api-errors no" ] && exit 3
+while [ "${1#-}" != "$1" ]; do case $1 in --report-api-errors|--tool) shift ;; esac; shift; done
+echo "========= COMPUTE-SANITIZER"
+"$@"
+case $? in
+    0) ;;
+    137) exit 137 ;;
+    *) echo "========= Invalid __global__ write of size 4 bytes"; exit 9 ;;
+esac
+echo "========= ERROR SUMMARY: 0 errors"
+"""
 
 
 @dataclass(frozen=True)
@@ -58,10 +72,11 @@ def started(
     workers: int = 1,
     faults: dict[str, list[str]] | None = None,
     silence: float = 30,
+    machine: str = FAULTY,
     **environment: str,
 ) -> Found:
     """`python -m benchmarks.gpu PARTS` on the stand-in with faults."""
-    command = [sys.executable, "-m", "benchmarks.gpu", *parts.split(), "--stand-in", FAULTY]
+    command = [sys.executable, "-m", "benchmarks.gpu", *parts.split(), "--stand-in", machine]
     command += ["--out", str(out), "--seconds", str(seconds), "--only", only, *options]
     command += ["--workers", str(workers), "--silence", str(silence)]
     environment["MINIDL_FAULTS"] = json.dumps(faults or {})
@@ -96,6 +111,27 @@ def mutated(folder: Path, changes: dict[str, list[tuple[str, str]]]) -> str:
             source = source.replace(old, new, 1)
         path.write_text(source)
     return str(folder)
+
+
+def tool(folder: Path) -> str:
+    """PATH with a stand-in for compute-sanitizer in front: a process that dies has written where
+    it may not; of one that is killed it says nothing."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "compute-sanitizer"
+    path.write_text(TOOL)
+    path.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def pictures(folder: Path) -> str:
+    """A file of a few, as large as those of CIFAR-10."""
+    generator, path = np.random.default_rng(0), folder / "pictures.npz"
+    arrays = {}
+    for split, count in (("train", 9), ("test", 10)):
+        arrays[f"x_{split}"] = generator.integers(0, 256, (count, 32, 32, 3), np.uint8)
+        arrays[f"y_{split}"] = np.arange(count) % 10
+    np.savez(path, **arrays)
+    return str(path)
 
 
 class CutOff(Worker):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,15 @@ from minidl.cards import DEFAULT, named
 from minidl.launches.product import TILES, read_tuning
 from tests.simulator.bench import prepare_case
 from tests.simulator.build import COMPILER
-from tests.simulator.gpu_parts import InProcess, compiled, in_process, mutated, results, started
+from tests.simulator.gpu_parts import (
+    InProcess,
+    compiled,
+    in_process,
+    mutated,
+    results,
+    started,
+    tool,
+)
 from tests.simulator.networks import NETWORKS
 from tests.simulator.test_ops import IDS, TABLE
 
@@ -31,24 +38,6 @@ TOOLED = "(pool2d-max|activation-relu|linear-|batchnorm2d-|loss-entropy)"
 """Cases that run under the tool."""
 SUMMED = "from_b.fetch(b, k0);"
 """A line of the main loop in front of which a result can be changed."""
-TOOL = """#!/bin/sh
-[ "$1" = --version ] && { echo "Version 1"; exit 0; }
-[ "$2" = memcheck ] && [ "$3 $4" != "--report-api-errors no" ] && exit 3
-while [ "${1#-}" != "$1" ]; do case $1 in --report-api-errors|--tool) shift ;; esac; shift; done
-echo "========= COMPUTE-SANITIZER"
-"$@" || { echo "========= Invalid __global__ write of size 4 bytes"; exit 9; }
-echo "========= ERROR SUMMARY: 0 errors"
-"""
-
-
-def tool(folder: Path) -> str:
-    """PATH with a stand-in for compute-sanitizer in front: a process that dies has written where
-    it may not."""
-    folder.mkdir(exist_ok=True)
-    path = folder / "compute-sanitizer"
-    path.write_text(TOOL)
-    path.chmod(0o755)
-    return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 def wrong_in(rows: int, folder: Path) -> str:
@@ -90,7 +79,7 @@ def test_a_wrong_product_is_found(in_process: InProcess, monkeypatch: pytest.Mon
 def test_tiles_are_measured_until_time_is_over(
     in_process: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tune, "TILES", [t for t in TILES if t.m == t.n == 32])
+    monkeypatch.setattr(stand_in, "TILES", [t for t in TILES if t.m == t.n == 32])
     monkeypatch.setattr(stand_in, "CASES", stand_in.CASES[:1])
     only = "tune simt (m108 n16 k144|m24 n144 k3|m3 n24 k144) "
     found = in_process("tune", "tune", only, cases=2)
@@ -108,7 +97,7 @@ def test_a_wrong_tile_is_never_the_best(
     in_process: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(stand_in.KERNELS, wrong_in(64, in_process.out / "kernels"))
-    monkeypatch.setattr(tune, "TILES", [t for t in TILES if (t.m, t.n) in ((32, 32), (64, 32))])
+    monkeypatch.setattr(stand_in, "TILES", [t for t in TILES if (t.m, t.n) in ((32, 32), (64, 32))])
     monkeypatch.setattr(stand_in, "CASES", stand_in.CASES[:1])
     monkeypatch.setattr(stand_in, "SPLITS", (1,))
     found = in_process("tune", "tune", "tune simt (m3 n24 k144|m108 n16 k144) ")

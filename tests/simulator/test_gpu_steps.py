@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import minidl as dl
-from benchmarks.gpu import stand_in
+from benchmarks.gpu import cifar10, stand_in
+from benchmarks.gpu.commands import PARTS
 from benchmarks.gpu.network import Case, optimizer
+from benchmarks.gpu.rows import ROWS, Tail, note
 from benchmarks.gpu.sources import of_step
 from benchmarks.gpu.train import MEMORIES
+from benchmarks.gpu.worker import Settings, Worker
 from minidl.cards import DEFAULT
 from tests.simulator.build import COMPILER
-from tests.simulator.gpu_parts import InProcess, compiled, in_process, results, started
+from tests.simulator.gpu_parts import (
+    InProcess,
+    compiled,
+    in_process,
+    pictures,
+    results,
+    started,
+)
 
 __all__ = ["in_process"]
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 VGG = "vgg_shaped b3 float32"
-
-
-def pictures(folder: Path) -> str:
-    generator, path = np.random.default_rng(0), folder / "pictures.npz"
-    arrays = {}
-    for split, count in (("train", 9), ("test", 10)):
-        arrays[f"x_{split}"] = generator.integers(0, 256, (count, 32, 32, 3), np.uint8)
-        arrays[f"y_{split}"] = np.arange(count) % 10
-    np.savez(path, **arrays)
-    return str(path)
 
 
 def test_training_steps_are_timed_until_time_is_over(in_process: InProcess) -> None:
@@ -80,6 +80,14 @@ def test_training_on_cifar10_says_each_epoch(in_process: InProcess) -> None:
     assert results(cut)["training"] == "left out"
     without = in_process("cifar10", "cifar10", "")
     assert without.listed("LEFT OUT") == ["cifar10: pictures: left out"]
+
+
+def test_without_pictures_nothing_is_trained(tmp_path: Path) -> None:
+    part = PARTS["cifar10"][0]
+    note(tmp_path, {"phase": "cifar10", "worker": 0, "case": "pictures", "result": "hung"})
+    settings = Settings(part, str(tmp_path), "benchmarks.gpu.stand_in", data="a disk that hangs")
+    cifar10.cifar10(Worker(settings, cifar10.PHASES[-1], 0, 1, time.time() + 60))
+    assert [row["case"] for row in Tail(tmp_path / ROWS).new()] == ["pictures"]
 
 
 def test_memory_of_a_case_before_is_a_fault(
