@@ -8,9 +8,8 @@ from minidl.cli import COMMANDS
 from minidl.cli.parser import Commands, flags, is_switch, places, shown_default
 
 
-def flags_table(command: str) -> str:
+def flags_table(parser: argparse.ArgumentParser) -> str:
     """Markdown: arguments without a dash, then flags, in the order of --help."""
-    parser = Commands(COMMANDS).by_name[command]
     rows = [_row(action) for action in (*places(parser), *flags(parser))]
     return "\n".join(["| flag | default | what it does |", "| --- | --- | --- |", *rows])
 
@@ -43,5 +42,8 @@ def _help(action: argparse.Action) -> str:
 
 
 TABLES = {
-    ("docs/cli.md", command): lambda command=command: flags_table(command) for command in COMMANDS
+    ("docs/cli.md", command): lambda command=command: flags_table(
+        Commands(COMMANDS).by_name[command]
+    )
+    for command in COMMANDS
 }

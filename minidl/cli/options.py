@@ -147,9 +147,11 @@ def _shown(said: About, default: Any) -> Any:
     return f"{default // 2**20}MiB" if said.read is parse_size and default else default
 
 
-def settings(given: argparse.Namespace, heading: str) -> dict[str, Any]:
+def settings(
+    given: argparse.Namespace, heading: str, options: type[Options] = Options
+) -> dict[str, Any]:
     """The flags under a heading as keywords of dl.plan and dl.compile."""
-    own = (f.name for f in fields(Options) if about(f).group == heading)
+    own = (f.name for f in fields(options) if about(f).group == heading)
     return {name: getattr(given, name) for name in own if name in vars(given)}
 
 

@@ -12,9 +12,9 @@ import pytest
 from minidl.ir import PlanError
 from minidl.placed.graph import PlacedGraph
 from minidl.placed.verify.file import check_file
-from tests.placed.test_verify import PLAN_FACTORIES
 from tests.placed.corruptions import CORRUPTIONS, Corruption, lost_variable
 from tests.placed.handmade import training_step
+from tests.placed.test_verify import PLAN_FACTORIES
 
 File = dict[str, Any]
 
@@ -141,7 +141,7 @@ CARD = {
 
 MALFORMED: list[tuple[Callable[[File], object], str]] = [
     (lambda f: f.pop("tensors"), r"plan file: 'tensors' must be list, got None"),
-    (lambda f: f.update(format=2), r"format 2; this reads format 1"),
+    (lambda f: f.update(format=3), r"format 3; this reads formats 1 and 2"),
     (lambda f: f.update(arena_bytes="144"), r"'arena_bytes' must be int, got '144'"),
     (lambda f: f.update(guard=True), r"'guard' must be int, got True"),
     (lambda f: f.update(order_lower_bound_bytes=145), r"is 145, more than max_load_bytes, 144"),
