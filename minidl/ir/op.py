@@ -17,7 +17,7 @@ Finish = Callable[[Any], None]
 """Takes a part of an output that is complete, and may change it in place."""
 
 Commutes = Literal["", "positive", "selection"]
-"""How an op behaves under the other: see `minidl.compiler.rewrites.commute`."""
+"""How an op behaves under the other: see `minidl.compiler.rewrites.commute_selections`."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
