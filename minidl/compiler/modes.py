@@ -39,8 +39,6 @@ class Mode:
     """One way to lay out a step. Every mode computes the same bits."""
 
     name: str
-    idea: str
-    """What it adds, in a few words."""
     passes: tuple[Pass, ...]
     share: Callable[[StepGraph], Sharing]
     effort: int = EFFORT // 40
@@ -48,28 +46,29 @@ class Mode:
     exact: bool = False
     """Whether cheap ops may run again, and the order is searched for over the whole step; then
     `recompute` and `budget` can be asked for."""
+    idea: str = ""
+    """What it adds, in a few words."""
 
 
 MODES = {
     mode.name: mode
     for mode in (
-        Mode("naive", "every tensor has its own bytes for the whole step", (), own_bytes),
+        Mode("naive", (), own_bytes, idea="every tensor has its own bytes for the whole step"),
         Mode(
             "caffe",
-            "data and diff of every blob; ReLU and dropout in place",
             (commute_selections,),
             caffe_blobs,
+            idea="data and diff of every blob; ReLU and dropout in place",
         ),
-        Mode("liveness", "bytes are free after their last use", (), after_last_use),
+        Mode("liveness", (), after_last_use, idea="bytes are free after their last use"),
         Mode(
             "fujitsu2016",
-            "caffe with gradients over data, one weight-gradient buffer",
             (commute_selections, keep_signs, hoist_updates, order_by_size),
             gradients_over_data,
+            idea="caffe with gradients over data, one weight-gradient buffer",
         ),
         Mode(
             "arena",
-            "all lossless rewrites, best order and placement",
             (
                 commute_selections,
                 chain_sums,
@@ -88,6 +87,7 @@ MODES = {
             in_place,
             EFFORT,
             exact=True,
+            idea="all lossless rewrites, best order and placement",
         ),
     )
 }
