@@ -65,7 +65,7 @@ def test_the_kernels_of_a_step_lie_where_the_device_looks(
     bound: list[Unit] = []
     monkeypatch.setattr(CudaDevice, "prepare", lambda device, of_plan: bound.extend(of_plan))
     monkeypatch.setattr(CudaDevice, "launch", lambda *_: lambda: None)
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
+    fake_cupy.install_machine(monkeypatch)
     sgd = dl.SGD(0.1, 0.9, 5e-4)
     dl.compile(dl.models.lenet(10), 3, device="cuda", precision="bf16", optimizer=sgd)
     assert len(set(bound)) == built
@@ -183,7 +183,7 @@ def test_about_with_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = {"name": b"NVIDIA L4", "major": 8, "minor": 9, "totalGlobalMem": 23 * 2**30}
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
+    fake_cupy.install_machine(monkeypatch)
     monkeypatch.setattr(fake_cupy, "__version__", "14.9.9", raising=False)
     monkeypatch.setattr(fake_cupy.cuda.runtime, "getDeviceProperties", lambda index: card)
     assert dict(cuda.installed()) == {

@@ -133,8 +133,13 @@ cuda = SimpleNamespace(
 
 def install(monkeypatch: pytest.MonkeyPatch, *capabilities: int, **fields: Any) -> Machine:
     """Stand in for CuPy and its machine: cards of these capabilities, one H100 if none is named."""
-    monkeypatch.setitem(sys.modules, "cupy", sys.modules[__name__])
     monkeypatch.setattr("minidl.devices.cuda.cubins", libraries)
+    return install_machine(monkeypatch, *capabilities, **fields)
+
+
+def install_machine(monkeypatch: pytest.MonkeyPatch, *capabilities: int, **fields: Any) -> Machine:
+    """The same where kernels are compiled by what is there."""
+    monkeypatch.setitem(sys.modules, "cupy", sys.modules[__name__])
     for log in (Memory.taken, GRAPHS, WAITED, CURRENT):
         log.clear()
     return reset(*capabilities, **fields)

@@ -174,7 +174,7 @@ class InProcess:
 @pytest.fixture
 def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InProcess:
     """What a stand-in changes is as it was afterwards."""
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
+    fake_cupy.install_machine(monkeypatch)
     monkeypatch.setattr("minidl.devices.cuda.cubins", fake_cupy.libraries)
     monkeypatch.setattr(fake_cupy, "DEVICE", fake_cupy.DEVICE)
     return InProcess(tmp_path)
