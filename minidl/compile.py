@@ -187,8 +187,8 @@ class _Recipe:
                 return failed.needed
 
         largest = largest_fitting(needs, error.budget, self.setting.batch)
-        hint = f": batch {largest} would fit" if largest else ", and batch 1 does not fit either"
-        return BudgetError(error.budget, error.needed, hint)
+        fits = f"batch {largest} would fit" if largest else "batch 1 does not fit either"
+        return error.hinting(fits)
 
 
 def compile(  # noqa: A001 - the field's word for it
@@ -235,7 +235,7 @@ def compile(  # noqa: A001 - the field's word for it
     inference = recipe.inference(plans.training, guard)
     needed = max(plans.training.arena_bytes, inference.arena_bytes)
     if setting.budget is not None and needed > setting.budget:
-        raise BudgetError(setting.budget, needed, ", for predict")
+        raise BudgetError(setting.budget, needed).at("predict")
     _require_memory(needed, recipe, place)
     check = recipe.loss.check
     return Step(plans.training, inference, check, seed, debug, check_finite, place, plans.holding)
@@ -277,7 +277,7 @@ def _require_memory(needed: int, recipe: _Recipe, device: Device) -> None:
     except BudgetError as error:
         ways.append(f"the least budget found for this batch is {format_size(error.needed)}")
     raise ArenaTooLargeError(
-        f"the arena needs {format_size(needed)}, {free_memory(device, free)}: " + "; ".join(ways)
+        f"the arena needs {format_size(needed)}, {free_memory(device, free)}", hint="; ".join(ways)
     )
 
 

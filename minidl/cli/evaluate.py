@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from minidl.cli.pictures import add_pictures, open_pictures, test_loader
 from minidl.cli.trained import add_trained, find, step_of
 from minidl.cli.values import seed
 from minidl.data import Loader, Source
+from minidl.files.tables import write_table
 from minidl.ir import ArgumentError, Array
 from minidl.train import Evaluation, measure
 
@@ -139,8 +139,6 @@ def report(
 
 def _write_confusion(path: Path, about: About, matrix: Array) -> None:
     names = [about.name_of(i) for i in range(len(matrix))]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["class", *names])
-        writer.writerows([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
+    rows = [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)]
+    write_table(path, [["class", *names], *rows])
     print(f"confusion: {path}")

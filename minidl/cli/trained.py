@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 import minidl as dl
 from minidl.cli.about import About, usual_constants
 from minidl.cli.options import Group, add_switch, device, model_classes, model_image
+from minidl.files.safetensors import read_header
 from minidl.interop import load_weights
 from minidl.ir import ArgumentError, CheckpointError
 from minidl.train import checkpoint
@@ -88,9 +87,8 @@ def description(about: About, flags: Mapping[str, Any]) -> dict[str, str]:
 def described(path: Path) -> dict[str, Any]:
     """What `description` wrote, empty where it did not."""
     try:
-        with safe_open(path, "numpy") as file:
-            found = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-    except (SafetensorError, ValueError):
+        found = json.loads(read_header(path).metadata.get(HEADER, "{}"))
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl.files.words import shown
 from minidl.interop.onnx_proto import NEWEST_OPSET, OLDEST_OPSET, onnx
-from minidl.interop.values import shown, widened
+from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape
 from minidl.ir.bfloat16 import from_bfloat16
 from minidl.layers.base import Node

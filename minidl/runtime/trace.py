@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from minidl.files.atomic import write_text
 from minidl.ir import Op, Plan
 from minidl.ir.report.loads import plan_loads
 
@@ -52,4 +53,4 @@ class Trace:
     def write(self, path: str | Path) -> None:
         """Write the trace as JSON."""
         data = {"traceEvents": self.events(), "displayTimeUnit": "ms"}
-        Path(path).write_text(json.dumps(data), encoding="utf-8")
+        write_text(path, json.dumps(data))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minidl.files.png import write_figure
 from minidl.ir import ArgumentError
 from minidl.train.callbacks import Callback
 from minidl.train.curves import CHARTS, COLOURS, NAMES, points
@@ -38,7 +39,7 @@ def write_png(history: History, path: str | Path) -> None:
         axes.set_xlabel("epoch")
         if axes.lines:
             axes.legend(fontsize="small")
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def _figure() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minidl.files.atomic import write_text
 from minidl.ir.report.page import plan_page
 from minidl.train.callbacks import Callback
 from minidl.train.curves import curves_section
@@ -30,4 +31,4 @@ class Report(Callback):
 
     def _write(self, trainer: Trainer) -> None:
         page = self._page.replace(HERE, curves_section(trainer.history))
-        (folder_of(trainer, self) / "report.html").write_text(page, encoding="utf-8")
+        write_text(folder_of(trainer, self) / "report.html", page)

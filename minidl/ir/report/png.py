@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minidl.files.png import write_figure
 from minidl.ir.errors import ArgumentError
 from minidl.ir.report.loads import plan_loads
 from minidl.ir.report.svg import COLOURS
@@ -45,4 +46,4 @@ def write_png(plan: Plan, path: str | Path) -> None:
     shown = dict.fromkeys(t.kind for t, _ in owners)
     handles = [Patch(color=COLOURS[kind], label=kind.replace("_", " ")) for kind in shown]
     axes.legend(handles=handles, loc="upper right", fontsize="small")
-    figure.savefig(path)
+    write_figure(path, figure)
