@@ -121,9 +121,9 @@ class Model:
         return (found[0], self.nodes[found[0]]) if len(found) == 1 else None
 
 
-def refused(node: Any, why: str) -> ArgumentError:
+def refused(node: Any, why: str, hint: str = "") -> ArgumentError:
     name = node.name or (node.output[0] if node.output else "")
-    return ArgumentError(f"node {shown(name)}, {shown(node.op_type)}: {why}: not supported")
+    return ArgumentError(f"node {shown(name)}, {shown(node.op_type)}: {why}: not supported", hint)
 
 
 def parsed(path: str | Path) -> Any:
