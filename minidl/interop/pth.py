@@ -87,7 +87,7 @@ class _Checkpoint:
         self.folder = pickles[0][:-9]
         if f"{self.folder}/constants.pkl" in names:
             raise ArgumentError(
-                "it is a TorchScript program: save torch.jit.load(path).state_dict() instead"
+                "it is a TorchScript program", "save torch.jit.load(path).state_dict() instead"
             )
         self.order = self._byte_order(names)
 

@@ -46,7 +46,7 @@ def read_weights(path: str | Path) -> dict[str, Array]:
     elif head[8:9] == b"{":
         arrays = _read_safetensors(path)
     else:
-        raise ArgumentError(f"{path}: {_what_else(head)}")
+        raise ArgumentError(*_what_else(head)).at(path)
     return usual(arrays)
 
 
@@ -73,21 +73,22 @@ def _chosen(saved: Any) -> dict[str, View]:
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, View):
             raise ArgumentError(
-                f"{shown(str(name))} is no tensor: save the state dict alone, "
-                "torch.save(model.state_dict(), path)"
+                f"{shown(str(name))} is no tensor",
+                "save the state dict alone, torch.save(model.state_dict(), path)",
             )
     return found
 
 
-def _what_else(head: bytes) -> str:
+def _what_else(head: bytes) -> tuple[str, str]:
+    """What a file is that is not read, and the way out."""
     again = "open it with PyTorch and save it again with torch.save, or as .safetensors"
     if LEGACY in head[:64]:
-        return f"it is in the format that torch.save had before version 1.6: {again}"
+        return "it is in the format that torch.save had before version 1.6", again
     if head[257:262] == b"ustar":
-        return f"it is a tar archive, as the first versions of torch.save wrote: {again}"
+        return "it is a tar archive, as the first versions of torch.save wrote", again
     if head[:1] == b"\x80":
-        return f"it is a bare pickle, which is not read since it could execute anything: {again}"
-    return "it is neither .safetensors, .pth nor .npz, or it is damaged"
+        return "it is a bare pickle, which is not read since it could execute anything", again
+    return "it is neither .safetensors, .pth nor .npz, or it is damaged", ""
 
 
 def save_weights(

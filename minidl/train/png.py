@@ -47,6 +47,6 @@ def _figure() -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise ArgumentError(
-            'a PNG is drawn by matplotlib: install "minidl[plot]", or open report.html'
+            "a PNG is drawn by matplotlib", 'install "minidl[plot]", or open report.html'
         ) from None
     return Figure(figsize=(15, 4), dpi=120, layout="constrained")

@@ -23,7 +23,7 @@ def write_png(plan: Plan, path: str | Path) -> None:
         from matplotlib.patches import Patch, Rectangle
     except ImportError:
         raise ArgumentError(
-            'a PNG is drawn by matplotlib: install "minidl[plot]", or use to_html()'
+            "a PNG is drawn by matplotlib", 'install "minidl[plot]", or use to_html()'
         ) from None
     figure = Figure(figsize=(12, 6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
