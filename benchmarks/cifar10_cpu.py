@@ -33,8 +33,8 @@ from benchmarks.gpu.about import output_of
 from minidl import models
 from minidl.data import Loader, Source, Subset, decoded, evaluation, open_data, training
 from minidl.data.dataset import order_of
+from minidl.files.atomic import write_atomically
 from minidl.host import cores
-from minidl.interop.atomic import write_atomically
 from minidl.ir import Array
 from minidl.train import OneCycle, Position, measure
 

@@ -122,7 +122,7 @@ def compile(  # noqa: A001 - the field's word for it
     inference = recipe.inference(plans.training, guard)
     needed = max(plans.training.arena_bytes, inference.arena_bytes)
     if recipe.options.budget is not None and needed > recipe.options.budget:
-        raise BudgetError(recipe.options.budget, needed, ", for predict")
+        raise BudgetError(recipe.options.budget, needed).at("predict")
     _require_memory(needed, recipe, place)
     how = recipe.loss.check, seed, debug, check_finite, place
     return Step(plans.training, inference, *how, plans.accumulation)
@@ -217,8 +217,7 @@ def _with_way_out(error: BudgetError, recipe: Recipe) -> BudgetError:
             return failed.needed
 
     largest = largest_fitting(needs, error.budget, recipe.batch)
-    hint = f": batch {largest} would fit" if largest else ", and batch 1 does not fit either"
-    return BudgetError(error.budget, error.needed, hint)
+    return error.hinting(f"batch {largest} would fit" if largest else "batch 1 does not fit either")
 
 
 def _require_memory(needed: int, recipe: Recipe, device: Device) -> None:
@@ -235,5 +234,5 @@ def _require_memory(needed: int, recipe: Recipe, device: Device) -> None:
     except BudgetError as error:
         ways.append(f"the least budget found for this batch is {format_size(error.needed)}")
     raise ArenaTooLargeError(
-        f"the arena needs {format_size(needed)}, {free_memory(device, free)}: " + "; ".join(ways)
+        f"the arena needs {format_size(needed)}, {free_memory(device, free)}", hint="; ".join(ways)
     )

@@ -20,7 +20,7 @@ from minidl.ir import MinidlError
 PACKAGES = (
     *("numpy", "cupy-cuda12x", "cupy-cuda13x", "cuda-bindings", "cuda-pathfinder"),
     *("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12", "torch", "torchvision"),
-    *("pytest", "hypothesis", "safetensors", "tqdm"),
+    *("pytest", "hypothesis", "tqdm"),
 )
 NEEDED = {
     "numpy": "everything",
@@ -29,7 +29,6 @@ NEEDED = {
     "pytest": "the table of ops and the small networks, which are the tests'",
     "torch": "times beside PyTorch",
     "torchvision": "times beside PyTorch",
-    "safetensors": "the part cifar10",
     "tqdm": "the part cifar10",
 }
 """Modules, and what is left out without them."""

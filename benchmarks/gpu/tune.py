@@ -23,7 +23,7 @@ from benchmarks.gpu.resident import Held, left_out_if_too_large
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.tables import aligned, number, of_phase, ratio, whole
 from benchmarks.gpu.worker import Phase, Worker
-from minidl.interop.atomic import write_atomically
+from minidl.files.atomic import write_atomically
 from minidl.ir import Array, Op
 from minidl.launches.matrix import UNITS
 from minidl.launches.product import Problem, Tile

@@ -23,6 +23,7 @@ from minidl.cli import (
     versions,
 )
 from minidl.cli.config import of_run, read_config
+from minidl.cli.hints import in_flags
 from minidl.cli.parser import Commands
 from minidl.data import BrokenPictureError
 from minidl.ir import MinidlError
@@ -97,4 +98,5 @@ def _words(error: BaseException) -> str:
     """What went wrong in one line, an OSError by its file."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or type(error).__name__}"
-    return " ".join(str(error).split()) or "out of memory"
+    said = in_flags(error) if isinstance(error, MinidlError) else error
+    return " ".join(str(said).split()) or "out of memory"

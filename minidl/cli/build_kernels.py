@@ -15,7 +15,6 @@ from tqdm.auto import tqdm
 
 import minidl as dl
 from minidl.cards import BY_NAME
-from minidl.cli.about import usual_constants
 from minidl.cli.options import (
     AGAIN,
     Group,
@@ -25,7 +24,6 @@ from minidl.cli.options import (
     add_planning,
     add_settings,
     add_switch,
-    model_image,
     network,
     optimizer,
     planning,
@@ -41,6 +39,7 @@ from minidl.front import step_plans
 from minidl.ir import ArgumentError
 from minidl.ir.card import Card
 from minidl.launches import launches_of
+from minidl.predict import model_image, usual_constants
 from minidl.train.progress import someone_looks
 
 EXAMPLES = (

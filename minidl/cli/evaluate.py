@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import csv
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
-import minidl as dl
-from minidl.cli.about import About
 from minidl.cli.options import Group, add_config, add_device, add_network
-from minidl.cli.pictures import add_pictures, open_pictures, test_loader
-from minidl.cli.trained import add_trained, find, step_of
+from minidl.cli.pictures import add_pictures, loading
+from minidl.cli.trained import add_trained, predictor
 from minidl.cli.values import seed
-from minidl.data import Loader, Source
-from minidl.ir import ArgumentError, Array
-from minidl.train import Evaluation, measure
+from minidl.predict import ModelCard, write_confusion
+from minidl.predict.predictor import SPLITS
+from minidl.train import Evaluation
 
 EXAMPLES = (
     ("minidl eval --run run", "the test pictures of what the run was trained on"),
@@ -29,8 +22,6 @@ EXAMPLES = (
     ),
     ("minidl eval --run run --confusion confusion.csv", "which class is taken for which"),
 )
-
-SPLITS = ("test", "train", "all")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,86 +52,19 @@ def add_confusion(group: Group) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    trained = find(options)
-    path = options.data_path or trained.flags.get("data_path")
-    if path is None:
-        raise ArgumentError("which pictures? --data-path")
-    options.seed = trained.flags.get("seed", 0) if options.seed is None else options.seed
-    about = trained.about
-    splits = open_pictures(path, options.seed, about.image)
-    sources = {"test": [splits.test], "train": [splits.train], "all": [splits.train, splits.test]}
-    chosen = sources[options.split]
-    _require_pictures(about, chosen[0], splits.name)
-    labels = labels_of(about, splits.classes, splits.name)
-    step = step_of(trained, options, options.batch_size)
-    with ExitStack() as stack:
-        loaders = [stack.enter_context(test_loader(options, about, s)) for s in chosen]
-        report(step, about, splits.name, loaders, options.confusion, labels)
+    network = predictor(options, options.batch_size)
+    images = network.images(options.data_path, options.seed)
+    found = network.evaluate(images, options.split, **loading(options))
+    report(found, images.name, network.card, options.confusion)
     return 0
 
 
-def labels_of(about: About, classes: tuple[str, ...], name: str) -> Array:
-    """The network's label of each of the pictures' classes, matched by name."""
-    if classes == about.names or (not about.names and len(classes) == about.classes):
-        return np.arange(len(classes))
-    if not about.names:
-        raise ArgumentError(
-            f"{name} has {len(classes)} classes, the network {about.classes} of which no names "
-            "are known: --class-names FILE"
-        )
-    strange = [c for c in classes if c not in about.names]
-    if strange:
-        raise ArgumentError(
-            f"{name} has classes that the network does not know: {', '.join(strange[:5])}"
-        )
-    return np.array([about.names.index(c) for c in classes])
-
-
-def _require_pictures(about: About, source: Source, name: str) -> None:
-    """ArgumentError where pictures are not what the network reads."""
-    first = source.read(0)
-    if isinstance(first, bytes):
-        shape, dtype = (*about.image[:2], 3), "uint8"
-    elif first.dtype == "uint8":
-        shape, dtype = (*about.image[:2], first.shape[2]), "uint8"
-    else:
-        shape, dtype = first.shape, str(first.dtype)
-    if (shape, dtype) != (about.image, about.reads):
-        raise ArgumentError(
-            f"{name} has pictures {shape} of {dtype}, the network reads {about.image} of "
-            f"{about.reads}"
-        )
-
-
-def report(
-    step: dl.Step,
-    about: About,
-    name: str,
-    loaders: Sequence[Loader],
-    confusion: Path | None,
-    labels: Array | None = None,
-) -> Evaluation:
-    """Measure, print a line, write the confusion matrix where a file is named."""
-
-    def batches() -> Iterator[tuple[Array, ...]]:
-        for loader in loaders:
-            for images, numbers in loader.epoch(0):
-                yield images, numbers if labels is None else labels[numbers]
-
-    found = measure(step, batches())
+def report(found: Evaluation, name: str, card: ModelCard, confusion: Path | None) -> None:
+    """A line, and the confusion matrix where a file is named."""
     print(
         f"{name}  {found.count:,} pictures  loss {found.loss:.4f}  "
         f"top-1 {100 * (found.top1 or 0.0):.2f} %  top-5 {100 * (found.top5 or 0.0):.2f} %"
     )
     if confusion is not None and found.confusion is not None:
-        _write_confusion(confusion, about, found.confusion)
-    return found
-
-
-def _write_confusion(path: Path, about: About, matrix: Array) -> None:
-    names = [about.name_of(i) for i in range(len(matrix))]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["class", *names])
-        writer.writerows([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
-    print(f"confusion: {path}")
+        write_confusion(confusion, card, found.confusion)
+        print(f"confusion: {confusion}")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from minidl.cli.options import add_config, add_device, add_network, add_switch
 from minidl.cli.pictures import add_constants
-from minidl.cli.trained import add_trained, description, find, step_of
-from minidl.interop import export_onnx, save_weights
+from minidl.cli.trained import add_trained, predictor
 from minidl.ir import ArgumentError
 
 EXAMPLES = (
@@ -49,16 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.onnx is None and options.safetensors is None:
         raise ArgumentError("write what? --onnx FILE, --safetensors FILE or both")
-    trained = find(options)
-    step = step_of(trained, options, batch=1)
+    network = predictor(options, batch=1)
     if options.safetensors is not None:
-        header = description(trained.about, trained.flags)
-        save_weights(options.safetensors, step.state_dict(), header)
+        network.save_weights(options.safetensors)
         print(f"weights: {options.safetensors}")
     if options.onnx is not None:
-        export_onnx(
-            trained.about.network(),
-            step,
+        network.export_onnx(
             options.onnx,
             opset=options.opset,
             channels_last=options.channels_last,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from minidl.compiler.modes import MODES, switches
 from minidl.devices.known import DEVICES
 from minidl.ir import ArgumentError, parse_size
 from minidl.options import About, Options, about, flag_of
+from minidl.predict import model_image
 
 Group = argparse._ArgumentGroup
 """Where flags are added: their heading in --help."""
@@ -203,18 +203,3 @@ def network(options: argparse.Namespace) -> dl.Network:
     if options.image is None:
         return build(options.classes)
     return build(options.classes, (options.image, options.image, model_image(options.model)[2]))
-
-
-def model_image(model: str) -> tuple[int, int, int]:
-    """Height, width and channels that a model has where nothing else is asked for."""
-    height, width, channels = _parameter(model, "image")
-    return height, width, channels
-
-
-def model_classes(model: str) -> int:
-    """Outputs that a model has where nothing else is asked for."""
-    return int(_parameter(model, "classes"))
-
-
-def _parameter(model: str, name: str) -> Any:
-    return inspect.signature(dl.models.MODELS[model]).parameters[name].default

@@ -10,6 +10,7 @@ from minidl.cli.options import add_config
 from minidl.cli.values import size
 from minidl.compiler.place import EFFORT, max_load, place, top
 from minidl.compiler.place.table import read_table, write_table
+from minidl.files.atomic import write_text
 from minidl.ir import ArgumentError
 
 HARD = 100 * EFFORT
@@ -54,18 +55,9 @@ def run(options: argparse.Namespace) -> int:
     if not fits:
         print(f"they do not fit into {options.capacity:,} bytes", file=sys.stderr)
         return 1
-    _write(write_table(table, offsets), options.out)
-    return 0
-
-
-def _write(text: str, path: Path | None) -> None:
-    """All of it or nothing: a file comes to be under another name first."""
-    if path is None:
+    text = write_table(table, offsets)
+    if options.out is None:
         sys.stdout.write(text)
-        return
-    fresh = path.with_name(f"{path.name}.part")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    else:
+        write_text(options.out, text)
+    return 0

@@ -21,6 +21,7 @@ from minidl.cli.options import (
     planning,
 )
 from minidl.cli.values import gpu, size
+from minidl.files.atomic import write_text
 
 EXAMPLES = (
     ("minidl plan --model vgg16 -b 128", "what one step needs, in every memory mode"),
@@ -88,10 +89,10 @@ def run(options: argparse.Namespace) -> int:
 def _write(plan: dl.Plan, options: argparse.Namespace) -> None:
     """The files that were asked for."""
     if options.json is not None:
-        options.json.write_text(plan.to_json() + "\n", encoding="utf-8")
+        write_text(options.json, plan.to_json() + "\n")
         print(f"plan file: {options.json}")
     if options.html is not None:
-        options.html.write_text(plan.to_html(), encoding="utf-8")
+        write_text(options.html, plan.to_html())
         print(f"page: {options.html}")
     if options.png is not None:
         plan.to_png(options.png)

@@ -72,14 +72,13 @@ def add_averaging(parser: argparse.ArgumentParser) -> None:
 
 
 def averaging(options: argparse.Namespace) -> Ema | None:
-    """torchvision: 1 - decay grows by batch times steps between updates over epochs."""
+    """What the flags of `add_averaging` ask for."""
     if not options.model_ema:
         return None
     if not 0 <= options.model_ema_decay < 1:
         raise ArgumentError(f"--model-ema-decay must be in [0, 1), got {options.model_ema_decay}")
-    share = options.batch_size * options.model_ema_steps / options.epochs
-    new = min(1.0, (1 - options.model_ema_decay) * share)
-    return Ema(1 - new, options.model_ema_steps)
+    decay, every = options.model_ema_decay, options.model_ema_steps
+    return Ema.for_run(options.batch_size, options.epochs, decay, every)
 
 
 def require_folder(options: argparse.Namespace) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
-from minidl.cli import evaluate
-from minidl.cli.about import About
 from minidl.cli.config import saved_flags
+from minidl.cli.evaluate import add_confusion, report
 from minidl.cli.options import (
     add_config,
     add_device,
@@ -24,14 +23,11 @@ from minidl.cli.options import (
     planning,
 )
 from minidl.cli.pictures import (
-    about_pictures,
     add_augmentation,
     add_pictures,
     digits_image,
-    open_pictures,
-    require_batch,
-    test_loader,
-    training_loader,
+    loading,
+    seeing,
 )
 from minidl.cli.running import (
     add_averaging,
@@ -42,16 +38,20 @@ from minidl.cli.running import (
     trainer,
 )
 from minidl.cli.schedules import add_schedule, schedule
-from minidl.cli.trained import (
-    AVERAGED,
-    WEIGHTS,
-    description,
-    load_checkpoint,
-    load_file,
-)
-from minidl.data import Splits
-from minidl.interop import save_weights
+from minidl.data import Loader, Splits, open_data
+from minidl.interop import load_weights, save_weights
 from minidl.ir import ArgumentError
+from minidl.predict import (
+    ModelCard,
+    card_for,
+    description,
+    evaluate,
+    evaluation_loader,
+    load_checkpoint,
+    training_loader,
+)
+from minidl.predict.pictures import require_batch
+from minidl.predict.trained import AVERAGED, WEIGHTS
 from minidl.train import Trainer
 from minidl.train import checkpoint as checkpoints
 
@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     testing = parser.add_argument_group("test")
     add_switch(testing, "--test-only", "measure --weights or --resume, and train nothing")
-    evaluate.add_confusion(testing)
+    add_confusion(testing)
     add_averaging(parser)
     add_planning(parser)
     add_device(parser)
@@ -108,24 +108,24 @@ def run(options: argparse.Namespace) -> int:
             "--confusion is for --test-only; a run's --output-dir has confusion.csv"
         )
     schedule(options)
-    splits = open_pictures(options.data_path, options.seed, digits_image(options))
-    about = about_pictures(options, splits)
+    splits = open_data(options.data_path, seed=options.seed, image=digits_image(options))
+    card = card_for(options.model, splits, **seeing(options))
     if options.test_only:
-        return _test(options, about, splits, resume)
+        return _test(options, card, splits, resume)
     require_batch(options.batch_size, splits)
-    step = _step(options, about)
+    step = _step(options, card)
     if options.weights is not None and resume is None:
-        load_file(step, options.weights, options.new_head)
+        load_weights(step, options.weights, new_head=options.new_head)
     flags = saved_flags(options, options.parser)
-    made = trainer(step, options, resume, {"flags": flags, "about": about.as_dict()})
+    made = trainer(step, options, resume, {"flags": flags, "about": card.as_dict()})
     print(step.plan.table(), flush=True)
-    _fit(made, options, about, splits)
+    _fit(made, options, card, splits)
     return 0
 
 
-def _step(options: argparse.Namespace, about: About) -> dl.Step:
+def _step(options: argparse.Namespace, card: ModelCard) -> dl.Step:
     return dl.compile(
-        about.network(),
+        card.network(),
         options.batch_size,
         loss=dl.CrossEntropy(options.label_smoothing),
         optimizer=optimizer(options),
@@ -136,17 +136,26 @@ def _step(options: argparse.Namespace, about: About) -> dl.Step:
     )
 
 
-def _fit(made: Trainer, options: argparse.Namespace, about: About, splits: Splits) -> None:
+def _fit(made: Trainer, options: argparse.Namespace, card: ModelCard, splits: Splits) -> None:
     """All epochs, then the weights; KeyboardInterrupt says what is kept and how to go on."""
     with ExitStack() as stack:
-        train = stack.enter_context(training_loader(options, about, splits.train))
-        test = stack.enter_context(test_loader(options, about, splits.test))
+        train = stack.enter_context(_training(options, card, splits))
+        test = stack.enter_context(_testing(options, card, splits))
         try:
             made.fit(train, test, options.epochs)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_way_on(made)) from None
     if made.output_dir is not None:
-        _write(made, made.output_dir, description(about, vars(options)))
+        _write(made, made.output_dir, description(card, vars(options)))
+
+
+def _training(options: argparse.Namespace, card: ModelCard, splits: Splits) -> Loader:
+    how = {"seed": options.seed, "augment": options.augment, "flip": options.flip}
+    return training_loader(card, splits.train, options.batch_size, **how, **loading(options))
+
+
+def _testing(options: argparse.Namespace, card: ModelCard, splits: Splits) -> Loader:
+    return evaluation_loader(card, splits.test, options.batch_size, **loading(options))
 
 
 def _write(made: Trainer, folder: Path, header: dict[str, str]) -> None:
@@ -170,17 +179,17 @@ def _way_on(made: Trainer) -> str:
     )
 
 
-def _test(options: argparse.Namespace, about: About, splits: Splits, resume: Path | None) -> int:
+def _test(options: argparse.Namespace, card: ModelCard, splits: Splits, resume: Path | None) -> int:
     """--test-only: the network that these flags would train, with weights that are there."""
     if (options.weights is None) == (resume is None):
         raise ArgumentError("--test-only measures --weights FILE or --resume DIR")
-    step = _step(options, about)
+    step = _step(options, card)
     if resume is not None:
         load_checkpoint(step, checkpoints.at(resume), options.model_ema)
     else:
-        load_file(step, options.weights)
-    with test_loader(options, about, splits.test) as loader:
-        evaluate.report(step, about, splits.name, [loader], options.confusion)
+        load_weights(step, options.weights)
+    with _testing(options, card, splits) as loader:
+        report(evaluate(step, [loader]), splits.name, card, options.confusion)
     return 0
 
 

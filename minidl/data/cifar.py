@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from minidl.data.pickles import read_pickle
 from minidl.data.source import Arrays, Splits
-from minidl.data.tar import content, opened, split
+from minidl.files.pickle import Allowed, read_pickle
+from minidl.files.tar import content, opened, split
+from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
 
 CLASSES = (
@@ -65,7 +68,7 @@ def _read(where: str, name: str, raw: bytes) -> tuple[Array, Array]:
             raise ArgumentError(f"{where}: {len(raw):,} bytes are not records of {1 + PIXELS:,}")
         records = np.frombuffer(raw, np.uint8).reshape(-1, 1 + PIXELS)
         return records[:, 1:], records[:, 0].astype(np.int64)
-    found = read_pickle(raw, where)
+    found = unpickled(raw, where)
     data, labels = found.get("data"), found.get("labels")
     whole = isinstance(labels, list) and all(type(label) is int for label in labels)
     if not isinstance(data, np.ndarray) or not isinstance(labels, list) or not whole:
@@ -100,3 +103,89 @@ def _of_tar(path: Path) -> dict[str, bytes]:
 def _check_size(where: str, size: int) -> None:
     if size > LARGEST:
         raise ArgumentError(f"{where}: {size:,} bytes are too many for a file of CIFAR-10")
+
+
+# -- the Python version ----------------------------------------------------------------------------
+
+
+@dataclass
+class _Bytes:
+    """What stands for a numpy.ndarray: bytes in C order, of which the pickle keeps the only copy.
+    Text stands for bytes, a letter for each, as in pickles of Python 2."""
+
+    shape: Any = ()
+    raw: bytes | str = b""
+
+    def array(self) -> Array:
+        raw = self.raw.encode("latin1") if isinstance(self.raw, str) else self.raw
+        return np.frombuffer(raw, np.uint8).reshape(self.shape)
+
+
+class _Dtype:
+    """numpy.dtype("u1"), the only one."""
+
+
+def _reconstruct(*_: object) -> _Bytes:
+    return _Bytes()
+
+
+def _dtype(code: object = None, *_: object) -> _Dtype:
+    if code not in ("u1", b"u1"):
+        raise ArgumentError(f"an array of {shown(code)}: bytes are expected")
+    return _Dtype()
+
+
+def _encode(text: object = None, encoding: object = None) -> str:
+    """_codecs.encode, by which Python 3 writes bytes in old protocols; they stay text here."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise ArgumentError(f"text in the encoding {shown(encoding)}: latin1 is expected")
+    return text
+
+
+def _set_array(array: _Bytes, state: object) -> None:
+    if not isinstance(state, tuple) or len(state) != 5:
+        raise ArgumentError("an array whose state is none")
+    _, shape, dtype, fortran, raw = state
+    if not isinstance(dtype, _Dtype) or not isinstance(raw, (bytes, str)) or fortran:
+        raise ArgumentError("an array that is not of bytes in C order")
+    array.shape, array.raw = shape, raw
+
+
+def _set_dtype(_: _Dtype, __: object) -> None:
+    """Byte order and the like, which bytes do not have."""
+
+
+ALLOWED = Allowed(
+    calls={
+        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy", "dtype"): _dtype,
+        ("_codecs", "encode"): _encode,
+    },
+    words=frozenset([("numpy", "ndarray")]),
+    states={_Bytes: _set_array, _Dtype: _set_dtype},
+    longest=LARGEST,
+)
+"""What a file of CIFAR-10 may say."""
+
+
+def unpickled(raw: bytes, where: str) -> dict[str, object]:
+    """A dictionary of numbers, text and lists, its keys as text, `data` an array of bytes.
+
+    ArgumentError for anything else; nothing that the pickle names is imported or called.
+    """
+    try:
+        found = read_pickle(raw, ALLOWED)
+        if not isinstance(found, dict):
+            raise ArgumentError("not a dictionary")
+        named = {_text(key): value for key, value in found.items()}
+        data = named.get("data")
+        return {**named, "data": data.array()} if isinstance(data, _Bytes) else named
+    except ArgumentError as error:
+        raise error.at(f"{where}: refused as a pickle") from None
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{where}: refused as a pickle: {error}") from None
+
+
+def _text(key: object) -> str:
+    return key.decode("latin1") if isinstance(key, bytes) else str(key)

@@ -41,7 +41,7 @@ def pillow() -> Pillow:
         from PIL import Image
     except ImportError:
         raise ArgumentError(
-            "JPEG and PNG need Pillow, which is not installed: pip install 'minidl[data]'"
+            "JPEG and PNG need Pillow, which is not installed", "pip install 'minidl[data]'"
         ) from None
     return Pillow(Image, Image.Resampling.BILINEAR, Image.Transpose.FLIP_LEFT_RIGHT)
 

@@ -146,8 +146,9 @@ def _check(
         raise ArgumentError("the source has no pictures")
     if not 1 <= batch <= (len(source) if drop_last else batch):
         raise ArgumentError(
-            f"batch must be in [1, {len(source)}], the pictures, got {batch}: use a smaller one, "
-            "or drop_last=False where an incomplete batch will do, as in validation"
+            f"batch must be in [1, {len(source)}], the pictures, got {batch}",
+            "use a smaller one, or drop_last=False where an incomplete batch will do, as in "
+            "validation",
         )
     if not 0 <= seed < 2**64:
         raise ArgumentError(f"seed must be in [0, 2^64), got {seed}")
@@ -156,6 +157,6 @@ def _check(
             f"workers must not be negative and the ring needs two slots, got {workers}, {ring}"
         )
     if workers and os.name != "posix":
-        raise ArgumentError("worker processes need a POSIX system: use workers=0")
+        raise ArgumentError("worker processes need a POSIX system", "use workers=0")
     if broken not in ("refuse", "skip"):
         raise ArgumentError(f'broken must be "refuse" or "skip", got {broken!r}')

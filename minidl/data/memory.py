@@ -23,7 +23,8 @@ def decoded(source: Source, limit: int = KEPT) -> Arrays:
     if size > limit:
         raise ArgumentError(
             f"{len(source):,} pictures of {first.shape} are {format_size(size)}, more than "
-            f"{format_size(limit)}: leave them encoded, and give the loader workers"
+            f"{format_size(limit)}",
+            "leave them encoded, and give the loader workers",
         )
     images = np.empty((len(source), *first.shape), first.dtype)
     for index in range(len(source)):

@@ -5,20 +5,16 @@ Y. LeCun, C. Cortes, C. Burges, *The MNIST database of handwritten digits*.
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
-import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 
 from minidl.data.source import Arrays, Splits
+from minidl.files.archives import opened_gzip
 from minidl.ir import ArgumentError, Array
-
-DEFLATE = 1032
-"""What a byte can become at most when deflate's work is undone."""
 
 STEMS = {"train": "train", "test": "t10k"}
 
@@ -56,15 +52,8 @@ def _read(folder: Path, stem: str, dimensions: int) -> Array:
     path = _find(folder, stem, dimensions)
     if path is None:
         raise ArgumentError(f"{folder}: no file {stem}-idx{dimensions}-ubyte or .gz of it")
-    size = path.stat().st_size
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as unpacked:
-                return _idx(cast(BinaryIO, unpacked), path, dimensions, DEFLATE * size)
-        with path.open("rb") as plain:
-            return _idx(plain, path, dimensions, size)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ArgumentError(f"{path}: cannot be read: {error}") from error
+    with opened_gzip(path) as (file, most):
+        return _idx(file, path, dimensions, most)
 
 
 def _idx(file: BinaryIO, path: Path, dimensions: int, most: int) -> Array:

@@ -11,11 +11,12 @@ import numpy as np
 from minidl.data.cifar import cifar10, is_cifar
 from minidl.data.dataset import Dataset, order_of
 from minidl.data.digits import digits
-from minidl.data.folder import LAYOUT, ImageFolder
+from minidl.data.folder import LAYOUT, ImageFolder, is_picture
 from minidl.data.mnist import is_mnist, mnist
 from minidl.data.npz import read_npz
 from minidl.data.source import Arrays, Source, Splits, Subset
-from minidl.data.tar import ImageTar, read_members
+from minidl.data.tar import ImageTar
+from minidl.files.tar import read_members
 from minidl.ir import ArgumentError
 
 HELD_OUT = 10
@@ -54,7 +55,7 @@ def open_data(
     if path.name.lower().endswith(TARS) and path.is_file():
         return cifar10(path) if is_cifar(path) else _tar(path, seed)
     what = "not understood" if path.exists() else "no such file or folder"
-    raise ArgumentError(f"{path}: {what}; {UNDERSTOOD}")
+    raise ArgumentError(f"{path}: {what}", UNDERSTOOD)
 
 
 def of_dataset(data: Dataset) -> Splits:
@@ -86,11 +87,11 @@ def _folder(path: Path, seed: int) -> Splits:
     try:
         return held_out(ImageFolder(path), seed, path)
     except ArgumentError as error:
-        raise ArgumentError(f"{error}; {UNDERSTOOD}") from None
+        raise error.hinting(UNDERSTOOD) from None
 
 
 def _tar(path: Path, seed: int) -> Splits:
-    members = read_members(path)
+    members = read_members(path, is_picture)
     test = _test_split([member.parts[0] for member in members])
     if test is None:
         return held_out(ImageTar.of_members(path, "", members), seed, path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from minidl.checkout import kernels_folder
 from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget, architecture_for
 from minidl.devices.kernels import Unit, digest_of
+from minidl.files.atomic import write_atomically
 from minidl.host import cores
 
 
@@ -71,16 +71,9 @@ def read(folder: Path, key: str) -> bytes | None:
 
 
 def write(folder: Path, key: str, code: bytes) -> None:
-    """All of an entry or nothing: written aside, then renamed."""
+    """All of an entry or nothing."""
     folder.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_digest(key, code) + code)
-        os.replace(aside, _path(folder, key))
-    except BaseException:
-        os.unlink(aside)
-        raise
+    write_atomically(_path(folder, key), _digest(key, code) + code)
 
 
 DIGEST = hashlib.sha256().digest_size

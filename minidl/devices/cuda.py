@@ -309,7 +309,7 @@ def _require_capability(capability: int, name: str) -> None:
     try:
         require_kernels_run(capability, name)
     except ArchitectureError as error:
-        raise DeviceError(str(error)) from None
+        raise DeviceError(error.message, error.hint) from None
 
 
 def _name(properties: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ def state_dict_in(saved: Any) -> dict[str, Any]:
             return dict(saved[key])
     if not isinstance(saved, dict):
         raise ArgumentError(
-            f"it holds a {type(saved).__name__}, no state dict: save model.state_dict()"
+            f"it holds a {type(saved).__name__}, no state dict", "save model.state_dict()"
         )
     return saved
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.interop.atomic import write_atomically
+from minidl.files.atomic import write_atomically
 from minidl.interop.names import listed
 from minidl.interop.onnx_graph import Graph, Place, Value
 from minidl.interop.onnx_layers import translate

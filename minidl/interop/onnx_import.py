@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from minidl.files.words import is_count, shown
 from minidl.interop.onnx_operators import OPERATORS
 from minidl.interop.onnx_proto import BATCHES, onnx
 from minidl.interop.onnx_reader import Model, Value, parsed, refused
-from minidl.interop.values import is_count, shown
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
 from minidl.layers.base import Input
 from minidl.layers.network import Network
@@ -31,7 +31,7 @@ def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
     try:
         return _network(parsed(path))
     except (ArgumentError, ShapeError) as error:
-        raise type(error)(f"{path}: {error}") from None
+        raise error.at(path) from None
 
 
 def _network(model: Any) -> tuple[Network, dict[str, Array]]:

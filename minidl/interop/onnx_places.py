@@ -15,7 +15,8 @@ def placed(node: Any, layer: Layer, *inputs: Value, name: str | None = None) -> 
     try:
         shape = layer.output_shape(*(x.shape for x in inputs))
     except ShapeError as error:
-        raise refused(node, f"shapes {[x.shape for x in inputs]}: {error}") from None
+        said = f"shapes {[x.shape for x in inputs]}: {error.message}"
+        raise refused(node, said, error.hint) from None
     own = name if name is not None else node.name.partition("/")[0] or None
     output = layer(*(x.node for x in inputs), name=own)
     return Value(output, shape, inputs[0].flat if shape == inputs[0].shape else None)

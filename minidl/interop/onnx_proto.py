@@ -22,5 +22,5 @@ def onnx() -> Any:
         import onnx.numpy_helper
         import onnx.shape_inference
     except ImportError as error:
-        raise ArgumentError(f"ONNX needs onnx ({error}): pip install 'minidl[onnx]'") from None
+        raise ArgumentError(f"ONNX needs onnx ({error})", "pip install 'minidl[onnx]'") from None
     return onnx

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl.files.words import shown
 from minidl.interop.onnx_proto import NEWEST_OPSET, OLDEST_OPSET, onnx
-from minidl.interop.values import shown, widened
+from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape
 from minidl.ir.bfloat16 import from_bfloat16
 from minidl.layers.base import Node
@@ -120,9 +121,9 @@ class Model:
         return (found[0], self.nodes[found[0]]) if len(found) == 1 else None
 
 
-def refused(node: Any, why: str) -> ArgumentError:
+def refused(node: Any, why: str, hint: str = "") -> ArgumentError:
     name = node.name or (node.output[0] if node.output else "")
-    return ArgumentError(f"node {shown(name)}, {shown(node.op_type)}: {why}: not supported")
+    return ArgumentError(f"node {shown(name)}, {shown(node.op_type)}: {why}: not supported", hint)
 
 
 def parsed(path: str | Path) -> Any:

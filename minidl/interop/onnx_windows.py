@@ -93,7 +93,7 @@ def _pooled(
         layer = make(kernel, stride, near, ceil_mode=ceil or near != far)
         found = [*layer.output_shape(x.shape)[1:3]]
     except ShapeError as error:
-        raise refused(node, str(error)) from None
+        raise refused(node, error.message, error.hint) from None
     if near != far:
         along = zip(x.shape[1:3], near, far, dilation, kernel, stride, strict=True)
         size = [(n + a + b - d * (k - 1) - 1) // s + 1 for n, a, b, d, k, s in along]

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from minidl.interop.archive import opened_archive, require_stored
-from minidl.interop.pickles import Calls, Ordered, Word, read_pickle
-from minidl.interop.values import is_count, shown, widened
+from minidl.files.archives import opened_archive, require_stored
+from minidl.files.pickle import Allowed, Calls, Word, read_pickle
+from minidl.files.words import is_count, shown
+from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape
 
 STORAGES = {
@@ -86,7 +87,7 @@ class _Checkpoint:
         self.folder = pickles[0][:-9]
         if f"{self.folder}/constants.pkl" in names:
             raise ArgumentError(
-                "it is a TorchScript program: save torch.jit.load(path).state_dict() instead"
+                "it is a TorchScript program", "save torch.jit.load(path).state_dict() instead"
             )
         self.order = self._byte_order(names)
 
@@ -99,7 +100,7 @@ class _Checkpoint:
 
     def value(self) -> Any:
         data = self.archive.read(f"{self.folder}/data.pkl")
-        return read_pickle(data, CALLS, WORDS, self._storage)
+        return read_pickle(data, replace(ALLOWED, persistent=self._storage))
 
     def _storage(self, described: object) -> Stored:
         """The storage that a persistent id ("storage", type, key, location, elements) names."""
@@ -144,6 +145,16 @@ class _Checkpoint:
         seen = np.ndarray(view.shape, dtype, raw, view.offset * dtype.itemsize, strides)
         own = np.array(seen, dtype.newbyteorder("="), order="C")
         return widened(own, view.storage.kind == "BFloat16Storage")
+
+
+class Ordered(dict[Any, Any]):
+    """What stands for a `collections.OrderedDict`."""
+
+
+def _attributes(_: Ordered, state: object) -> None:
+    """torch.save gives a state dict its `_metadata` so; it is not needed."""
+    if not isinstance(state, dict):
+        raise ArgumentError("its pickle sets a state that is no dict")
 
 
 def _ordered_dict(*arguments: Any) -> Ordered:
@@ -201,3 +212,10 @@ CALLS: Calls = {
     ("torch._utils", "_rebuild_parameter"): _parameter,
 }
 """All that a checkpoint may call."""
+
+ALLOWED = Allowed(
+    CALLS,
+    WORDS,
+    states={Ordered: _attributes},
+    hint="save the state dict alone, torch.save(model.state_dict(), path), or as .safetensors",
+)

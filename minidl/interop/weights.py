@@ -9,18 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from minidl.interop.archive import opened_archive, read_npz
-from minidl.interop.atomic import write_atomically
+from minidl.files.archives import opened_archive
+from minidl.files.npz import read_npz
+from minidl.files.safetensors import read_safetensors, write_safetensors
+from minidl.files.words import shown
 from minidl.interop.names import AUXILIARY, listed, state_dict_in, usual
 from minidl.interop.pth import View, pth_arrays
-from minidl.interop.safetensors_file import read_safetensors
-from minidl.interop.values import shown
+from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
 from minidl.runtime.step import Step
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 """The number at the start of what torch.save wrote before version 1.6, behind its protocol."""
+
+ANOTHER = "it is another network's, or use strict=False to take what fits by name"
+OTHER_CLASSES = (
+    "build the network with the file's number of classes, or use new_head=True to train a "
+    "classifier of your own"
+)
+OTHER_WIDTHS = "build the network with the same widths and image as the one that was saved"
+"""Hints of `load_weights`."""
 
 
 def read_weights(path: str | Path) -> dict[str, Array]:
@@ -35,9 +44,9 @@ def read_weights(path: str | Path) -> dict[str, Array]:
     if head.startswith(ZIP):
         arrays = _read_zip(path)
     elif head[8:9] == b"{":
-        arrays = read_safetensors(path)
+        arrays = _read_safetensors(path)
     else:
-        raise ArgumentError(f"{path}: {_what_else(head)}")
+        raise ArgumentError(*_what_else(head)).at(path)
     return usual(arrays)
 
 
@@ -45,8 +54,18 @@ def _read_zip(path: str | Path) -> dict[str, Array]:
     with opened_archive(path) as archive:
         names = archive.namelist()
     if names and all(name.endswith(".npy") for name in names):
-        return read_npz(path)
+        return {name: widened(array) for name, array in read_npz(path, _require_numbers).items()}
     return pth_arrays(path, _chosen)
+
+
+def _require_numbers(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise ArgumentError(f"array {name} holds {dtype}: weights are numbers of at most 64 bits")
+
+
+def _read_safetensors(path: str | Path) -> dict[str, Array]:
+    arrays, header = read_safetensors(path)
+    return {e.name: widened(arrays[e.name], e.dtype == "BF16") for e in header.entries}
 
 
 def _chosen(saved: Any) -> dict[str, View]:
@@ -54,21 +73,22 @@ def _chosen(saved: Any) -> dict[str, View]:
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, View):
             raise ArgumentError(
-                f"{shown(str(name))} is no tensor: save the state dict alone, "
-                "torch.save(model.state_dict(), path)"
+                f"{shown(str(name))} is no tensor",
+                "save the state dict alone, torch.save(model.state_dict(), path)",
             )
     return found
 
 
-def _what_else(head: bytes) -> str:
+def _what_else(head: bytes) -> tuple[str, str]:
+    """What a file is that is not read, and the way out."""
     again = "open it with PyTorch and save it again with torch.save, or as .safetensors"
     if LEGACY in head[:64]:
-        return f"it is in the format that torch.save had before version 1.6: {again}"
+        return "it is in the format that torch.save had before version 1.6", again
     if head[257:262] == b"ustar":
-        return f"it is a tar archive, as the first versions of torch.save wrote: {again}"
+        return "it is a tar archive, as the first versions of torch.save wrote", again
     if head[:1] == b"\x80":
-        return f"it is a bare pickle, which is not read since it could execute anything: {again}"
-    return "it is neither .safetensors, .pth nor .npz, or it is damaged"
+        return "it is a bare pickle, which is not read since it could execute anything", again
+    return "it is neither .safetensors, .pth nor .npz, or it is damaged", ""
 
 
 def save_weights(
@@ -78,16 +98,7 @@ def save_weights(
 
     ArgumentError where an array's dtype is none of the format, or metadata is no words.
     """
-    from safetensors.numpy import save
-
-    words = dict(metadata or {})
-    if not all(isinstance(word, str) for pair in words.items() for word in pair):
-        raise ArgumentError(f"{path}: metadata maps words to words, got {words!r}")
-    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    for name, array in whole.items():
-        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-            raise ArgumentError(f"{path}: {name} holds {array.dtype}: numbers can be saved")
-    write_atomically(path, save(whole, words or None))
+    write_safetensors(path, arrays, metadata)
 
 
 @dataclass(frozen=True)
@@ -119,14 +130,15 @@ def load_weights(
     head = _head(step, wanted)
     replaced = {n for n in differing & head if _only_classes(arrays[n].shape, wanted[n])}
     if wrong := sorted(differing - replaced if new_head else differing):
-        raise ShapeError(_difference(path, wrong, arrays, wanted, set(wrong) <= replaced))
+        hint = OTHER_CLASSES if set(wrong) <= replaced else OTHER_WIDTHS
+        raise ShapeError(_difference(path, wrong, arrays, wanted), hint)
     left = head if new_head and replaced else set()
     taken = {name: arrays[name] for name in wanted if name in arrays and name not in left}
     present = step.state_dict() if taken.keys() != wanted.keys() else {}
     try:
         step.load_state_dict({**present, **taken})
     except ArgumentError as error:
-        raise type(error)(f"{path}: {error}") from None
+        raise error.at(path) from None
     kept = (name for name in wanted if name not in taken)
     unused = (name for name in arrays if name not in wanted)
     return Loaded(tuple(taken), tuple(kept), tuple(unused))
@@ -154,8 +166,8 @@ def _require_names(
     if strict and (missing or unknown):
         raise ArgumentError(
             f"{path}: differs from the network: missing {listed(sorted(missing))}; unknown "
-            f"{listed(sorted(unknown))}: it is another network's, or use strict=False to take what "
-            "fits by name"
+            f"{listed(sorted(unknown))}",
+            ANOTHER,
         )
     if not arrays.keys() & wanted.keys():
         raise ArgumentError(
@@ -183,16 +195,9 @@ def _difference(
     wrong: list[str],
     arrays: dict[str, Array],
     wanted: dict[str, Shape],
-    only_head: bool,
 ) -> str:
     about = [f"{n}: the network has {wanted[n]}, the file {arrays[n].shape}" for n in wrong]
-    way = (
-        "build the network with the file's number of classes, or use new_head=True to train a "
-        "classifier of your own"
-        if only_head
-        else "build the network with the same widths and image as the one that was saved"
-    )
-    return f"{path}: shapes differ: {'; '.join(about[:3])}{_more(len(about) - 3)}: {way}"
+    return f"{path}: shapes differ: {'; '.join(about[:3])}{_more(len(about) - 3)}"
 
 
 def _more(count: int) -> str:

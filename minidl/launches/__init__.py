@@ -53,7 +53,7 @@ def launches_of(op: Op) -> list[Launch]:
     try:
         return _launches_of(op)
     except LimitError as error:
-        raise LimitError(f"{described(op)}: {error}") from None
+        raise error.at(described(op)) from None
 
 
 def check_launches(ops: Iterable[Op], limits: Limits = ANY_CARD) -> None:

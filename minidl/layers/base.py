@@ -72,7 +72,7 @@ class Layer:
             return self.emit(lowering, name, *inputs)
         except ShapeError as error:
             got = ", ".join(map(str, shapes(inputs)))
-            raise ShapeError(f"layer {name!r}, {self!r}, input {got}: {error}") from None
+            raise error.at(f"layer {name!r}, {self!r}, input {got}") from None
 
     def emit(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
         """Lower this layer at a site of its own; flat outputs stay traceable."""

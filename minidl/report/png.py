@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from minidl.files.png import write_figure
 from minidl.ir.errors import ArgumentError
 from minidl.ir.sizes import mib
 from minidl.placed.graph import PlacedGraph
@@ -19,7 +20,7 @@ def write_png(plan: PlacedGraph, path: str | Path) -> None:
         from matplotlib.patches import Patch, Rectangle
     except ImportError:
         raise ArgumentError(
-            'a PNG is drawn by matplotlib: install "minidl[plot]", or use to_html()'
+            "a PNG is drawn by matplotlib", 'install "minidl[plot]", or use to_html()'
         ) from None
     figure = Figure(figsize=(12, 6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -43,4 +44,4 @@ def write_png(plan: PlacedGraph, path: str | Path) -> None:
     shown = dict.fromkeys(t.kind for t, _ in owners)
     handles = [Patch(color=COLOURS[kind], label=kind.replace("_", " ")) for kind in shown]
     axes.legend(handles=handles, loc="upper right", fontsize="small")
-    figure.savefig(path)
+    write_figure(path, figure)

@@ -10,6 +10,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from minidl.files.atomic import write_atomically
 from minidl.ir.op import Op
 from minidl.ir.tensor import Tensor
 from minidl.placed.graph import PlacedGraph
@@ -22,7 +23,7 @@ BASE = 1 << 40
 
 def write_snapshot(plan: PlacedGraph, path: str | Path) -> None:
     """Write the step's allocations and frees, as if each tensor were one, to `path`."""
-    Path(path).write_bytes(pickle.dumps(snapshot(plan), protocol=4))
+    write_atomically(path, pickle.dumps(snapshot(plan), protocol=4))
 
 
 def snapshot(plan: PlacedGraph) -> dict[str, Any]:

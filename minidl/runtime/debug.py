@@ -47,7 +47,7 @@ class Guards:
             try:
                 self.checks[t](self.arena.read(self.plan, t))
             except ArgumentError as error:
-                raise ArgumentError(f"op {i} {op.name} reads {t.name}: {error}") from None
+                raise error.at(f"op {i} {op.name} reads {t.name}") from None
         over = {self.plan.offset(op.reads[j]) for _, j in op.in_place}
         for t in self.born.get(i, ()):
             if not t.given and self.plan.offset(t) not in over:

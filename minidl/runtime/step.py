@@ -180,7 +180,7 @@ class Step:
         try:
             self._run_next(self._next.require_finite)
         except NotFiniteError as error:
-            raise NotFiniteError(f"step {self.steps + 1}: {error}") from None
+            raise error.at(f"step {self.steps + 1}") from None
 
     def _run_next(self, observe: Observer | None = None) -> None:
         """Run the next call's program; after an error `held` is what the arena says."""

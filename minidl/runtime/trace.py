@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from minidl.files.atomic import write_text
 from minidl.ir import Op
 from minidl.placed.graph import PlacedGraph
 from minidl.placed.loads import plan_loads
@@ -53,4 +54,4 @@ class Trace:
     def write(self, path: str | Path) -> None:
         """Write the trace as JSON."""
         data = {"traceEvents": self.events(), "displayTimeUnit": "ms"}
-        Path(path).write_text(json.dumps(data), encoding="utf-8")
+        write_text(path, json.dumps(data))

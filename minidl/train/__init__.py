@@ -85,7 +85,8 @@ def fit(
     if batch > len(data.train_images):
         raise ArgumentError(
             f"batch {batch} is larger than the {len(data.train_images)} training pictures of "
-            f"{data.name}: use a smaller batch"
+            f"{data.name}",
+            "use a smaller batch",
         )
     train = Shuffled(data.train_images, data.train_labels, batch, seed)
     test = InOrder(data.test_images, data.test_labels, batch)

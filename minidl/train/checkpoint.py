@@ -17,9 +17,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minidl.files.atomic import sweep
 from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
 from minidl.runtime.step import Step
-from minidl.train import tensor_file
+from minidl.train import checkpoint_file
 
 FORMAT = 1
 NAME = re.compile(r"checkpoint-(\d{8,})\.safetensors")
@@ -69,8 +70,8 @@ def save(folder: str | Path, step: Step, state: State, keep: int = 3) -> Path:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        tensor_file.write(path, tensors, _to_json(step, state))
+        sweep(folder, "checkpoint-")
+        checkpoint_file.write(path, tensors, _to_json(step, state))
     except OSError as error:
         raise CheckpointError(
             f"{path}: not saved: {error.strerror or error}; the checkpoints before it are untouched"
@@ -79,13 +80,6 @@ def save(folder: str | Path, step: Step, state: State, keep: int = 3) -> Path:
         with suppress(OSError):
             old.unlink()
     return path
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a process left that was killed while it saved."""
-    for left in folder.glob(".checkpoint-*.part"):
-        with suppress(FileNotFoundError):
-            left.unlink()
 
 
 def found(folder: str | Path) -> list[Path]:
@@ -128,7 +122,7 @@ def read(path: str | Path) -> tuple[Arrays, State]:
     read or has another format."""
     path = Path(path)
     try:
-        tensors, words = tensor_file.read(path)
+        tensors, words = checkpoint_file.read(path)
         state = _from_json(words)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -148,7 +142,8 @@ def load(path: str | Path, step: Step) -> State:
     try:
         step.load_variables(variables)
     except (ShapeError, ArgumentError) as error:
-        raise CheckpointError(f"{path} is of another network or optimizer: {error}") from None
+        said = f"{path} is of another network or optimizer: {error.message}"
+        raise CheckpointError(said, error.hint) from None
     return state
 
 

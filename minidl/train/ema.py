@@ -28,6 +28,14 @@ class Ema:
         self.arrays: dict[str, Array] = {}
         """Empty before the first update."""
 
+    @classmethod
+    def for_run(cls, batch: int, epochs: int, decay: float = 0.99998, every: int = 32) -> Ema:
+        """torchvision's: `decay` holds where batch times `every` is `epochs`, and 1 - decay grows
+        in proportion, to 1 at most."""
+        if not 0 <= decay < 1:
+            raise ArgumentError(f"Ema: decay must be in [0, 1), got {decay}")
+        return cls(1 - min(1.0, (1 - decay) * (batch * every / epochs)), every)
+
     def update(self, step: Step) -> None:
         """Take in the step's weights."""
         now = step.state_dict()

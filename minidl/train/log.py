@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from minidl.files.atomic import write_text
+from minidl.files.tables import append_row, read_table, write_table
 from minidl.ir import ArgumentError
 from minidl.train.callbacks import Callback, Run
 from minidl.train.history import FIELDS
@@ -42,7 +43,7 @@ class Log(Callback):
         of_step = {**asdict(plan.subject), **asdict(plan.options)}
         asked = {"arguments": trainer.arguments, "step": of_step}
         text = json.dumps(asked, indent=1, default=str)
-        (folder / "args.json").write_text(text + "\n", encoding="utf-8")
+        write_text(folder / "args.json", text + "\n")
         write_rows(folder / "log.csv", FIELDS, trainer.history.rows())
         if self.every is not None:
             kept = rows_until(folder / "steps.csv", trainer.steps)
@@ -51,23 +52,17 @@ class Log(Callback):
     def on_step_end(self, trainer: Run) -> None:
         if self.every is not None and trainer.steps % self.every == 0:
             rate = trainer.step.learning_rate
-            row = dict(
-                zip(
-                    STEP_FIELDS,
-                    (trainer.steps, trainer.epoch + 1, trainer.loss, rate),
-                    strict=True,
-                )
-            )
-            append_row(folder_of(trainer, self) / "steps.csv", STEP_FIELDS, row)
+            row = trainer.steps, trainer.epoch + 1, trainer.loss, rate
+            append_row(folder_of(trainer, self) / "steps.csv", row)
 
     def on_epoch_end(self, trainer: Run) -> None:
-        append_row(folder_of(trainer, self) / "log.csv", FIELDS, asdict(trainer.history.last))
+        row = [*asdict(trainer.history.last).values()]
+        append_row(folder_of(trainer, self) / "log.csv", row)
 
     def on_fit_end(self, trainer: Run) -> None:
         found = trainer.evaluation
         if found is not None and found.confusion is not None:
-            with (folder_of(trainer, self) / "confusion.csv").open("w", newline="") as file:
-                csv.writer(file).writerows(found.confusion.tolist())
+            write_table(folder_of(trainer, self) / "confusion.csv", found.confusion.tolist())
 
 
 Row = Mapping[str, Any]
@@ -75,15 +70,8 @@ Row = Mapping[str, Any]
 
 def write_rows(path: Path, names: Iterable[str], rows: Iterable[Row]) -> None:
     """A CSV file with a header; None is an empty field."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(names))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def append_row(path: Path, names: Iterable[str], row: Row) -> None:
-    with path.open("a", newline="", encoding="utf-8") as file:
-        csv.DictWriter(file, list(names)).writerow(row)
+    names = tuple(names)
+    write_table(path, [names, *([row[name] for name in names] for row in rows)])
 
 
 def rows_until(path: Path, steps: int) -> list[Row]:
@@ -91,7 +79,5 @@ def rows_until(path: Path, steps: int) -> list[Row]:
     was cut off is left out."""
     if not steps or not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    whole = [r for r in rows if None not in r.values() and set(r) == set(STEP_FIELDS)]
+    whole = [r for r in read_table(path) if set(r) == set(STEP_FIELDS) and None not in r.values()]
     return [r for r in whole if r["steps"].isdigit() and int(r["steps"]) <= steps]

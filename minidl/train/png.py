@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from minidl.files.png import write_figure
 from minidl.ir import ArgumentError
 from minidl.train.callbacks import Callback, Run
 from minidl.train.curves import CHARTS, COLOURS, NAMES, points
@@ -35,7 +36,7 @@ def write_png(history: History, path: str | Path) -> None:
         axes.set_xlabel("epoch")
         if axes.lines:
             axes.legend(fontsize="small")
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def _figure() -> Any:
@@ -43,6 +44,6 @@ def _figure() -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise ArgumentError(
-            'a PNG is drawn by matplotlib: install "minidl[plot]", or open report.html'
+            "a PNG is drawn by matplotlib", 'install "minidl[plot]", or open report.html'
         ) from None
     return Figure(figsize=(15, 4), dpi=120, layout="constrained")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minidl.files.atomic import write_text
 from minidl.train.callbacks import Callback, Run
 from minidl.train.curves import curves_section
 from minidl.train.log import folder_of
@@ -24,4 +25,4 @@ class Report(Callback):
 
     def _write(self, trainer: Run) -> None:
         page = self._page.replace(HERE, curves_section(trainer.history))
-        (folder_of(trainer, self) / "report.html").write_text(page, encoding="utf-8")
+        write_text(folder_of(trainer, self) / "report.html", page)

@@ -38,7 +38,7 @@ class TensorBoard(Callback):
             from tensorboardX import SummaryWriter
         except ImportError:
             raise ArgumentError(
-                'TensorBoard\'s files are written by tensorboardX: install "minidl[tensorboard]"'
+                "TensorBoard's files are written by tensorboardX", 'install "minidl[tensorboard]"'
             ) from None
         folder = self.folder or folder_of(trainer, self) / "tensorboard"
         purge = trainer.steps + 1 if trainer.steps else None

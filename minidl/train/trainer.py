@@ -122,11 +122,12 @@ class Trainer:
     def _begin(self, train: Feed, epochs: int) -> None:
         length = len(train)
         if not length:
-            raise ArgumentError("the training loader has no batch: use a smaller batch")
+            raise ArgumentError("the training loader has no batch", "use a smaller batch")
         if self.batch and length != self.steps_per_epoch:
             raise ArgumentError(
                 f"the run stopped at batch {self.batch} of {self.steps_per_epoch} of an epoch, and "
-                f"this loader has {length} batches: resume with the same data and batch"
+                f"this loader has {length} batches",
+                "resume with the same data and batch",
             )
         self.epochs, self.steps_per_epoch, self.stop = epochs, length, ""
         self._within, self._started = False, time.perf_counter()
@@ -168,8 +169,9 @@ class Trainer:
         self.batch, self.steps, self.loss = self.batch + 1, self.steps + 1, loss
         if not math.isfinite(loss):
             raise NotFiniteError(
-                f"step {self.steps}: the loss is {loss}: lower the learning rate, or run with "
-                "check_finite (--check-finite), which names the first op that is not finite"
+                f"step {self.steps}: the loss is {loss}",
+                "lower the learning rate, or run with check_finite (--check-finite), which names "
+                "the first op that is not finite",
             )
         self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
         updates, held = self.steps // self.step.accumulate, self.step.held
@@ -282,8 +284,8 @@ def _require_own(folder: Path, resumed: Path | None) -> None:
         return
     if resumed is None:
         raise ArgumentError(
-            f"{folder} has checkpoints of another run: resume it (--resume), or choose "
-            "another folder"
+            f"{folder} has checkpoints of another run",
+            "resume it (--resume), or choose another folder",
         )
     if resumed.resolve().parent != folder.resolve():
         raise ArgumentError(f"{folder} has checkpoints, and {resumed} is not one of them")
@@ -291,8 +293,8 @@ def _require_own(folder: Path, resumed: Path | None) -> None:
     good = [p.name for p in later if _is_good(p)]
     if good:
         raise ArgumentError(
-            f"{folder} has later checkpoints than {resumed.name}: remove {', '.join(good)}, or "
-            "choose another folder"
+            f"{folder} has later checkpoints than {resumed.name}",
+            f"remove {', '.join(good)}, or choose another folder",
         )
 
 

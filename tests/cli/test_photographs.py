@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from minidl.cli import main
-from minidl.cli.about import About
+from minidl.predict import ModelCard
 from tests.data.pictures import real_data
 
 
@@ -37,10 +37,10 @@ def test_alexnet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["predict", "--run", str(where), "--top", "3", "--json", str(photograph)]) == 0
     (found,) = json.loads(capsys.readouterr().out)
-    about = About.of(json.loads((where / "args.json").read_text())["arguments"]["about"])
-    picture = about.see(photograph.read_bytes(), photograph.name).transpose(2, 0, 1)
+    card = ModelCard.of(json.loads((where / "args.json").read_text())["arguments"]["about"])
+    picture = card.see(photograph.read_bytes(), photograph.name).transpose(2, 0, 1)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     (rows,) = session.run(None, {"input": np.ascontiguousarray(picture[np.newaxis])})
     best = np.argsort(-rows[0], kind="stable")[:3]
-    assert [c["class"] for c in found["classes"]] == [about.names[i] for i in best]
+    assert [c["class"] for c in found["classes"]] == [card.names[i] for i in best]
     assert [c["probability"] for c in found["classes"]] == pytest.approx(rows[0][best], rel=1e-3)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from minidl.data import ImageFolder, ImageTar, cifar10, mnist, open_data
-from minidl.data.pickles import read_pickle
+from minidl.data.cifar import unpickled
 from minidl.ir import ArgumentError
 from tests.data.pictures import encoded, pixels, tar_of
 from tests.data.test_sources import cifar_files, mnist_folder
@@ -122,14 +122,14 @@ HOSTILE = {
 @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
 def test_other_pickles_are_refused(raw: bytes) -> None:
     with pytest.raises(ArgumentError, match="somewhere: refused as a pickle"):
-        read_pickle(raw, "somewhere")
+        unpickled(raw, "somewhere")
 
 
 def test_array_whose_bytes_do_not_fit_is_refused() -> None:
     raw = pickle.dumps({"data": np.zeros((3, 5), np.uint8)}, 4)
     assert b"K\x03K\x05" in raw
     with pytest.raises(ArgumentError, match="refused"):
-        read_pickle(raw.replace(b"K\x03K\x05", b"K\xffK\xff"), "somewhere")
+        unpickled(raw.replace(b"K\x03K\x05", b"K\xffK\xff"), "somewhere")
 
 
 @pytest.mark.parametrize(

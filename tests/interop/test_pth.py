@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minidl.files.pickle import Allowed, read_pickle
 from minidl.interop import read_weights
-from minidl.interop.pickles import read_pickle
 from minidl.ir import ArgumentError
 from tests.interop.pickled import (
     EMPTY,
@@ -245,7 +245,7 @@ def test_pickles_that_are_none(case: str, tmp_path: Path) -> None:
 @given(st.binary(max_size=200))
 def test_no_bytes_do_more_than_be_refused(data: bytes) -> None:
     with suppress(ArgumentError):
-        read_pickle(b"\x80\x02" + data, {}, frozenset(), lambda _: None)
+        read_pickle(b"\x80\x02" + data, Allowed({}, persistent=lambda _: None))
 
 
 @settings(

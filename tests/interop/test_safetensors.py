@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load, load_file, save
 
-from minidl.interop import read_weights
-from minidl.interop.safetensors_file import DTYPES as KNOWN
+from minidl.files.safetensors import DTYPES as KNOWN
+from minidl.files.safetensors import read_header
+from minidl.interop import read_weights, save_weights
 from minidl.ir import ArgumentError
 from tests.interop.pickled import written
 
@@ -96,6 +97,26 @@ def test_files_of_the_library_itself(dtype: str, tmp_path: Path) -> None:
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)
         assert found[name].dtype == ("f4" if dtype == "f2" else dtype)
+
+
+def test_the_library_reads_what_is_written(tmp_path: Path) -> None:
+    arrays = {
+        f"{i} {dtype}": np.arange(3 + i).astype(dtype)
+        for i, dtype in enumerate(["?", "f4", "u1", *DTYPES.values(), "f2"])
+    }
+    arrays |= {"turned": np.arange(6.0).reshape(2, 3).T, "scalar": np.array(1, "i2")}
+    arrays |= {"big": np.arange(3, dtype=">f4"), "empty": np.empty((0, 2), "f4")}
+    save_weights(tmp_path / "w", arrays, {"made": "here"})
+    found = load_file(tmp_path / "w")
+    assert sorted(found) == sorted(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype.newbyteorder("=")
+    header = read_header(tmp_path / "w")
+    assert header.metadata == {"made": "here"}
+    assert header.origin % 8 == 0
+    for each in header.entries:
+        assert each.start % np.dtype(KNOWN[each.dtype]).itemsize == 0, each
 
 
 def test_bfloat16_is_read_as_float32(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from safetensors import safe_open
 
 import minidl as dl
 from minidl.compiler.modes import MODES
+from minidl.files.atomic import unfinished
 from minidl.ir import ArgumentError, CheckpointError
-from minidl.train import State, checkpoint, latest, load, save, tensor_file
+from minidl.train import State, checkpoint, checkpoint_file, latest, load, save
 from tests.train.small import BATCH, CLASSES, IMAGE, compiled
 from tests.training import random_batches, state_bits
 
@@ -131,7 +132,7 @@ def test_the_mode_is_the_users(mask: int, tmp_path: Path) -> None:
 
 def test_leftovers_are_ignored_and_swept(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    left = tensor_file.unfinished(path.with_name("checkpoint-00000004.safetensors"))
+    left = unfinished(path.with_name("checkpoint-00000004.safetensors"))
     left.write_bytes(path.read_bytes()[:100])
     assert latest(tmp_path) == path
     saved(tmp_path, 5)
@@ -258,7 +259,7 @@ def test_a_state_that_is_none(words: str, tmp_path: Path) -> None:
     step = compiled()
     path = tmp_path / "checkpoint-00000001.safetensors"
     tensors = {f"variables/{name}": array for name, array in step.variables_dict().items()}
-    tensor_file.write(path, tensors, words)
+    checkpoint_file.write(path, tensors, words)
     with pytest.raises(CheckpointError, match=r"its state is not one of a run"):
         load(path, step)
     assert latest(tmp_path) is None

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 import minidl as dl
+from minidl.files import atomic, safetensors
 from minidl.ir import CheckpointError
-from minidl.train import State, checkpoint, latest, load, save, tensor_file
+from minidl.train import State, checkpoint, latest, load, save
 from tests.train.small import compiled, training
 from tests.training import state_bits
 
@@ -91,7 +92,7 @@ def test_a_call_that_fails(what: str, tmp_path: Path, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    where = {"fsync": os, "replace": Path, "flush_folder": tensor_file}[what]
+    where = {"fsync": os, "replace": Path, "flush_folder": atomic}[what]
     monkeypatch.setattr(where, what, fail)
     if what != "flush_folder":
         refused(tmp_path, "not saved: Input/output error")
@@ -103,14 +104,14 @@ def test_a_call_that_fails(what: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_bytes_that_do_not_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, compiled(), State(steps=1))
-    right = tensor_file._pieces
+    right = safetensors._pieces
 
     def wrong(*what: object) -> Iterator[bytes]:
         pieces = [bytes(piece) for piece in right(*what)]  # type: ignore[arg-type]
         yield from pieces[:-1]
         yield bytes(len(pieces[-1]) - 1) + b"\1"
 
-    monkeypatch.setattr(tensor_file, "_pieces", wrong)
+    monkeypatch.setattr(safetensors, "_pieces", wrong)
     refused(tmp_path, "checksum differs")
 
 

@@ -67,3 +67,18 @@ def test_a_trainer_averages_every_n_steps_and_validates() -> None:
 def test_values_out_of_range(how: dict[str, float]) -> None:
     with pytest.raises(ArgumentError, match="Ema: "):
         Ema(**how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("batch", "epochs", "every", "decay"),
+    [(32, 32, 1, 0.99998), (64, 32, 1, 0.99996), (32, 64, 8, 0.99992), (1024, 1, 1024, 0.0)],
+)
+def test_the_decay_of_a_run_is_torchvisions(
+    batch: int, epochs: int, every: int, decay: float
+) -> None:
+    """references/classification/train.py: alpha = min(1, (1 - decay) batch every / epochs)."""
+    made = Ema.for_run(batch, epochs, every=every)
+    assert made.decay == pytest.approx(decay, abs=1e-12)
+    assert made.every == every
+    with pytest.raises(ArgumentError, match="decay"):
+        Ema.for_run(batch, epochs, decay=1.0)

@@ -1,7 +1,8 @@
-"""About: what a trained network is and how it sees pictures, kept beside its weights."""
+"""The card of a trained network: what it is and how it sees images, kept beside its weights."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,14 +20,21 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 GREY = (0.299, 0.587, 0.114)
 """Of red, green and blue: ITU-R BT.601, as Pillow has it."""
 
+SAY_CONSTANTS = "say it with mean= and std="
+"""Hint where nobody knows how an image becomes what the network reads."""
+
 Numbers = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class About:
-    """Enough to build the network again and to show it a picture."""
+class ModelCard:
+    """Enough to build the network again and to show it an image.
+
+    ArgumentError where there is no such model, or the names are not one a class.
+    """
 
     model: str
+    """Of `minidl.models.MODELS`."""
     classes: int
     image: tuple[int, int, int]
     """Height, width, channels."""
@@ -41,8 +49,15 @@ class About:
     def __post_init__(self) -> None:
         if self.names and len(self.names) != self.classes:
             raise ArgumentError(f"{len(self.names)} class names do not fit {self.classes} classes")
+        if self.model not in dl.models.MODELS or len(self.image) != 3:
+            known = ", ".join(sorted(dl.models.MODELS))
+            raise ArgumentError(
+                f"no model {self.model!r} for images {self.image}",
+                f"choose from {known}, and image=(height, width, channels)",
+            )
 
     def network(self) -> dl.Network:
+        """The network, its weights not trained."""
         build: Callable[..., dl.Network] = dl.models.MODELS[self.model]
         net = build(self.classes, self.image)
         if self.reads != "uint8":
@@ -50,11 +65,13 @@ class About:
         return dl.from_bytes(net, self.mean or 0.0, self.std or 1.0)
 
     def see(self, raw: bytes, name: str) -> Array:
-        """An encoded picture as the network reads it, (H, W, C); BrokenPictureError names it."""
+        """A JPEG or PNG as the network reads it, (H, W, C) of `reads`: resized, cut from the
+        middle, grey where the network is; BrokenPictureError names it."""
         if self.mean is None or self.std is None:
             raise ArgumentError(
                 "this network was trained on arrays of floats, and nobody knows how a picture "
-                "becomes one: say it with --mean and --std"
+                "becomes one",
+                SAY_CONSTANTS,
             )
         image = opened(raw, name)
         view = evaluation(self.image[0]).view(image.height, image.width, ())
@@ -65,25 +82,45 @@ class About:
         return pixels if self.reads == "uint8" else normalised(pixels, self.mean, self.std)
 
     def name_of(self, label: int) -> str:
+        """What a class is called: its name, or its number where it has none."""
         return self.names[label] if self.names else str(label)
 
     def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
         return asdict(self)
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> About:
+    def of(cls, data: Mapping[str, Any]) -> ModelCard:
         """What `as_dict` gave, JSON's lists for tuples; TypeError or ValueError where not."""
+        if not isinstance(data, Mapping):
+            raise TypeError(f"a card is a map, not a {type(data).__name__}")
         fields: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
         }
-        made = cls(**fields)
-        if made.model not in dl.models.MODELS or len(made.image) != 3:
-            raise ValueError(f"no model {made.model!r} for pictures {made.image}")
-        return made
+        return cls(**fields)
 
 
 def usual_constants(channels: int) -> tuple[Numbers, Numbers]:
-    """ImageNet's mean and standard deviation; their means where pictures are not coloured."""
+    """ImageNet's mean and standard deviation; their means where images are not coloured."""
     if channels == 3:
         return IMAGENET_MEAN, IMAGENET_STD
     return (round(sum(IMAGENET_MEAN) / 3, 3),), (round(sum(IMAGENET_STD) / 3, 3),)
+
+
+def model_image(model: str) -> tuple[int, int, int]:
+    """Height, width and channels that a model has where nothing else is asked for."""
+    height, width, channels = _parameter(model, "image")
+    return height, width, channels
+
+
+def model_classes(model: str) -> int:
+    """Outputs that a model has where nothing else is asked for."""
+    return int(_parameter(model, "classes"))
+
+
+def _parameter(model: str, name: str) -> Any:
+    if model not in dl.models.MODELS:
+        raise ArgumentError(
+            f"no model {model!r}", f"choose from {', '.join(sorted(dl.models.MODELS))}"
+        )
+    return inspect.signature(dl.models.MODELS[model]).parameters[name].default

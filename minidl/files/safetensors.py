@@ -1,9 +1,9 @@
-"""Reading .safetensors: the whole header is checked before a byte of data is used.
+"""Reading and writing .safetensors: the whole header is checked before a byte of data is used.
 
 Layout: the header's length as 8 bytes, little-endian; the header, a JSON object from names to
-dtype, shape and data_offsets, half-open, counted from the header's end; the data. The format's own
-rules (https://github.com/huggingface/safetensors, "Format") are all enforced, since a file that
-breaks one is read differently by different programs.
+dtype, shape and data_offsets, half-open, counted from the header's end, and `__metadata__`, words
+by words; the data. The format's own rules (https://github.com/huggingface/safetensors, "Format")
+are all enforced, since a file that breaks one is read differently by different programs.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from minidl.interop.values import is_count, shown, widened
+from minidl.files.atomic import write_atomically
+from minidl.files.words import is_count, shown
 from minidl.ir import ArgumentError, Array, Shape
 
 HEADER_LIMIT = 100_000_000
@@ -29,6 +31,9 @@ DTYPES = {
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
 """The format's names and NumPy's; bfloat16 as its 16 bits."""
+
+NAMES = {np.dtype(own).name: name for name, own in DTYPES.items() if name != "BF16"}
+"""NumPy's names and the format's, for writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +47,88 @@ class Entry:
     stop: int
 
 
-def read_safetensors(path: str | Path) -> dict[str, Array]:
-    """Every tensor by name; float16 and bfloat16 as float32. ArgumentError where a rule of the
-    format is broken."""
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file has: tensors in its order, words, and the byte where the data begins."""
+
+    entries: tuple[Entry, ...]
+    metadata: dict[str, str]
+    origin: int
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Array], Header]:
+    """Every tensor by name, bfloat16 as its 16 bits, and the header.
+
+    ArgumentError, naming the file, where a rule of the format is broken; OSError where it cannot be
+    read.
+    """
     with open(path, "rb") as file:
         try:
-            entries, origin = read_header(file)
+            header = _header(file)
+            return {
+                entry.name: _read(file, entry, header.origin) for entry in header.entries
+            }, header
         except ArgumentError as error:
-            raise ArgumentError(f"{path}: {error}") from None
-        return {entry.name: _read(file, entry, origin, path) for entry in entries}
+            raise error.at(path) from None
 
 
-def read_header(file: BinaryIO) -> tuple[list[Entry], int]:
-    """The tensors in the order of the header, all checked, and the byte where the data begins."""
+def read_header(path: str | Path) -> Header:
+    """What a file has, its data left alone. Errors as `read_safetensors`."""
+    with open(path, "rb") as file:
+        try:
+            return _header(file)
+        except ArgumentError as error:
+            raise error.at(path) from None
+
+
+def write_safetensors(
+    path: str | Path,
+    tensors: Mapping[str, Array],
+    metadata: Mapping[str, str] | None = None,
+    check: Callable[[Path], object] | None = None,
+) -> None:
+    """Write arrays by name, and words by words, whole or not at all.
+
+    check: is given the whole file before it has its name. ArgumentError, naming the file, where an
+    array's dtype is none of the format, or metadata is no words.
+    """
+    words = dict(metadata or {})
+    if not all(isinstance(word, str) for pair in words.items() for word in pair):
+        raise ArgumentError(f"{path}: metadata maps words to words, got {words!r}")
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    for name, array in arrays.items():
+        if array.dtype.name not in NAMES:
+            raise ArgumentError(f"{path}: {name} holds {array.dtype}: numbers can be saved")
+    write_atomically(path, _pieces(arrays, words), check)
+
+
+def _pieces(arrays: Mapping[str, Array], words: dict[str, str]) -> Iterator[bytes | memoryview]:
+    """The file's bytes. Wide elements come first, so that each tensor lies at a multiple of its
+    elements' bytes: readers that map the file need it."""
+    ordered = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    entries: dict[str, object] = {"__metadata__": words} if words else {}
+    end = 0
+    for name in ordered:
+        array = arrays[name]
+        start, end = end, end + array.nbytes
+        dtype, shape = NAMES[array.dtype.name], list(array.shape)
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)
+    yield len(header).to_bytes(8, "little")
+    yield header
+    for name in ordered:
+        yield raw_bytes(arrays[name])
+
+
+def raw_bytes(array: Array) -> memoryview:
+    """The elements in C order, little endian, as files have them."""
+    little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+    return little.reshape(-1).view(np.uint8).data
+
+
+def _header(file: BinaryIO) -> Header:
+    """The tensors in the order of the header, all checked."""
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(HEADER_LIMIT, size - 8):
@@ -66,9 +140,9 @@ def read_header(file: BinaryIO) -> tuple[list[Entry], int]:
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ArgumentError("the header's __metadata__ is no map from words to words")
-    entries = [_entry(name, about) for name, about in header.items()]
+    entries = tuple(_entry(name, about) for name, about in header.items())
     _require_tight(entries, size - 8 - length)
-    return entries, 8 + length
+    return Header(entries, metadata, 8 + length)
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:
@@ -122,7 +196,7 @@ def _entry(name: str, about: Any) -> Entry:
     return Entry(name, dtype, tuple(shape), *offsets)
 
 
-def _require_tight(entries: list[Entry], size: int) -> None:
+def _require_tight(entries: tuple[Entry, ...], size: int) -> None:
     """ArgumentError unless the tensors fill the data, side by side."""
     end = 0
     for entry in sorted(entries, key=lambda e: (e.start, e.stop)):
@@ -137,9 +211,9 @@ def _require_tight(entries: list[Entry], size: int) -> None:
         )
 
 
-def _read(file: BinaryIO, entry: Entry, origin: int, path: str | Path) -> Array:
-    array = np.empty(entry.shape, DTYPES[entry.dtype])
+def _read(file: BinaryIO, entry: Entry, origin: int) -> Array:
+    array: Array = np.empty(entry.shape, DTYPES[entry.dtype])
     file.seek(origin + entry.start)
     if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
-        raise ArgumentError(f"{path}: tensor {shown(entry.name)} is cut short")
-    return widened(array, entry.dtype == "BF16")
+        raise ArgumentError(f"tensor {shown(entry.name)} is cut short")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,23 +1,20 @@
 """A reader of pickles that can execute nothing: a stack machine over the opcodes of plain data.
 
 Python's own unpickler imports whatever a pickle names and calls it. This one knows numbers, words,
-lists, maps, a given list of names, and calls of those names that are functions of ours. Any other
-opcode and any other name is refused. Memory and time are bounded by the pickle's length: an opcode
-makes one object at most, and nothing walks into what it made.
+bytes, lists, maps, a given list of names, and calls of those names that are functions of ours. Any
+other opcode and any other name is refused. Memory and time are bounded by the pickle's length: an
+opcode makes one object at most, and nothing walks into what it made.
 """
 
 from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from minidl.interop.values import is_count, shown
+from minidl.files.words import is_count, shown
 from minidl.ir import ArgumentError
-
-LONGEST_PICKLE = 16 * 2**20
-"""Bytes: the largest checkpoints of vision models have a hundredth of it."""
 
 Name = tuple[str, str]
 """A module and what it is called there."""
@@ -31,23 +28,40 @@ class Word:
     name: str
 
 
-class Ordered(dict[Any, Any]):
-    """What stands for a `collections.OrderedDict`; its attributes are dropped."""
-
-
 Calls = Mapping[Name, Callable[..., object]]
+States = Mapping[type, Callable[[Any, object], None]]
 Persistent = Callable[[object], object]
 
 
-def read_pickle(data: bytes, calls: Calls, words: frozenset[Name], persistent: Persistent) -> Any:
-    """The value that a pickle describes.
+def no_persistent(described: object) -> object:
+    """For pickles that refer to nothing outside of them."""
+    raise ArgumentError("its pickle refers to something outside of it: refused")
 
-    calls: what may be called, and what is called in its place; words: names that may stand as
-    values; persistent: what a persistent id stands for. ArgumentError where there is more to it.
-    """
-    if len(data) > LONGEST_PICKLE:
-        raise ArgumentError(f"its pickle has {len(data):,} bytes, {LONGEST_PICKLE:,} are allowed")
-    machine = _Machine(calls, words, persistent)
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a pickle may say: its reader's choice. All that is called must be quick, and keep what
+    it is given rather than copy it."""
+
+    calls: Calls
+    """What may be called, and what is called in its place."""
+    words: frozenset[Name] = frozenset()
+    """Names that may stand as values."""
+    states: States = field(default_factory=dict)
+    """By type, what takes the state of a value that such a call has made."""
+    persistent: Persistent = no_persistent
+    """What a persistent id stands for."""
+    longest: int = 16 * 2**20
+    """Bytes of a pickle at most."""
+    hint: str = ""
+    """The way out where another name is in it."""
+
+
+def read_pickle(data: bytes, allowed: Allowed) -> Any:
+    """The value that a pickle describes; ArgumentError where more is in it than is allowed."""
+    if len(data) > allowed.longest:
+        raise ArgumentError(f"its pickle has {len(data):,} bytes, {allowed.longest:,} are allowed")
+    machine = _Machine(allowed)
     for opcode, argument, position in _opcodes(data):
         if opcode == "STOP":
             if position + 1 != len(data) or len(machine.stack) != 1:
@@ -71,14 +85,16 @@ def _opcodes(data: bytes) -> Iterator[tuple[str, Any, int]]:
 
 
 class _Machine:
-    def __init__(self, calls: Calls, words: frozenset[Name], persistent: Persistent) -> None:
-        self.calls, self.words, self.persistent = calls, words, persistent
+    def __init__(self, allowed: Allowed) -> None:
+        self.allowed = allowed
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
     def execute(self, opcode: str, argument: Any, first: bool) -> None:
         if first != (opcode == "PROTO"):
-            raise ArgumentError("its pickle does not begin with its protocol, once")
+            raise ArgumentError(
+                "its pickle does not begin with its protocol, once: 0 and 1 are not allowed"
+            )
         if opcode in CONSTANTS:
             self.stack.append(CONSTANTS[opcode])
         elif opcode in LITERALS:
@@ -87,7 +103,9 @@ class _Machine:
             OPCODES[opcode](self, argument)
         else:
             about = f" {shown(argument)}" if isinstance(argument, str) else ""
-            raise ArgumentError(f"its pickle uses {opcode}{about}, which no tensors need: refused")
+            raise ArgumentError(
+                f"its pickle uses {opcode}{about}, which plain data does not need: refused"
+            )
 
     # -- the stack -------------------------------------------------------------------------------
 
@@ -134,7 +152,7 @@ class _Machine:
             raise ArgumentError("its pickle has a key without a value")
         target = self.top(dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if type(key) is not str and not (is_count(key) and key < 2**31):
+            if type(key) not in (str, bytes) and not (is_count(key) and key < 2**31):
                 raise ArgumentError(f"its pickle has a key of type {type(key).__name__}: refused")
             target[key] = value
 
@@ -145,11 +163,11 @@ class _Machine:
     def word(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise ArgumentError("its pickle names something by what is no word: refused")
-        if (module, name) not in self.calls and (module, name) not in self.words:
+        if (module, name) not in self.allowed.calls and (module, name) not in self.allowed.words:
             raise ArgumentError(
-                f"its pickle names {shown(f'{module}.{name}')}, which no tensors need: refused; "
-                "nothing was executed. Save the state dict alone, torch.save(model.state_dict(), "
-                "path), or as .safetensors"
+                f"its pickle names {shown(f'{module}.{name}')}, which is not allowed: refused; "
+                "nothing was executed",
+                self.allowed.hint,
             )
         self.stack.append(Word(module, name))
 
@@ -160,16 +178,17 @@ class _Machine:
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
         pair = (function.module, function.name) if isinstance(function, Word) else None
-        if pair is None or pair not in self.calls or not isinstance(arguments, tuple):
+        if pair is None or pair not in self.allowed.calls or not isinstance(arguments, tuple):
             about = f"{function.module}.{function.name}" if pair else function
-            raise ArgumentError(f"its pickle calls {shown(about)}, which is no function of tensors")
-        self.stack.append(self.calls[pair](*arguments))
+            raise ArgumentError(f"its pickle calls {shown(about)}, which is not allowed: refused")
+        self.stack.append(self.allowed.calls[pair](*arguments))
 
     def build(self) -> None:
-        """torch.save gives a state dict its `_metadata` so; it is not needed."""
-        if not isinstance(self.pop(), dict):
-            raise ArgumentError("its pickle sets a state that is no dict")
-        self.top(Ordered)
+        state, value = self.pop(), self.top(object)
+        take = self.allowed.states.get(type(value))
+        if take is None:
+            raise ArgumentError("its pickle sets the state of what has none: refused")
+        take(value, state)
 
     def put(self, index: int) -> None:
         if not self.stack or self.stack[-1] is MARK:
@@ -187,6 +206,7 @@ CONSTANTS = {"MARK": MARK, "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EM
 LITERALS = {
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
     "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "SHORT_BINSTRING", "BINSTRING",
+    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
 }  # fmt: skip
 OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
     "PROTO": lambda m, version: m.protocol(version),
@@ -212,6 +232,6 @@ OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
     "STACK_GLOBAL": lambda m, _: m.stacked_word(),
     "REDUCE": lambda m, _: m.reduce(),
     "BUILD": lambda m, _: m.build(),
-    "BINPERSID": lambda m, _: m.stack.append(m.persistent(m.pop())),
+    "BINPERSID": lambda m, _: m.stack.append(m.allowed.persistent(m.pop())),
 }
 """What plain data needs; INST, OBJ, NEWOBJ, EXT, POP, DUP and all others are refused."""

@@ -1,8 +1,8 @@
-"""Zip archives of arrays, .npz and .pth: what their directory says is checked before use."""
+"""What is packed, zip archives and gzip files: how much comes out is known before it does."""
 
 from __future__ import annotations
 
-import math
+import gzip
 import os
 import struct
 import zipfile
@@ -10,15 +10,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, cast
 
-import numpy as np
-
-from minidl.interop.values import shown, widened
-from minidl.ir import ArgumentError, Array
+from minidl.files.words import shown
+from minidl.ir import ArgumentError
 
 EXPANSION = 200
-"""How many times as large as the file its unpacked content may be: weights do not compress well."""
+"""How many times as large as the file its unpacked content may be: weights and images do not
+compress well, and deflate makes 1,032 zeros of a byte."""
 
 BROKEN = (
     zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError,
@@ -35,9 +34,29 @@ def opened_archive(path: str | Path) -> Iterator[zipfile.ZipFile]:
             _require_honest(archive, file)
             yield archive
     except ArgumentError as error:
-        raise ArgumentError(f"{path}: {error}") from None
+        raise error.at(path) from None
     except BROKEN as error:
-        raise ArgumentError(f"{path}: the zip archive is damaged: {error}") from None
+        raise ArgumentError(
+            f"{path}: the zip archive is damaged: it cannot be read: {error}"
+        ) from None
+
+
+@contextmanager
+def opened_gzip(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The content of a .gz, or a file of another name as it is, and the most bytes that it has.
+
+    ArgumentError names the path where it cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if path.suffix == ".gz":
+            with gzip.open(path) as unpacked:
+                yield cast(BinaryIO, unpacked), EXPANSION * size
+        else:
+            with path.open("rb") as plain:
+                yield plain, size
+    except (OSError, EOFError, zlib.error) as error:
+        raise ArgumentError(f"{path}: cannot be read: {error}") from error
 
 
 def _require_honest(archive: zipfile.ZipFile, file: BinaryIO) -> None:
@@ -68,7 +87,7 @@ def _require_honest(archive: zipfile.ZipFile, file: BinaryIO) -> None:
     if total > EXPANSION * size:
         raise ArgumentError(
             f"its content unpacks to {total:,} bytes, more than {EXPANSION} times the file's "
-            f"{size:,}: not weights"
+            f"{size:,}: refused"
         )
 
 
@@ -77,43 +96,10 @@ def require_stored(archive: zipfile.ZipFile) -> None:
     for info in archive.infolist():
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise ArgumentError(
-                f"entry {shown(info.filename)} is compressed, which torch.save never does"
+                f"entry {shown(info.filename)} is compressed: only stored ones are read here"
             )
     ordered = sorted(archive.infolist(), key=lambda info: info.header_offset)
     ends = [info.header_offset + 30 + len(info.orig_filename) + info.file_size for info in ordered]
     for info, end in zip(ordered[1:], ends, strict=False):
         if info.header_offset < end:
             raise ArgumentError(f"entry {shown(info.filename)} overlaps the one before")
-
-
-def read_npz(path: str | Path) -> dict[str, Array]:
-    """The arrays of a NumPy archive by name, float16 as float32; no object array is loaded."""
-    with opened_archive(path) as archive:
-        return {
-            info.filename.removesuffix(".npy"): _read_npy(archive, info)
-            for info in archive.infolist()
-        }
-
-
-def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
-    """One .npy entry; its header must tell the size that the entry has."""
-    name = shown(info.filename)
-    with archive.open(info) as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-            shape, fortran, dtype = read[version[0]](file)
-        except (KeyError, ValueError) as error:
-            raise ArgumentError(f"entry {name} is no .npy array: {error}") from None
-        if dtype.kind not in "biuf" or dtype.itemsize > 8:
-            raise ArgumentError(
-                f"array {name} holds {dtype}: minidl reads numbers of at most 64 bits"
-            )
-        nbytes, data = math.prod(shape) * dtype.itemsize, file.read()
-    if min(shape, default=0) < 0 or len(data) != nbytes:
-        raise ArgumentError(
-            f"array {name} of {dtype}, shape {shape}, needs {nbytes:,} bytes, it has {len(data):,}"
-        )
-    order: Literal["F", "C"] = "F" if fortran else "C"
-    array: Array = np.ndarray(shape, dtype, data, order=order)
-    return widened(array.astype(dtype.newbyteorder("="), order="C"))

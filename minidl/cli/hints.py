@@ -1,0 +1,28 @@
+"""Ways out in words of the command line, where a script would be told otherwise."""
+
+from __future__ import annotations
+
+from minidl.data.opening import UNDERSTOOD
+from minidl.interop import weights
+from minidl.ir import MinidlError
+from minidl.predict import card, evaluating, pictures, predictor, trained
+
+HINTS = {
+    UNDERSTOOD: "--help says what --data-path can be",
+    weights.ANOTHER: "it is another network's",
+    weights.OTHER_CLASSES: "build the network with the file's number of classes, or use --new-head "
+    "to train a classifier of your own (--model, --classes, --image)",
+    weights.OTHER_WIDTHS: f"{weights.OTHER_WIDTHS} (--model, --classes, --image)",
+    card.SAY_CONSTANTS: "say it with --mean and --std",
+    trained.SAY_MODEL: "say it with --model NAME",
+    trained.NEVER_AVERAGED: "the run had no --model-ema, or not yet --model-ema-steps steps",
+    evaluating.SAY_NAMES: "say them with --class-names FILE",
+    predictor.SAY_DATA: "say it with --data-path",
+    pictures.LEAVE_SIZE: "leave --image out",
+}
+"""By the hint that a script is given."""
+
+
+def in_flags(error: MinidlError) -> MinidlError:
+    """The error with its hint as one types it."""
+    return error.hinting(HINTS.get(error.hint, error.hint))

@@ -1,0 +1,156 @@
+"""Weights that were trained before: where they are, what they are of, and how they get into a
+step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import minidl as dl
+from minidl.files.safetensors import read_header
+from minidl.interop import load_weights
+from minidl.ir import ArgumentError, CheckpointError
+from minidl.predict.card import ModelCard, Numbers, model_classes, model_image, usual_constants
+from minidl.train import checkpoint, checkpoint_file
+
+WEIGHTS = "weights.safetensors"
+AVERAGED = "weights-averaged.safetensors"
+HEADER = "minidl"
+"""What a run writes at its end, with PyTorch's names and layouts; the key of their header."""
+
+SAY_MODEL = "say it with model="
+NEVER_AVERAGED = "train with an Ema, for as many steps as it has between updates at least"
+"""Hints."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network and where its weights are."""
+
+    card: ModelCard
+    path: Path
+    is_run: bool = False
+    """Whether the path is a checkpoint."""
+    averaged: bool = False
+    """Of a checkpoint: whether the averaged weights are meant."""
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    """How the run was asked for, as the command line has it; empty where nobody knows."""
+
+    @classmethod
+    def at(
+        cls,
+        path: str | Path,
+        *,
+        model: str | None = None,
+        classes: int | None = None,
+        image: int | None = None,
+        mean: Numbers | None = None,
+        std: Numbers | None = None,
+        names: Sequence[str] = (),
+        averaged: bool = False,
+        run: bool | None = None,
+    ) -> Trained:
+        """What lies at `path`: a run's folder, of which the last good checkpoint is taken, a
+        checkpoint, or a file of weights, .safetensors, .pth or .npz.
+
+        A run and the weights that it wrote know their network; of others `model` says it, with the
+        model's own classes, image and ImageNet's constants where nothing is said here. image: side
+        of the images; mean, std: for pixels in [0, 255]; names: of the classes; averaged: take a
+        run's averaged weights; run: whether it is a folder or a checkpoint, by default what lies
+        there says it. ArgumentError, CheckpointError or OSError say what is not there.
+        """
+        where = Path(path)
+        is_run = where.is_dir() or _is_checkpoint(where) if run is None else run
+        if is_run:
+            where = checkpoint.at(where)
+            arguments = checkpoint.read(where)[1].arguments
+        else:
+            if averaged:
+                raise ArgumentError(f"averaged weights are a run's: it writes them as {AVERAGED}")
+            where.open("rb").close()
+            arguments = described(where)
+        known = _written(arguments, where)
+        if known is None:
+            known = _of_model(model, classes, names)
+        elif model not in (None, known.model):
+            raise ArgumentError(f"these are weights of {known.model}, not of {model}")
+        changes: dict[str, Any] = {"names": tuple(names)} if names else {}
+        if image is not None:
+            changes["image"] = (image, image, known.image[2])
+        changes |= {k: v for k, v in (("mean", mean), ("std", std)) if v is not None}
+        flags = arguments.get("flags")
+        kept = flags if isinstance(flags, Mapping) else {}
+        return cls(replace(known, **changes), where, is_run, averaged, kept)
+
+    def load(self, step: dl.Step) -> None:
+        """Put the weights into a step of the card's network; ShapeError, ArgumentError or
+        CheckpointError, naming the file, where they do not fit: the step is then unchanged."""
+        if self.is_run:
+            load_checkpoint(step, self.path, self.averaged)
+        else:
+            load_weights(step, self.path)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a file says so in its header."""
+    try:
+        return checkpoint_file.STATE in read_header(path).metadata
+    except ArgumentError:
+        return False
+
+
+def description(card: ModelCard, flags: Mapping[str, Any]) -> dict[str, str]:
+    """What a file of weights says in its header of the network that has them."""
+    kept = {k: flags[k] for k in ("data_path", "seed") if k in flags}
+    return {HEADER: json.dumps({"about": card.as_dict(), "flags": kept})}
+
+
+def described(path: Path) -> dict[str, Any]:
+    """What `description` wrote, empty where it did not."""
+    try:
+        found = json.loads(read_header(path).metadata.get(HEADER, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
+    """What a run says of its network, None where it says nothing."""
+    if "about" not in arguments:
+        return None
+    try:
+        return ModelCard.of(arguments["about"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: says nothing of use about its network: {error}") from None
+
+
+def _of_model(model: str | None, classes: int | None, names: Sequence[str]) -> ModelCard:
+    """A network that no run describes: the model's own image, ImageNet's constants."""
+    if model is None:
+        raise ArgumentError("nobody knows which network the weights are of", SAY_MODEL)
+    image = model_image(model)
+    mean, std = usual_constants(image[2])
+    count = classes or len(names) or model_classes(model)
+    return ModelCard(model, count, image, mean=mean, std=std)
+
+
+def load_checkpoint(step: dl.Step, path: Path, averaged: bool = False) -> None:
+    """A checkpoint's weights, whatever optimizer it had; CheckpointError where they do not fit."""
+    variables, state = checkpoint.read(path)
+    try:
+        if averaged:
+            if "ema" not in state.arrays:
+                raise ArgumentError("it has no averaged weights", NEVER_AVERAGED)
+            step.load_state_dict(state.arrays["ema"])
+            return
+        kept = {v.name for v in step.plan.graph.variables if v.saved}
+        weights = {name: array for name, array in variables.items() if name in kept}
+        if missing := kept - weights.keys():
+            raise ArgumentError(f"missing {', '.join(sorted(missing)[:5])}")
+        step.load_variables({**step.variables_dict(), **weights})
+    except (dl.ShapeError, ArgumentError) as error:
+        said = f"{path}: not this network's: {error.message}"
+        raise CheckpointError(said, error.hint) from None
