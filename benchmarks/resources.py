@@ -24,11 +24,11 @@ import minidl as dl
 from minidl import models
 from minidl.cards import ARCHITECTURES, DEFAULT
 from minidl.checkout import kernels_folder
-from minidl.compile import step_plans
 from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget
 from minidl.devices.building import in_processes
 from minidl.devices.kernels import Unit, unit_of
+from minidl.front import step_plans
 from minidl.host import cores
 from minidl.ir.card import Architecture
 from minidl.launches import launches_of

@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("minidl.launches",),
     ("minidl.layers", "minidl.optim", "minidl.gradients", "minidl.devices", "minidl.data"),
     ("minidl.compiler", "minidl.runtime"),
-    ("minidl.compile",),
+    ("minidl.front",),
     ("minidl", "minidl.cli", "minidl.interop", "minidl.train", "minidl.__main__"),
 )
 """From the bottom up."""

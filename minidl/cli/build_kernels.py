@@ -30,12 +30,12 @@ from minidl.cli.options import (
     planning,
 )
 from minidl.cli.values import positive, size
-from minidl.compile import step_plans
 from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget, architecture_for, card_named
 from minidl.devices.building import build
 from minidl.devices.cubins import cache_folder
 from minidl.devices.kernels import Unit, unit_of
+from minidl.front import step_plans
 from minidl.ir import ArgumentError
 from minidl.ir.card import Card
 from minidl.launches import launches_of
