@@ -208,6 +208,19 @@ def _alone(model: str, batch: int) -> float:
     return mib(sum(b.nbytes for b, kind in kinds if kind == {"gradient"}))
 
 
+def scratch_row(model: str, batch: int) -> Cells:
+    graph = planned(model, batch).graph
+    tensors = {t for op in graph.ops for t in op.writes if t.kind == "scratch"}
+    return (f"{model} b{batch}", str(len(tensors)), f"{max(t.nbytes for t in tensors):,}")
+
+
+# The scratch of plans for cuda
+SCRATCH = Rows(
+    ("cuda", "scratch tensors", "bytes of the largest"),
+    [partial(scratch_row, *size) for size in (("vgg16", 128), ("resnet50", 64))],
+)
+
+
 def scratch() -> str:
     """`arena` with and without the CPU device's workspace."""
     rows = []
@@ -315,6 +328,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/memory.md", "ablation"): ABLATION,
     ("docs/memory.md", "lower"): LOWER,
     ("docs/memory.md", "fits"): FITS,
+    ("docs/memory.md", "scratch tensors"): SCRATCH,
     ("docs/memory.md", "scratch"): scratch,
     ("docs/decisions/0004-fujitsu2016-as-built.md", "fujitsu"): fujitsu,
     ("docs/architecture.md", "naive ops"): lambda: tiny_ops("naive"),

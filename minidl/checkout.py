@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 PACKAGE = Path(__file__).parent
 
@@ -17,18 +16,20 @@ def kernels_folder() -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / "kernels"
 
 
-def import_models() -> ModuleType:
-    """`minidl.models`, from the checkout's top level where the package holds no copy of it."""
-    name = "minidl.models"
-    if importlib.util.find_spec(name) is not None:
-        return importlib.import_module(name)
-    folder = PACKAGE.parent / "models"
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    if spec is None or spec.loader is None:
-        raise ImportError(f"minidl.models is neither installed nor at {folder}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+class CheckoutModels:
+    """Finds `minidl.models` at a checkout's top level, for Python's import."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name != "minidl.models":
+            return None
+        folder = PACKAGE.parent / "models"
+        return spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+
+
+def find_models() -> None:
+    """Make `minidl.models` importable where the package holds no copy of it."""
+    if not (PACKAGE / "models").is_dir():
+        sys.meta_path.insert(0, CheckoutModels)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 import pickle
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +14,19 @@ import pytest
 import minidl as dl
 from docs.commands import flags_table
 from minidl.cli import shells
+from minidl.cli.command import Command
 from minidl.cli.config import of_run, read_config, saved_flags
-from minidl.cli.options import add_settings, settings
+from minidl.cli.options import settings
 from minidl.cli.parser import Commands
 from minidl.keywords import Settings, settings_text, with_keywords
-from minidl.options import RENAMED, Options, option, positive, written
+from minidl.options import RENAMED, Options, written
 from minidl.placed.file import placed_to_dict
-
-
-@dataclass(frozen=True)
-class More(Options):
-    """A copy of the class with one setting more."""
-
-    dummy: int = option(7, "what nobody needs", positive, unit="N", flag="dummy-number")
-
-
-class Command:
-    """A command with the settings of `More`."""
-
-    EXAMPLES = (("minidl try", "try it"),)
-
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        group = parser.add_argument_group("memory")
-        group.add_argument("--config")
-        add_settings(group, "memory", options=More)
-
-    @staticmethod
-    def run(options: argparse.Namespace) -> int:
-        return 0
+from tests.command_with_one_more import More
 
 
 @pytest.fixture
 def commands() -> Commands:
-    return Commands({"try": Command})
+    return Commands({"try": Command("tests.command_with_one_more")})
 
 
 def test_a_keyword_with_its_documentation() -> None:

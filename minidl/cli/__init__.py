@@ -3,42 +3,22 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-import warnings
 from collections.abc import Sequence
-from types import ModuleType
 
-from minidl.cli import (
-    build_kernels,
-    compare,
-    completion,
-    evaluate,
-    export,
-    place,
-    plan,
-    predict,
-    train,
-    versions,
-)
-from minidl.cli.config import of_run, read_config
-from minidl.cli.hints import in_flags
+from minidl.cli.command import Command
 from minidl.cli.parser import Commands
-from minidl.data import BrokenPictureError
-from minidl.ir import MinidlError
 
-COMMANDS: dict[str, ModuleType] = {
-    "train": train,
-    "eval": evaluate,
-    "predict": predict,
-    "export": export,
-    "plan": plan,
-    "compare": compare,
-    "place": place,
-    "build-kernels": build_kernels,
-    "about": versions,
-    "completion": completion,
+COMMANDS = {
+    "train": Command("minidl.cli.train"),
+    "eval": Command("minidl.cli.evaluate"),
+    "predict": Command("minidl.cli.predict"),
+    "export": Command("minidl.cli.export"),
+    "plan": Command("minidl.cli.plan"),
+    "compare": Command("minidl.cli.compare"),
+    "place": Command("minidl.cli.place"),
+    "build-kernels": Command("minidl.cli.build_kernels"),
+    "about": Command("minidl.cli.versions"),
+    "completion": Command("minidl.cli.completion"),
 }
 """By name, in the order of `minidl --help`."""
 
@@ -48,55 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line."""
     commands = Commands(COMMANDS)
     options = commands.parse(arguments)
-    name = f"minidl {options.command}"
-    try:
-        with warnings.catch_warnings():
-            _tell_warnings(name)
-            options = complete(options, commands, arguments)
-            return int(options.run(options))
-    except BrokenPipeError:
-        # Whoever read is gone: Python must not find that out again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (MinidlError, OSError, MemoryError) as error:
-        print(f"{name}: error: {_words(error)}", file=sys.stderr)
-        asked_wrong = isinstance(error, ValueError) and not isinstance(error, BrokenPictureError)
-        return 2 if asked_wrong else 1
-    except KeyboardInterrupt as stop:
-        print(": ".join([f"{name}: interrupted", *map(str, stop.args)]), file=sys.stderr)
-        return 130
+    from minidl.cli.call import call  # with NumPy, which --help and a wrong flag do without
 
-
-def complete(
-    options: argparse.Namespace, commands: Commands, arguments: Sequence[str] | None
-) -> argparse.Namespace:
-    """The options with what --config and the run of --resume say; flags win over the file, the
-    file over the run."""
-    parser = commands.by_name[options.command]
-    config = getattr(options, "config", None)
-    values = read_config(config, options.command, commands) if config is not None else {}
-    if values:
-        parser.set_defaults(**values)
-        options = commands.parse(arguments)
-    if getattr(options, "resume", None):
-        parser.set_defaults(**of_run(train.inherited(options), parser) | values)
-        options = commands.parse(arguments)
-    return options
-
-
-def _tell_warnings(name: str) -> None:
-    """Pictures that are passed over are told in one line each."""
-
-    def show(message: Warning | str, *_: object) -> None:
-        print(f"{name}: {message}", file=sys.stderr)
-
-    warnings.filterwarnings("always", message="skipped: ")
-    warnings.showwarning = show  # type: ignore[assignment]
-
-
-def _words(error: BaseException) -> str:
-    """What went wrong in one line, an OSError by its file."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror or type(error).__name__}"
-    said = in_flags(error) if isinstance(error, MinidlError) else error
-    return " ".join(str(said).split()) or "out of memory"
+    return call(options, commands, arguments)

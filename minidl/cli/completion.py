@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from minidl.cli.parser import Parser
+from minidl.cli.parser import Parsers
 from minidl.cli.shells import bash, fish, zsh
 
 EXAMPLES = (
@@ -14,7 +14,7 @@ EXAMPLES = (
     ("minidl completion fish", "into config.fish: minidl completion fish | source"),
 )
 
-SHELLS: dict[str, Callable[[dict[str, Parser]], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
+SHELLS: dict[str, Callable[[Parsers], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

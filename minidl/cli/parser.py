@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
+
+import minidl
+from minidl.cli.command import Command
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -25,28 +28,63 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
-class Commands:
-    """`minidl` and its commands by name. A command is a module with a docstring, EXAMPLES,
-    `add_arguments` and `run`."""
+class CommandParser(Parser):
+    """The parser of one command, which gets its arguments when it is first asked to parse."""
 
-    def __init__(self, modules: dict[str, Any]) -> None:
+    def __init__(self, command: Command, **how: Any) -> None:
+        texts = {"description": command.description, "epilog": examples(command.examples)}
+        super().__init__(**texts, **how)
+        self.command = command
+        self.has_arguments = False
+
+    def add_arguments(self) -> None:
+        """Those of the command's module, once."""
+        if not self.has_arguments:
+            self.has_arguments = True
+            self.command.module.add_arguments(self)
+            self.set_defaults(run=self.command.module.run, parser=self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.add_arguments()
+        return super().parse_known_args(args, namespace)
+
+
+class Parsers(Mapping[str, CommandParser]):
+    """Parsers by their commands' names; one that is taken out has its arguments."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, CommandParser] = {}
+
+    def __getitem__(self, name: str) -> CommandParser:
+        parser = self.known[name]
+        parser.add_arguments()
+        return parser
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.known)
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+
+class Commands:
+    """`minidl` and the parsers of its commands by name."""
+
+    def __init__(self, commands: Mapping[str, Command]) -> None:
         self.top = Parser(
             prog="minidl",
             description="Train neural networks in one planned arena.",
-            epilog=examples([module.EXAMPLES[0] for module in modules.values()]),
+            epilog=examples([command.examples[0] for command in commands.values()]),
         )
-        subparsers = self.top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-        self.by_name: dict[str, Parser] = {}
-        for name, module in modules.items():
-            parser = subparsers.add_parser(
-                name,
-                help=(module.__doc__ or "").splitlines()[0],
-                description=module.__doc__,
-                epilog=examples(module.EXAMPLES),
-            )
-            module.add_arguments(parser)
-            parser.set_defaults(run=module.run, parser=parser, parsers=self.by_name)
-            self.by_name[name] = parser
+        self.top.add_argument("--version", action="version", version=f"minidl {minidl.__version__}")
+        self.by_name = Parsers()
+        subparsers = self.top.add_subparsers(
+            dest="command", required=True, metavar="COMMAND", parser_class=CommandParser
+        )
+        for name, command in commands.items():
+            parser = subparsers.add_parser(name, help=command.summary, command=command)
+            parser.set_defaults(parsers=self.by_name)
+            self.by_name.known[name] = parser
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """Options of a command; where a flag is unknown, the error names the nearest one."""

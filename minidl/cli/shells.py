@@ -6,9 +6,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from minidl.cli.parser import Parser, flags, is_switch, places, takes_path
-
-Parsers = dict[str, Parser]
+from minidl.cli.parser import Parser, Parsers, flags, is_switch, places, takes_path
 
 BASH = """\
 _minidl() {{
@@ -16,7 +14,7 @@ _minidl() {{
     local command=${{COMP_WORDS[1]}}
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "{commands} --help" -- "$current"))
+        COMPREPLY=($(compgen -W "{commands} --help --version" -- "$current"))
         return
     fi
     case "$command $before" in

@@ -94,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_averaging(parser)
     add_planning(parser)
     add_device(parser)
+    parser.set_defaults(inherited=inherited)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,5 @@
-"""When each tensor's bytes must hold, from what ops read and write and from nothing else."""
+"""When each tensor's bytes must hold: from the first op that touches it to the last; what is given
+from op 0, variables and outputs to the end."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def offered(code: str, folder: Path, *words: str) -> list[str]:
 def test_bash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = script("bash", capsys)
     (tmp_path / "a picture.jpg").touch()
-    assert offered(code, tmp_path, "") == [*COMMANDS, "--help"]
+    assert offered(code, tmp_path, "") == [*COMMANDS, "--help", "--version"]
     assert offered(code, tmp_path, "p") == ["predict", "plan", "place"]
     assert offered(code, tmp_path, "train", "--lr-w") == ["--lr-warmup-epochs", "--lr-warmup-decay"]
     assert offered(code, tmp_path, "plan", "--memory", "") == list(MODES)

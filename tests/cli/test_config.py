@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from minidl.cli import COMMANDS, complete
+from minidl.cli import COMMANDS
+from minidl.cli.call import complete
 from minidl.cli.parser import Commands
 from minidl.ir import ArgumentError
 from tests.cli.runs import run, trained

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from minidl.cli import COMMANDS, complete, main
+from minidl.cli import COMMANDS, main
+from minidl.cli.call import complete
 from minidl.cli.parser import Commands, flags, is_switch, places
 from tests.docs.pages import blocks, page, under
 
 PARSERS = Commands(COMMANDS).by_name
 PAGE = page("docs/cli.md")
-EXAMPLES = [line for module in COMMANDS.values() for line, _ in module.EXAMPLES]
+EXAMPLES = [line for command in COMMANDS.values() for line, _ in command.examples]
 SHOWN = [
     line.partition("#")[0].strip()
     for text in (PAGE, page("README.md"))
@@ -60,12 +61,12 @@ def test_help_shows_every_flag_and_the_examples(
     assert exit_.value.code == 0
     shown = capsys.readouterr().out
     assert all(word in shown for a in flags(PARSERS[command]) for word in a.option_strings)
-    assert all(line in shown for line, _ in COMMANDS[command].EXAMPLES)
+    assert all(line in shown for line, _ in COMMANDS[command].examples)
 
 
 @pytest.mark.parametrize("command", PARSERS)
 def test_a_command_has_config_its_own_first_example_and_one_on_the_page(command: str) -> None:
-    assert COMMANDS[command].EXAMPLES[0][0].startswith(f"minidl {command}")
+    assert COMMANDS[command].examples[0][0].startswith(f"minidl {command}")
     assert ("config" in {a.dest for a in flags(PARSERS[command])}) == (
         command not in ("about", "completion")
     )

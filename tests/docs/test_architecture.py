@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+import minidl as dl
 from docs import make
+from minidl.compiler.lifetimes import lifetimes
+from minidl.ir import Tensor
 from tests.docs.pages import blocks, page, under
 from tests.test_floors import FLOORS
 
@@ -31,3 +34,20 @@ def test_the_picture_has_every_room_on_its_floor() -> None:
         for name in set(rooms) - {"minidl.checkout", "minidl.__main__"}:
             own = name.rpartition(".")[2]
             assert re.search(rf"\b{own}\b", line), f"{name} is not in {line!r}"
+
+
+def test_lifetimes_are_as_the_page_says() -> None:
+    """From first touch to last; variables, inputs, outputs and the loss longer."""
+    graph = dl.plan(make.tiny_network(), 2, optimizer=make.OPTIMIZER).graph
+    end = len(graph.ops)
+    touched: dict[Tensor, list[int]] = {}
+    for i, op in enumerate(graph.ops):
+        for t in {t.storage for t in (*op.reads, *op.writes)}:
+            touched.setdefault(t, []).append(i)
+    expected = {t: (at[0], at[-1] + 1) for t, at in touched.items()}
+    for t in graph.inputs:
+        expected[t] = (0, expected.get(t, (0, 1))[1])
+    for t in (*graph.outputs, *(v.tensor for v in graph.variables)):
+        first = expected[t.storage][0] if t in graph.outputs and t.size > 1 else 0
+        expected[t.storage] = (first, end)
+    assert {t: (life.first, life.last) for t, life in lifetimes(graph).items()} == expected

@@ -11,7 +11,12 @@ from tests.docs.pages import ROOT, links, page
 
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"))
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
+        *ROOT.glob("docs/**/*.md"),
+    )
 )
 SOURCE = re.compile(r"`((?:minidl|models|tests|docs|kernels)/[\w/.]+\.(?:py|md|svg|cu))`")
 TO_COME = {"minidl/layers/scale.py", "tests/layers/test_scale.py", "kernels/scale.cu"}

@@ -1,0 +1,71 @@
+"""Running a command: flags from files, warnings and errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from minidl.cli.config import of_run, read_config
+from minidl.cli.hints import in_flags
+from minidl.cli.parser import Commands
+from minidl.data import BrokenPictureError
+from minidl.ir import MinidlError
+
+
+def call(options: argparse.Namespace, commands: Commands, arguments: Sequence[str] | None) -> int:
+    """The exit status of the command that `arguments` were parsed to."""
+    name = f"minidl {options.command}"
+    try:
+        with warnings.catch_warnings():
+            _tell_warnings(name)
+            options = complete(options, commands, arguments)
+            return int(options.run(options))
+    except BrokenPipeError:
+        # Whoever read is gone: Python must not find that out again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (MinidlError, OSError, MemoryError) as error:
+        print(f"{name}: error: {_words(error)}", file=sys.stderr)
+        asked_wrong = isinstance(error, ValueError) and not isinstance(error, BrokenPictureError)
+        return 2 if asked_wrong else 1
+    except KeyboardInterrupt as stop:
+        print(": ".join([f"{name}: interrupted", *map(str, stop.args)]), file=sys.stderr)
+        return 130
+
+
+def complete(
+    options: argparse.Namespace, commands: Commands, arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """The options with what --config and the run of --resume say; flags win over the file, the
+    file over the run."""
+    parser = commands.by_name[options.command]
+    config = getattr(options, "config", None)
+    values = read_config(config, options.command, commands) if config is not None else {}
+    if values:
+        parser.set_defaults(**values)
+        options = commands.parse(arguments)
+    if getattr(options, "resume", None):
+        parser.set_defaults(**of_run(options.inherited(options), parser) | values)
+        options = commands.parse(arguments)
+    return options
+
+
+def _tell_warnings(name: str) -> None:
+    """Pictures that are passed over are told in one line each."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        print(f"{name}: {message}", file=sys.stderr)
+
+    warnings.filterwarnings("always", message="skipped: ")
+    warnings.showwarning = show  # type: ignore[assignment]
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong in one line, an OSError by its file."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or type(error).__name__}"
+    said = in_flags(error) if isinstance(error, MinidlError) else error
+    return " ".join(str(said).split()) or "out of memory"
