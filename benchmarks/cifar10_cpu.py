@@ -33,9 +33,9 @@ from benchmarks.gpu.about import output_of
 from minidl import models
 from minidl.data import Loader, Source, Subset, decoded, evaluation, open_data, training
 from minidl.data.dataset import order_of
-from minidl.host import cores
 from minidl.interop.atomic import write_atomically
 from minidl.ir import Array
+from minidl.ops.host import cores
 from minidl.train import OneCycle, Position, measure
 
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)

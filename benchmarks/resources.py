@@ -29,9 +29,9 @@ from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget
 from minidl.devices.building import in_processes
 from minidl.devices.kernels import Unit, unit_of
-from minidl.host import cores
 from minidl.ir.card import Architecture
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
+from minidl.ops.host import cores
 
 NETWORKS = (
     (models.alexnet, 128),

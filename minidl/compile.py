@@ -29,11 +29,11 @@ from minidl.ir import (
 from minidl.ir.card import Card
 from minidl.ir.largest import largest_fitting
 from minidl.ir.site import SCRATCH_LIMIT
-from minidl.launches import Limits, check_launches
-from minidl.launches.product import Tuning, read_tuning
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
 from minidl.layers.network import Network, as_network
+from minidl.ops.cuda import Limits, check_launches
+from minidl.ops.cuda.product import Tuning, read_tuning
 from minidl.optim import SGD, Optimizer
 from minidl.runtime.debug import GUARD
 from minidl.runtime.step import Step
@@ -87,7 +87,7 @@ def plan(
     accumulate: calls that make one update, with the mean of their gradients. The plan is that of
     the last of them, its bytes are what the larger of both kinds of call needs.
     without: names of passes to leave out. tuning: a file of measured tiles for CUDA's matrix
-    products (`minidl.launches.product.read_tuning`).
+    products (`minidl.ops.cuda.product.read_tuning`).
     modes: the plan says on request what the step needs in every memory mode.
     ShapeError names a layer that does not fit.
     """

@@ -38,7 +38,7 @@ from minidl.devices.cubins import cache_folder
 from minidl.devices.kernels import Unit, unit_of
 from minidl.ir import ArgumentError
 from minidl.ir.card import Card
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from minidl.train.progress import someone_looks
 
 EXAMPLES = (

@@ -10,7 +10,6 @@ from minidl.compiler.differentiate import Gradients, differentiate, without_dead
 from minidl.compiler.slices import apply_sliced
 from minidl.ir import (
     ArgumentError,
-    Array,
     LayerNote,
     Lowering,
     Op,
@@ -23,6 +22,7 @@ from minidl.ir import (
 )
 from minidl.ir.card import Card
 from minidl.ir.site import SCRATCH_LIMIT
+from minidl.ops.counters import count_step
 
 
 class NetworkLike(Protocol):
@@ -252,11 +252,6 @@ def _totals(lowering: Lowering, gradients: Gradients) -> tuple[list[Op], list[Tr
             gradient = gradients.contributions[variable.tensor][0]
             trained.append(Trained(variable.tensor, layer, name, gradient))
     return ops, trained
-
-
-def count_step(step: Array) -> None:
-    """step = step + 1."""
-    step += 1
 
 
 def _count_ops(lowering: Lowering, updates: bool) -> list[Op]:

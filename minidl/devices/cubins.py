@@ -19,7 +19,7 @@ from minidl.checkout import kernels_folder
 from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget, architecture_for
 from minidl.devices.kernels import Unit, digest_of
-from minidl.host import cores
+from minidl.ops.host import cores
 
 
 def cache_folder() -> Path:

@@ -36,7 +36,7 @@ from minidl.ir import (
 )
 from minidl.ir.card import Card
 from minidl.ir.tensor import row_major
-from minidl.launches import Launch
+from minidl.ops.cuda import Launch
 
 __all__ = ["CudaDevice", "DeviceError"]
 

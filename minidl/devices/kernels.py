@@ -15,8 +15,8 @@ from typing import Protocol
 
 from minidl.devices.device import Call, in_order
 from minidl.ir import Plan
-from minidl.launches import Address, Launch, launches_of
-from minidl.launches.launch import layout, pack
+from minidl.ops.cuda import Address, Launch, launches_of
+from minidl.ops.cuda.launch import layout, pack
 
 
 class Driver(Protocol):

@@ -18,7 +18,7 @@ from minidl.devices.architecture import architecture_for
 from minidl.devices.cuda import CudaDevice
 from minidl.devices.kernels import Unit, unit_of
 from minidl.ir import Plan
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from tests.cli.runs import failed
 from tests.docs.pages import ROOT
 from tests.simulator import fake_cupy

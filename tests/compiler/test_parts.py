@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 import minidl as dl
-from minidl.bits import pack, packed_shape, unpack
 from minidl.compiler.lower import Target, lower_training
 from minidl.compiler.modes import MODES, switches
 from minidl.compiler.rewrites import (
@@ -24,6 +23,7 @@ from minidl.compiler.rewrites import (
 from minidl.compiler.verify import verify
 from minidl.ir import Placement, Plan, PlanError, StepGraph, Tensor, part_of
 from minidl.layers.base import Node
+from minidl.ops.bits import pack, packed_shape, unpack
 from tests.compiler.random_networks import described, networks, optimizers
 from tests.training import random_batches, train
 

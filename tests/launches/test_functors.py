@@ -6,8 +6,8 @@ import re
 
 from minidl.checkout import kernels_folder
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import TEMPLATES, functor_name
-from minidl.launches.operands import pixel_pitch, sink
+from minidl.ops.cuda.launch import TEMPLATES, functor_name
+from minidl.ops.cuda.operands import pixel_pitch, sink
 
 STRUCT = re.compile(r"^(template <[^\n]*>\n)?struct (\w+) \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
 

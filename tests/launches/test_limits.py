@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 import minidl as dl
 from minidl.ir import LimitError, Op, ShapeError, Tensor
 from minidl.ir.largest import largest_fitting
-from minidl.launches import Launch, Limits, check_launches, launches_of
-from minidl.launches.launch import pack
-from minidl.launches.limits import require_launchable
 from minidl.layers.base import Layer
 from minidl.layers.network import as_network
+from minidl.ops.cuda import Launch, Limits, check_launches, launches_of
+from minidl.ops.cuda.launch import pack
+from minidl.ops.cuda.limits import require_launchable
 
 PRECISIONS = ("float32", "tf32", "bf16")
 CARD = "rtx4090"

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import host
-from minidl.host import CHUNK
 from minidl.ir import ArgumentError, Array, Lowering, Op, Shape, ShapeError, Site, Tensor
-from minidl.ir.site import HOST_LANES, SCRATCH_LIMIT
+from minidl.ir.site import SCRATCH_LIMIT
 from minidl.layers.base import Layer
+from minidl.ops import host
+from minidl.ops.host import CHUNK, HOST_LANES
 
 SEED = int(os.environ.get("MINIDL_TEST_SEED", secrets.randbits(32)))
 

@@ -12,7 +12,7 @@ from minidl.ir import Array, Lowering, Shape, Tensor
 from minidl.ir.site import SCRATCH_LIMIT
 from minidl.layers.base import pair
 from minidl.layers.conv2d import Conv2d
-from minidl.layers.window import Pair
+from minidl.ops.window import Pair
 from tests.layers.harness import BadCase, Bench, Case, Check, each_check, each_refusal, refuses
 
 Reference = Callable[..., Array]

@@ -13,7 +13,7 @@ import minidl as dl
 from minidl.compiler.modes import MODES
 from minidl.ir import Array, NotFiniteError, Placement, Plan, PlanError, Tensor
 from minidl.layers import activation, linear
-from minidl.optim import sgd_step
+from minidl.ops.optim import sgd_step
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import first_not_finite
 from minidl.runtime.program import Program

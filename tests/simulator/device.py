@@ -16,7 +16,7 @@ from minidl.devices.cpu import HostMemory
 from minidl.devices.device import Call
 from minidl.devices.kernels import Unit, bind
 from minidl.ir import Array, Op, Plan, Tensor
-from minidl.launches import Launch
+from minidl.ops.cuda import Launch
 from tests.simulator.build import HERE, SimulatorError, Toolchain
 
 Order = Literal["ascending", "descending", "random"]

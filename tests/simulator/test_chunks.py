@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.compiler.differentiate import gradient_sum
 from minidl.ir import Op, Tensor, part_of
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
-from minidl.launches import launches_of, small
-from minidl.signs import keep_positive, pack_signs
+from minidl.ops.cuda import launches_of, small
+from minidl.ops.signs import keep_positive, pack_signs
+from minidl.ops.sums import gradient_sum
 from tests.layers.harness import Case
 from tests.simulator.bench import Ground, check_case
 from tests.simulator.build import COMPILER

@@ -14,7 +14,7 @@ from minidl.cards import BY_NAME, DEFAULT
 from minidl.compiler.verify_file import check_file
 from minidl.devices.cuda import CudaDevice
 from minidl.devices.kernels import unit_of
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from tests.simulator import fake_cupy
 from tests.simulator.build import COMPILER
 from tests.simulator.device import SimulatedDevice

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from minidl.ir import Op, PlanError, Tensor
-from minidl.launches.launch import CONSTANTS, Address, Argument, functor_name, int32, source_of
+from minidl.ops.cuda.launch import CONSTANTS, Address, Argument, functor_name, int32, source_of
 
 TYPES = {
     "float32": "float",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minidl.ir import LimitError, Op, PlanError
-from minidl.launches import (  # noqa: F401 - their rules
+from minidl.ops.cuda import (  # noqa: F401 - their rules
     conv2d,
     gradients,
     linear,
@@ -16,8 +16,8 @@ from minidl.launches import (  # noqa: F401 - their rules
     small,
     windows,
 )
-from minidl.launches.elementwise import by_channel, elementwise
-from minidl.launches.launch import (
+from minidl.ops.cuda.elementwise import by_channel, elementwise
+from minidl.ops.cuda.launch import (
     CONSTANTS,
     RULES,
     Address,
@@ -27,8 +27,8 @@ from minidl.launches.launch import (
     rule,
     template,
 )
-from minidl.launches.limits import ANY_CARD, Limits, require_launchable
-from minidl.launches.reductions import partial_floats, reduce_rows
+from minidl.ops.cuda.limits import ANY_CARD, Limits, require_launchable
+from minidl.ops.cuda.reductions import partial_floats, reduce_rows
 
 __all__ = [
     "ANY_CARD",

@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from minidl.ir import Array
-from minidl.ir.site import HOST_LANES
+
+HOST_LANES = 4
+"""Tiles that the CPU device works on at once at most; each has a share of an op's scratch."""
 
 CHUNK = 32 * 1024
 """Elements of one chunk of an elementwise op: its temporaries stay in the L2 cache."""
@@ -62,6 +64,11 @@ def lane_of(scratch: Array, lane: int, lanes: int = HOST_LANES) -> Array:
     """One lane's share of an op's flat scratch."""
     share = scratch.size // lanes
     return scratch[lane * share : (lane + 1) * share]
+
+
+def blocks(size: int, block: int) -> Iterator[slice]:
+    """[0, size) in slices of `block`."""
+    return (slice(i, min(size, i + block)) for i in range(0, size, block))
 
 
 @cache

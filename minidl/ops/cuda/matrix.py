@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import (
+from minidl.ops.cuda.launch import (
     Address,
     Argument,
     Launch,
@@ -18,7 +18,7 @@ from minidl.launches.launch import (
     scratch_of,
     source_of,
 )
-from minidl.launches.operands import (
+from minidl.ops.cuda.operands import (
     Pitch,
     ctype,
     sink,
@@ -26,9 +26,9 @@ from minidl.launches.operands import (
     sources_of_epilogue,
     width_of_vectors,
 )
-from minidl.launches.pooled import PooledSink
-from minidl.launches.product import Operand, Problem, Product
-from minidl.launches.staged import BLOCK, BOXES
+from minidl.ops.cuda.pooled import PooledSink
+from minidl.ops.cuda.product import Operand, Problem, Product
+from minidl.ops.cuda.staged import BLOCK, BOXES
 
 STAGE = BOXES * BLOCK
 """Pixels that a staged source takes at once, at most."""
@@ -43,7 +43,7 @@ class Source:
     fields: Argument
     operand: Operand
     room: int = 0
-    """Bytes of shared memory beside the main loop's: see `minidl.launches.staged`."""
+    """Bytes of shared memory beside the main loop's: see `minidl.ops.cuda.staged`."""
     counted: int = 0
     """The largest number that it counts to in 31 bits, beside its rows and terms."""
 

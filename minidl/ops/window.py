@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,8 +130,3 @@ def windows(padded: Array, window: Window, rows: int, width: int) -> Array:
         0,
         (along_n, along_h * sh, along_w * sw, along_h * dh, along_w * dw, along_c),
     )
-
-
-def blocks(size: int, block: int) -> Iterator[slice]:
-    """[0, size) in slices of `block`."""
-    return (slice(i, min(size, i + block)) for i in range(0, size, block))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minidl.host import CHUNK
 from minidl.ir import Array
+from minidl.ops.host import CHUNK
 
 
 def as_pixels(x: Array) -> Array:

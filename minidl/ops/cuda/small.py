@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.elementwise import joined, map_tensors
-from minidl.launches.launch import (
+from minidl.ops.cuda.elementwise import joined, map_tensors
+from minidl.ops.cuda.launch import (
     COUNTED,
     Address,
     Argument,
@@ -21,7 +21,7 @@ from minidl.launches.launch import (
     scratch_of,
     template,
 )
-from minidl.launches.operands import SUMMED, ctype, pixel_pitch, width_of_vectors
+from minidl.ops.cuda.operands import SUMMED, ctype, pixel_pitch, width_of_vectors
 
 LOSS_THREADS = 128
 LOSS_SHARED = LOSS_THREADS // 32 * 4

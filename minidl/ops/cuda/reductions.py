@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.elementwise import by_channel
-from minidl.launches.launch import (
+from minidl.ops.cuda.elementwise import by_channel
+from minidl.ops.cuda.launch import (
     THREADS,
     Address,
     Argument,
@@ -17,8 +17,8 @@ from minidl.launches.launch import (
     scratch_of,
     source_of,
 )
-from minidl.launches.operands import ctype, pixel_pitch
-from minidl.launches.pooled import Unpooling
+from minidl.ops.cuda.operands import ctype, pixel_pitch
+from minidl.ops.cuda.pooled import Unpooling
 
 LANES = 32
 PARTS = 256

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import Address, Argument, int32
-from minidl.launches.operands import ctype, pixel_pitch, sink, sink_tensors, width_of_vectors
+from minidl.ops.cuda.launch import Address, Argument, int32
+from minidl.ops.cuda.operands import ctype, pixel_pitch, sink, sink_tensors, width_of_vectors
 
 
 @dataclass(frozen=True)

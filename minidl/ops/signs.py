@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.host import CHUNK, run_chunks
 from minidl.ir import Array
+from minidl.ops.host import CHUNK, run_chunks
 
 
 def signs_shape(size: int) -> tuple[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import (
+from minidl.ops.cuda.launch import (
     Argument,
     Launch,
     by_thread,
@@ -15,7 +15,7 @@ from minidl.launches.launch import (
     functor_name,
     source_of,
 )
-from minidl.launches.operands import (
+from minidl.ops.cuda.operands import (
     functor,
     kind_of,
     operand_list,

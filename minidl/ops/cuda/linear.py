@@ -5,10 +5,10 @@ from __future__ import annotations
 from minidl.cards import DEFAULT
 from minidl.ir import Op, Tensor
 from minidl.ir.card import Card
-from minidl.launches.launch import Launch, rule
-from minidl.launches.matrix import UNITS, Products, Target, launch_product, matrix
-from minidl.launches.operands import matrix_pitch
-from minidl.launches.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
+from minidl.ops.cuda.launch import Launch, rule
+from minidl.ops.cuda.matrix import UNITS, Products, Target, launch_product, matrix
+from minidl.ops.cuda.operands import matrix_pitch
+from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
 
 
 def linear_products(

@@ -10,8 +10,8 @@ import numpy as np
 from minidl.cards import DEFAULT
 from minidl.ir import Op, Shape, Tensor
 from minidl.ir.card import Card
-from minidl.launches.launch import Address, Argument, Launch, division, int32, rule
-from minidl.launches.matrix import (
+from minidl.ops.cuda.launch import Address, Argument, Launch, division, int32, rule
+from minidl.ops.cuda.matrix import (
     UNITS,
     Products,
     Source,
@@ -19,11 +19,11 @@ from minidl.launches.matrix import (
     launch_product,
     matrix,
 )
-from minidl.launches.operands import ctype, matrix_pitch, pixel_pitch, width_of_vectors
-from minidl.launches.pooled import PooledSink, Unpooling
-from minidl.launches.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
-from minidl.launches.staged import SIDE, Staging
-from minidl.launches.windows import Pair, WindowLike, ints
+from minidl.ops.cuda.operands import ctype, matrix_pitch, pixel_pitch, width_of_vectors
+from minidl.ops.cuda.pooled import PooledSink, Unpooling
+from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
+from minidl.ops.cuda.staged import SIDE, Staging
+from minidl.ops.cuda.windows import Pair, WindowLike, ints
 
 Order = tuple[int, int, Pair]
 """In which order pixels come: blocks of an image, blocks of a row, rows and columns of a block."""

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import Address, Argument, Launch, by_thread, division, int32, rule
-from minidl.launches.operands import (
+from minidl.ops.cuda.launch import Address, Argument, Launch, by_thread, division, int32, rule
+from minidl.ops.cuda.operands import (
     ctype,
     pixel_pitch,
     sink,

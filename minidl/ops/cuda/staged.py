@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.ir import Shape, Tensor
-from minidl.launches.launch import Address, Argument, division, int32
-from minidl.launches.operands import VECTOR_BYTES, ctype
-from minidl.launches.product import Operand, Tile
-from minidl.launches.windows import Pair, WindowLike, ints
+from minidl.ops.cuda.launch import Address, Argument, division, int32
+from minidl.ops.cuda.operands import VECTOR_BYTES, ctype
+from minidl.ops.cuda.product import Operand, Tile
+from minidl.ops.cuda.windows import Pair, WindowLike, ints
 
 SIDE = 8
 """Pixels of a block down and across."""

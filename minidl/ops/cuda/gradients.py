@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.ir import Op
-from minidl.launches.elementwise import map_rows
-from minidl.launches.launch import (
+from minidl.ops.cuda.elementwise import map_rows
+from minidl.ops.cuda.launch import (
     THREADS,
     Address,
     Launch,
@@ -17,7 +17,7 @@ from minidl.launches.launch import (
     scratch_of,
     source_of,
 )
-from minidl.launches.operands import (
+from minidl.ops.cuda.operands import (
     ctype,
     operand,
     pixel_pitch,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from minidl.ir import LimitError, Op
 from minidl.ir.card import Card
-from minidl.launches.launch import COUNTED, Launch, described, layout
-from minidl.launches.staged import SHARED
+from minidl.ops.cuda.launch import COUNTED, Launch, described, layout
+from minidl.ops.cuda.staged import SHARED
 
 
 @dataclass(frozen=True)
