@@ -95,7 +95,7 @@ def kernels() -> list[Kernel]:
     for plan in _plans():
         for launch in itertools.chain.from_iterable(map(launches_of, plan.graph.ops)):
             unit = unit_of(launch)
-            files = "+".join(dict.fromkeys((launch.source, *launch.more_sources)))
+            files = "+".join(dict.fromkeys(f.stem for f in (launch.source, *launch.more_sources)))
             need = (launch.kernel, files, launch.threads, launch.shared)
             found.setdefault(unit.entry, Kernel(*need, unit.entry, unit.source))
     return sorted(found.values(), key=lambda kernel: (kernel.source, kernel.name))

@@ -57,7 +57,7 @@ def cubin(unit: Unit, architecture: CodeTarget) -> bytes:
 def key_of(unit: Unit, architecture: CodeTarget) -> str:
     """The name of an entry: the digest of sources, options, compiler and architecture."""
     how = (architecture.name, *nvrtc.OPTIONS, repr(nvrtc.version()))
-    return digest_of(unit.source, (kernels_folder(),), *how)
+    return digest_of(unit.source, (kernels_folder(), *unit.folders), *how)
 
 
 def read(folder: Path, key: str) -> bytes | None:

@@ -15,7 +15,7 @@ from minidl.ops.batchnorm2d import (
     batchnorm2d_statistics,
     batchnorm2d_wgrad,
 )
-from minidl.ops.cuda.reductions import GRADIENTS, MOMENTS, partial_floats
+from minidl.ops.cuda.reduce import GRADIENTS, MOMENTS, partial_floats
 
 
 @dataclass(frozen=True, eq=False)

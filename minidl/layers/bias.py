@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidl.ir import Site, Tensor
-from minidl.ops.cuda.reductions import partial_floats
+from minidl.ops.cuda.reduce import partial_floats
 from minidl.ops.reduction import PARTS, bias_wgrad
 
 

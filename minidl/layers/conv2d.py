@@ -14,10 +14,7 @@ from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.ops.conv2d import Tiling, conv2d_dgrad, conv2d_forward, conv2d_wgrad
 from minidl.ops.cuda.conv2d import conv2d_products
 from minidl.ops.cuda.staged import Staging
-from minidl.ops.window import (
-    Pair,
-    Window,
-)
+from minidl.ops.window import Pair, Window
 
 Scratch = tuple[Tensor, ...]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.ir import ArgumentError, Array, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer
-from minidl.ops.cuda.small import mse_parts
+from minidl.ops.cuda.loss import mse_parts
 from minidl.ops.loss import (
     mse_dgrad,
     mse_forward,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from minidl.ir import (
-    Array,
-)
+from minidl.ir import Array
 
 
 def count_step(step: Array) -> None:

@@ -103,7 +103,7 @@ class SimulatedDevice(HostMemory):
 
     def launch(self, unit: Unit, launch: Launch, parameters: bytes) -> Call:
         library = runtime()
-        kernel = ctypes.CDLL(str(self.toolchain.path(unit.source)))
+        kernel = ctypes.CDLL(str(self.toolchain.of(unit).path(unit.source)))
         entry = ctypes.cast(getattr(kernel, unit.entry), ctypes.c_void_p)
         grid = (ctypes.c_uint * 3)(*launch.grid)
 

@@ -8,43 +8,43 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minidl.ir import LimitError, Op, PlanError
-from minidl.ops.cuda import (  # noqa: F401 - their rules
+from minidl.ops.cuda import (  # noqa: F401 - what they state
+    activation,
+    batchnorm2d,
     conv2d,
+    counters,
+    dropout,
     gradients,
     linear,
-    reductions,
-    small,
-    windows,
+    loss,
+    lrn,
+    merge,
+    normalize,
+    optim,
+    pool2d,
+    reduction,
+    signs,
+    sums,
 )
 from minidl.ops.cuda.elementwise import by_channel, elementwise
-from minidl.ops.cuda.launch import (
-    CONSTANTS,
-    RULES,
-    Address,
-    Launch,
-    constants,
-    described,
-    rule,
-    template,
-)
+from minidl.ops.cuda.launch import Address, CppFile, Launch, described
 from minidl.ops.cuda.limits import ANY_CARD, Limits, require_launchable
-from minidl.ops.cuda.reductions import partial_floats, reduce_rows
+from minidl.ops.cuda.reduce import partial_floats, reduce_rows
+from minidl.ops.cuda.rules import functor, kernel_of, rule
 
 __all__ = [
     "ANY_CARD",
-    "CONSTANTS",
-    "RULES",
     "Address",
+    "CppFile",
     "Launch",
     "Limits",
     "by_channel",
     "check_launches",
-    "constants",
+    "functor",
     "launches_of",
     "partial_floats",
     "reduce_rows",
     "rule",
-    "template",
 ]
 
 
@@ -64,9 +64,12 @@ def check_launches(ops: Iterable[Op], limits: Limits = ANY_CARD) -> None:
 
 def _launches_of(op: Op) -> list[Launch]:
     main = op.original
-    name = main.function.__name__
-    if name in RULES:
-        return RULES[name](op)
+    kernel = kernel_of(main)
+    if kernel.launches is not None:
+        return kernel.launches(op)
     if main.elementwise and op.epilogue is None:
         return elementwise(op)
-    raise PlanError(f"{op.name}: {name} has no CUDA kernel: state its launches with a rule")
+    raise PlanError(
+        f"{op.name}: {main.function.__name__} is a functor, and the op not elementwise: "
+        "state its launches with a rule"
+    )

@@ -10,20 +10,17 @@ import numpy as np
 from minidl.cards import DEFAULT
 from minidl.ir import Op, Shape, Tensor
 from minidl.ir.card import Card
-from minidl.ops.cuda.launch import Address, Argument, Launch, division, int32, rule
-from minidl.ops.cuda.matrix import (
-    UNITS,
-    Products,
-    Source,
-    Target,
-    launch_product,
-    matrix,
-)
+from minidl.ops import conv2d as ops
+from minidl.ops.cuda.launch import Address, Argument, CppFile, Launch, division, int32, ints
+from minidl.ops.cuda.matrix import UNITS, Products, Source, Target, launch_product, matrix
 from minidl.ops.cuda.operands import ctype, matrix_pitch, pixel_pitch, width_of_vectors
 from minidl.ops.cuda.pooled import PooledSink, Unpooling
 from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
+from minidl.ops.cuda.rules import rule
 from minidl.ops.cuda.staged import SIDE, Staging
-from minidl.ops.cuda.windows import Pair, WindowLike, ints
+from minidl.ops.window import Pair, Window
+
+FILE = CppFile("conv2d.cu")
 
 Order = tuple[int, int, Pair]
 """In which order pixels come: blocks of an image, blocks of a row, rows and columns of a block."""
@@ -31,7 +28,7 @@ Order = tuple[int, int, Pair]
 
 def conv2d_products(
     precision: str,
-    window: WindowLike,
+    window: Window,
     groups: int,
     x: Tensor,
     y: Tensor,
@@ -64,7 +61,7 @@ def conv2d_products(
     )
 
 
-@rule("conv2d_forward")
+@rule(ops.conv2d_forward, file=FILE)
 def conv2d_forward(op: Op) -> list[Launch]:
     main = op.original
     x, w, *bias = main.reads
@@ -88,7 +85,7 @@ def conv2d_forward(op: Op) -> list[Launch]:
     return launch_product(op, product.on(pixels, depth), a, b, target)
 
 
-@rule("conv2d_wgrad")
+@rule(ops.conv2d_wgrad, file=FILE)
 def conv2d_wgrad(op: Op) -> list[Launch]:
     main = op.original
     dy, x = main.reads
@@ -148,7 +145,7 @@ class Phase:
     """Rows of dy from one tap to the next."""
 
 
-def phases(axis: int, window: WindowLike, size: int) -> list[Phase]:
+def phases(axis: int, window: Window, size: int) -> list[Phase]:
     """dx[h] gathers dy[(h + padding - r dilation) / stride] over the r where that is whole."""
     stride, dilation = window.stride[axis], window.dilation[axis]
     step, found = stride // math.gcd(dilation, stride), []
@@ -165,7 +162,7 @@ def phases(axis: int, window: WindowLike, size: int) -> list[Phase]:
     return found
 
 
-@rule("conv2d_dgrad")
+@rule(ops.conv2d_dgrad, file=FILE)
 def conv2d_dgrad(op: Op) -> list[Launch]:
     window, x = op.attributes["window"], op.writes[0]
     down, across = (phases(axis, window, x.shape[1 + axis]) for axis in (0, 1))
@@ -203,7 +200,7 @@ def _phase_rows(dx: Tensor, phase: tuple[Phase, Phase]) -> Argument:
 
 
 def _patches(
-    x: Tensor, window: WindowLike, groups: int, pixels: int, order: Order, k_major: bool
+    x: Tensor, window: Window, groups: int, pixels: int, order: Order, k_major: bool
 ) -> Source:
     """Patches of x at the pixels of y."""
     (_, h, w, _), c, pitch = x.shape, x.shape[3] // groups, pixel_pitch(x)

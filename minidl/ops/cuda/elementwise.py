@@ -7,16 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.ops.cuda.launch import (
-    Argument,
-    Launch,
-    by_thread,
-    division,
-    functor_name,
-    source_of,
-)
+from minidl.ops.cuda.launch import Argument, CppFile, Launch, by_thread, division
 from minidl.ops.cuda.operands import (
-    functor,
     kind_of,
     operand_list,
     per_channel,
@@ -27,6 +19,9 @@ from minidl.ops.cuda.operands import (
     typed,
     width_of_vectors,
 )
+from minidl.ops.cuda.rules import functor_fields, functor_name, source_of
+
+ELEMENTWISE = CppFile("elementwise.cuh")
 
 Pairs = list[tuple[str, Argument]]
 
@@ -43,7 +38,8 @@ def map_tensors(op: Op, operands: Sequence[tuple[str, Tensor]]) -> Launch:
     pitch = pixel_pitch if rows > 1 else _none
     pairs = [typed(kind, t, pitch) for kind, t in operands]
     width = width_of_vectors(large, columns, *_gaps(large, rows))
-    return map_rows(functor_name(op), source_of(op), functor(op), pairs, rows, columns, width)
+    name, fields = functor_name(op), functor_fields(op)
+    return map_rows(name, source_of(op), fields, pairs, rows, columns, width)
 
 
 def _rows_of(tensors: list[Tensor]) -> tuple[int, int]:
@@ -64,13 +60,13 @@ def _gaps(tensors: list[Tensor], rows: int) -> list[int]:
 
 def map_rows(
     name: str,
-    source: str,
+    source: CppFile,
     constants: tuple[np.generic, ...],
     pairs: Pairs,
     rows: int,
     columns: int,
     width: int,
-    more_sources: tuple[str, ...] = (),
+    more_sources: tuple[CppFile, ...] = (),
 ) -> Launch:
     """A functor over `rows` rows of `columns` elements, `width` of them a thread."""
     types = ", ".join(kind for kind, _ in pairs)
@@ -113,7 +109,7 @@ def copy_columns(
     gaps = (pixel_pitch(to), pixel_pitch(source), to_first, source_first)
     width = width_of_vectors((to, source), columns, *gaps)
     rows = to.size // to.shape[-1]
-    return map_rows("assign", "elementwise", (), pairs, rows, columns, width)
+    return map_rows("assign", ELEMENTWISE, (), pairs, rows, columns, width)
 
 
 def copy_elements(
@@ -125,7 +121,7 @@ def copy_elements(
         typed("In", source, _none, source_first),
     ]
     width = width_of_vectors((to, source), count, to_first, source_first)
-    return map_rows("assign", "elementwise", (), pairs, 1, count, width)
+    return map_rows("assign", ELEMENTWISE, (), pairs, 1, count, width)
 
 
 def joined(whole: Tensor, parts: Iterable[Tensor], axis: int, forward: bool) -> list[Launch]:

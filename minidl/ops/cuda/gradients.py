@@ -1,22 +1,13 @@
-"""Launches between gradients and updates: squares, the norm, clipping, counting."""
+"""Launches between gradients and updates: squares, the norm, clipping, sums over calls."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from minidl.ir import Op
+from minidl.ops import gradients as ops
 from minidl.ops.cuda.elementwise import map_rows
-from minidl.ops.cuda.launch import (
-    THREADS,
-    Address,
-    Launch,
-    constants,
-    functor_name,
-    int32,
-    rule,
-    scratch_of,
-    source_of,
-)
+from minidl.ops.cuda.launch import THREADS, Address, CppFile, Launch, int32, scratch_of
 from minidl.ops.cuda.operands import (
     ctype,
     operand,
@@ -26,6 +17,9 @@ from minidl.ops.cuda.operands import (
     sources_of_epilogue,
     width_of_vectors,
 )
+from minidl.ops.cuda.rules import functor, functor_name, rule, source_of
+
+FILE = CppFile("gradients.cu")
 
 PARTS = 1024
 """Partial sums of one weight gradient at most."""
@@ -41,7 +35,7 @@ def square_parts(size: int) -> tuple[int, int]:
     return -(-size // share), share
 
 
-@rule("sum_of_squares")
+@rule(ops.sum_of_squares, file=FILE)
 def sum_of_squares(op: Op) -> list[Launch]:
     square, (dw,) = op.writes[0], op.reads
     parts, share = square_parts(dw.size)
@@ -55,7 +49,7 @@ def sum_of_squares(op: Op) -> list[Launch]:
     ]
 
 
-@rule("gradient_norm")
+@rule(ops.gradient_norm, file=FILE)
 def gradient_norm(op: Op) -> list[Launch]:
     (norm, coefficient), (squares,) = op.writes, op.reads
     addresses = (Address(t) for t in (norm, coefficient, squares))
@@ -63,7 +57,7 @@ def gradient_norm(op: Op) -> list[Launch]:
     return [Launch("gradient_norm", source_of(op), (1, 1, 1), THREADS, arguments, SHARED)]
 
 
-@rule("clip_gradient")
+@rule(ops.clip_gradient, file=FILE)
 def clip_gradient(op: Op) -> list[Launch]:
     main = op.original
     (clipped,), (dw, coefficient) = main.writes, main.reads
@@ -74,12 +68,8 @@ def clip_gradient(op: Op) -> list[Launch]:
     return [map_rows(name, source_of(main), (), pairs, 1, dw.size, width, more)]
 
 
-@constants("accumulate_gradient")
-def accumulate_gradient(op: Op) -> tuple[np.generic, ...]:
+def _share(op: Op) -> tuple[np.generic, ...]:
     return (np.float32(1 / op.attributes["calls"]),)
 
 
-@rule("count_micro_batch")
-def count_micro_batch(op: Op) -> list[Launch]:
-    arguments = (Address(op.writes[0]), np.int64(op.attributes["calls"]))
-    return [Launch("count_micro_batch", source_of(op), (1, 1, 1), 32, arguments)]
+functor(ops.accumulate_gradient, file=FILE, constants=_share)

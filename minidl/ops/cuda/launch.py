@@ -1,9 +1,10 @@
-"""Launch: one kernel call as data; and the rules by which an op becomes launches."""
+"""Launch: one kernel call as data, and how its parameters are laid out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,33 @@ class Address:
     elements: int = 0
 
 
+@dataclass(frozen=True)
+class CppFile:
+    """A file of CUDA C++: of `kernels/`, or of a folder elsewhere, which it may include from too.
+
+    What it includes is looked for in that folder and in `kernels/`; no name may be in both.
+    """
+
+    name: str
+    folder: Path | None = None
+
+    @property
+    def stem(self) -> str:
+        return self.name.rpartition(".")[0]
+
+
 Argument = Any
 """An `Address`, a NumPy scalar, or a tuple of arguments: a struct in C++. () is an empty struct."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel of `kernels/`, where its parameters lie, and how many threads run it."""
+    """A kernel, where its parameters lie, and how many threads run it."""
 
     kernel: str
     """The C++ type: see kernels/platform.cuh."""
-    source: str
-    """Stem of the file that has it."""
+    source: CppFile
+    """The file that has it."""
     grid: tuple[int, int, int]
     threads: int
     """Of one block."""
@@ -40,8 +56,8 @@ class Launch:
     """Bytes of shared memory of one block."""
     room: int = 0
     """Of these, bytes behind the kernel's `Shared`, whose number does not follow from its type."""
-    more_sources: tuple[str, ...] = ()
-    """Stems of files that have functors which the type names."""
+    more_sources: tuple[CppFile, ...] = ()
+    """Files that have functors which the type names."""
     counted: int = 0
     """The largest number that the kernel counts to in 31 bits."""
 
@@ -49,69 +65,6 @@ class Launch:
     def name(self) -> str:
         """The kernel without the arguments of its template."""
         return self.kernel.partition("<")[0]
-
-
-Rule = Callable[[Op], list[Launch]]
-
-RULES: dict[str, Rule] = {}
-"""By the name of an op's function. Elementwise ops need none."""
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """State how ops of these functions are launched: a function from the op to its launches."""
-
-    def add(function: Rule) -> Rule:
-        for name in names:
-            RULES[name] = function
-        return function
-
-    return add
-
-
-Constants = Callable[[Op], tuple[np.generic, ...]]
-
-CONSTANTS: dict[str, Constants] = {}
-"""By the name of an elementwise op's function: the fields of its functor, where they are not
-simply the op's attributes as float32."""
-
-
-def constants(name: str) -> Callable[[Constants], Constants]:
-    """State the fields of an elementwise op's functor."""
-
-    def add(function: Constants) -> Constants:
-        CONSTANTS[name] = function
-        return function
-
-    return add
-
-
-Types = Callable[[Op], str]
-
-TEMPLATES: dict[str, Types] = {}
-"""By the name of an elementwise op's function: the template arguments of its functor, where it is
-a template."""
-
-
-def template(name: str) -> Callable[[Types], Types]:
-    """State the template arguments of an elementwise op's functor."""
-
-    def add(function: Types) -> Types:
-        TEMPLATES[name] = function
-        return function
-
-    return add
-
-
-def functor_name(op: Op) -> str:
-    """The C++ type of an elementwise op's functor, on its own and as an epilogue alike."""
-    name = op.function.__name__
-    return f"{name}<{TEMPLATES[name](op)}>" if name in TEMPLATES else name
-
-
-def source_of(op: Op) -> str:
-    """The stem of the file that has the op's kernel: that of the module with its function."""
-    module: str = op.function.__module__
-    return module.rpartition(".")[2]
 
 
 def scratch_of(op: Op) -> Tensor:
@@ -142,6 +95,11 @@ def int32(number: int) -> np.int32:
     return np.int32(number)
 
 
+def ints(*values: int) -> tuple[np.generic, ...]:
+    """Several fields of 31 bits."""
+    return tuple(int32(value) for value in values)
+
+
 def division(divisor: int) -> tuple[np.generic, ...]:
     """The fields of `Division`: x / d = umulhi(x, multiplier) >> shift for 0 <= x < 2^31."""
     if divisor < 1:
@@ -157,10 +115,10 @@ THREADS = 256
 
 def by_thread(
     kernel: str,
-    source: str,
+    source: CppFile,
     threads: int,
     arguments: tuple[Argument, ...],
-    more_sources: tuple[str, ...] = (),
+    more_sources: tuple[CppFile, ...] = (),
     counted: int | None = None,
 ) -> Launch:
     """A launch of `threads` independent threads, which the kernel counts in 31 bits unless

@@ -5,10 +5,14 @@ from __future__ import annotations
 from minidl.cards import DEFAULT
 from minidl.ir import Op, Tensor
 from minidl.ir.card import Card
-from minidl.ops.cuda.launch import Launch, rule
+from minidl.ops import linear as ops
+from minidl.ops.cuda.launch import CppFile, Launch
 from minidl.ops.cuda.matrix import UNITS, Products, Target, launch_product, matrix
 from minidl.ops.cuda.operands import matrix_pitch
 from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
+from minidl.ops.cuda.rules import rule
+
+FILE = CppFile("linear.cu")
 
 
 def linear_products(
@@ -40,7 +44,7 @@ def _products(op: Op) -> Products:
     return products
 
 
-@rule("linear_forward")
+@rule(ops.linear_forward, file=FILE)
 def linear_forward(op: Op) -> list[Launch]:
     x, w, *bias = op.original.reads
     (n, i), f = x.shape, w.shape[0]
@@ -49,7 +53,7 @@ def linear_forward(op: Op) -> list[Launch]:
     return launch_product(op, _products(op).forward, a, b, target)
 
 
-@rule("linear_dgrad")
+@rule(ops.linear_dgrad, file=FILE)
 def linear_dgrad(op: Op) -> list[Launch]:
     dy, w = op.original.reads
     (n, f), i = dy.shape, w.shape[1]
@@ -58,7 +62,7 @@ def linear_dgrad(op: Op) -> list[Launch]:
     return launch_product(op, _products(op).dgrad, a, b, target)
 
 
-@rule("linear_wgrad")
+@rule(ops.linear_wgrad, file=FILE)
 def linear_wgrad(op: Op) -> list[Launch]:
     main = op.original
     dy, x = main.reads

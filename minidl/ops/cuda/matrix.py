@@ -11,12 +11,12 @@ from minidl.ir import Op, Tensor
 from minidl.ops.cuda.launch import (
     Address,
     Argument,
+    CppFile,
     Launch,
     division,
     grid_for,
     int32,
     scratch_of,
-    source_of,
 )
 from minidl.ops.cuda.operands import (
     Pitch,
@@ -28,6 +28,7 @@ from minidl.ops.cuda.operands import (
 )
 from minidl.ops.cuda.pooled import PooledSink
 from minidl.ops.cuda.product import Operand, Problem, Product
+from minidl.ops.cuda.rules import source_of
 from minidl.ops.cuda.staged import BLOCK, BOXES
 
 STAGE = BOXES * BLOCK
@@ -118,7 +119,7 @@ def _product(
     result: Argument,
     rows: tuple[str, Argument],
     width: int,
-    more_sources: tuple[str, ...],
+    more_sources: tuple[CppFile, ...],
 ) -> Launch:
     p, tile = product.problem, product.tile
     grid = -(-p.m // tile.m), -(-p.n // tile.n), p.groups * product.splits

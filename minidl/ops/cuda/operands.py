@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
 from minidl.ir import Op, PlanError, Tensor
-from minidl.ops.cuda.launch import CONSTANTS, Address, Argument, functor_name, int32, source_of
+from minidl.ops.cuda.launch import Address, Argument, CppFile, int32
+from minidl.ops.cuda.rules import functor_fields, functor_name, source_of
 
 TYPES = {
     "float32": "float",
@@ -80,14 +79,6 @@ def per_channel(t: Tensor) -> tuple[str, Argument]:
     return f"In<{ctype(t)}>", (Address(t), int32(0))
 
 
-def functor(op: Op) -> tuple[np.generic, ...]:
-    """The fields of an elementwise op's functor: its attributes as float32."""
-    name = op.function.__name__
-    if name in CONSTANTS:
-        return CONSTANTS[name](op)
-    return tuple(np.float32(value) for value in op.attributes.values())
-
-
 def operand_list(arguments: Iterable[Argument]) -> Argument:
     """The fields of `Operands`: a list is its first and the rest."""
     *front, last = arguments
@@ -107,7 +98,7 @@ def sink(op: Op, to: Tensor, pitch: Pitch) -> tuple[str, Argument]:
     ]
     types = ", ".join(name for name, _ in pairs)
     name = f"Into<{ctype(dropped)}, {functor_name(follower)}, {types}>"
-    return name, ((functor(follower), operand_list(fields for _, fields in pairs)),)
+    return name, ((functor_fields(follower), operand_list(fields for _, fields in pairs)),)
 
 
 def sink_tensors(op: Op, to: Tensor) -> list[Tensor]:
@@ -117,7 +108,7 @@ def sink_tensors(op: Op, to: Tensor) -> list[Tensor]:
     return [t for t in op.epilogue.operands if t is not op.dropped and t.shape != ()]
 
 
-def sources_of_epilogue(op: Op) -> tuple[str, ...]:
+def sources_of_epilogue(op: Op) -> tuple[CppFile, ...]:
     if op.epilogue is None:
         return ()
     return source_of(op.epilogue), *sources_of_epilogue(op.epilogue)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.ir import Shape, Tensor
-from minidl.ops.cuda.launch import Address, Argument, division, int32
+from minidl.ops.cuda.launch import Address, Argument, division, int32, ints
 from minidl.ops.cuda.operands import VECTOR_BYTES, ctype
 from minidl.ops.cuda.product import Operand, Tile
-from minidl.ops.cuda.windows import Pair, WindowLike, ints
+from minidl.ops.window import Pair, Window
 
 SIDE = 8
 """Pixels of a block down and across."""
@@ -35,14 +35,14 @@ beyond it, fewer blocks of threads fit on a multiprocessor."""
 class Staging:
     """How one convolution's pictures are cut into boxes."""
 
-    window: WindowLike
+    window: Window
     x: Shape
     y: Shape
     itemsize: int
     """Bytes of an element of x."""
 
     @staticmethod
-    def of(window: WindowLike, groups: int, x: Tensor, y: Shape) -> Staging | None:
+    def of(window: Window, groups: int, x: Tensor, y: Shape) -> Staging | None:
         """None where there are more than a few channels, or a box would be too large."""
         if x.shape[3] > FEW or groups > 1 or window.dilation[1] > 1:
             return None

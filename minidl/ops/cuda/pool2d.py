@@ -1,14 +1,14 @@
-"""Launches over pictures: pooling and local response normalization."""
+"""Launches of pooling."""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import numpy as np
 
 from minidl.ir import Op, Tensor
-from minidl.ops.cuda.launch import Address, Argument, Launch, by_thread, division, int32, rule
+from minidl.ops import pool2d as ops
+from minidl.ops.cuda.launch import Address, Argument, CppFile, Launch, by_thread, division, ints
 from minidl.ops.cuda.operands import (
     ctype,
     pixel_pitch,
@@ -17,28 +17,13 @@ from minidl.ops.cuda.operands import (
     sources_of_epilogue,
     width_of_vectors,
 )
+from minidl.ops.cuda.rules import rule
+from minidl.ops.window import Window
 
-Pair = tuple[int, int]
-
-
-class WindowLike(Protocol):
-    """What pooling needs of a window."""
-
-    @property
-    def kernel(self) -> Pair: ...
-    @property
-    def stride(self) -> Pair: ...
-    @property
-    def padding(self) -> Pair: ...
-    @property
-    def dilation(self) -> Pair: ...
+FILE = CppFile("pool2d.cu")
 
 
-def ints(*values: int) -> tuple[np.generic, ...]:
-    return tuple(int32(value) for value in values)
-
-
-def _geometry(window: WindowLike | None, x: Tensor, y: Tensor) -> Argument:
+def _geometry(window: Window | None, x: Tensor, y: Tensor) -> Argument:
     """The fields of `Geometry`."""
     sizes = ints(*x.shape[1:3], *y.shape[1:3])
     if window is None:
@@ -65,7 +50,7 @@ def _threads_of_a_pixel(channels: int, width: int, bits: int) -> int:
     return -(-channels // max(width, 8 // bits if bits else 1))
 
 
-@rule("maxpool2d_forward")
+@rule(ops.maxpool2d_forward, file=FILE)
 def maxpool2d_forward(op: Op) -> list[Launch]:
     (y, argmax, *_), (x,) = op.writes, op.reads
     channels, window = x.shape[-1], op.attributes["window"]
@@ -85,10 +70,10 @@ def maxpool2d_forward(op: Op) -> list[Launch]:
     )
     kernel = f"maxpool2d_forward<{width}, {bits}, {ctype(x)}, {ctype(argmax)}, {kind}>"
     more = sources_of_epilogue(op)
-    return [by_thread(kernel, "pool2d", threads, arguments, more)]
+    return [by_thread(kernel, FILE, threads, arguments, more)]
 
 
-@rule("maxpool2d_dgrad")
+@rule(ops.maxpool2d_dgrad, file=FILE)
 def maxpool2d_dgrad(op: Op) -> list[Launch]:
     (dx,), (dy, argmax) = op.writes, op.reads
     channels, window = dx.shape[-1], op.attributes["window"]
@@ -103,14 +88,15 @@ def maxpool2d_dgrad(op: Op) -> list[Launch]:
         *ints(*gaps, channels, groups),
     )
     kernel = f"maxpool2d_dgrad<{width}, {bits}, {ctype(dx)}, {ctype(argmax)}>"
-    return [by_thread(kernel, "pool2d", threads, arguments)]
+    return [by_thread(kernel, FILE, threads, arguments)]
 
 
 @rule(
-    "avgpool2d_forward",
-    "avgpool2d_dgrad",
-    "adaptive_avgpool2d_forward",
-    "adaptive_avgpool2d_dgrad",
+    ops.avgpool2d_forward,
+    ops.avgpool2d_dgrad,
+    ops.adaptive_avgpool2d_forward,
+    ops.adaptive_avgpool2d_dgrad,
+    file=FILE,
 )
 def average(op: Op) -> list[Launch]:
     (to,), (source,) = op.writes, op.reads
@@ -123,32 +109,12 @@ def average(op: Op) -> list[Launch]:
     arguments = (Address(to), Address(source), geometry, place, *ints(*gaps, padded))
     kernel = f"{op.function.__name__}<{width}, {ctype(x)}>"
     counted = max(threads, _counted(op.attributes.get("window"), x, y))
-    return [by_thread(kernel, "pool2d", threads, arguments, counted=counted)]
+    return [by_thread(kernel, FILE, threads, arguments, counted=counted)]
 
 
-def _counted(window: WindowLike | None, x: Tensor, y: Tensor) -> int:
+def _counted(window: Window | None, x: Tensor, y: Tensor) -> int:
     """Of averages: the elements of a window; or of a bin, and a position times the bins."""
     if window is not None:
         return math.prod(window.kernel)
     (_, height, width, _), (_, rows, columns, _) = x.shape, y.shape
     return max(height * width, height * (rows + 1), width * (columns + 1))
-
-
-LRN_ELEMENTS = 2048
-"""Elements of a block's pixels, about."""
-
-
-@rule("lrn_forward", "lrn_dgrad")
-def lrn(op: Op) -> list[Launch]:
-    a, channels = op.attributes, op.writes[0].shape[-1]
-    pixels = op.writes[0].size // channels
-    share = max(1, LRN_ELEMENTS // channels)
-    response = (
-        *ints(channels, a["size"]),
-        *(np.float32(v) for v in (a["alpha"] / a["size"], a["beta"], a["k"])),
-    )
-    tensors = (*op.writes, *op.reads)
-    arguments = (*(Address(t) for t in tensors), np.int64(pixels), int32(share), response)
-    shared = share * channels * 4 * (1 if op.phase == "forward" else 3)
-    kernel = f"{op.function.__name__}<{ctype(op.writes[0])}>"
-    return [Launch(kernel, "lrn", (-(-pixels // share), 1, 1), 256, arguments, shared)]
