@@ -75,7 +75,7 @@ def _included(source: str, folders: Sequence[Path]) -> dict[str, str]:
     waiting = INCLUDE.findall(source)[::-1]
     while waiting:
         name = waiting.pop()
-        paths = [f / name for f in folders if (f / name).is_file()]
+        paths = [*{f / name: None for f in folders if (f / name).is_file()}]
         if name in found or not paths:
             continue
         if len(paths) > 1:

@@ -70,7 +70,7 @@ def test_signs_of_more_elements_than_are_counted(
         Op(keep_positive, "relu", "dgrad", (dx,), (y, signs)),
     )
     assert [len(launches_of(op)) for op in ops] == [1, 1, 1]
-    monkeypatch.setattr(signs, "COUNTED", 100)
+    monkeypatch.setattr("minidl.ops.cuda.signs.COUNTED", 100)
     assert [len(launches_of(op)) for op in ops] == [3, 3, 3]
     ground = Ground(ops)
     generator = np.random.default_rng()
