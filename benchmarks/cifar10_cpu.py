@@ -34,8 +34,8 @@ from minidl import models
 from minidl.data import Loader, Source, Subset, decoded, evaluation, open_data, training
 from minidl.data.dataset import order_of
 from minidl.files.atomic import write_atomically
-from minidl.host import cores
 from minidl.ir import Array
+from minidl.ops.host import cores
 from minidl.train import OneCycle, Position, measure
 
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)

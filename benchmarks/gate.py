@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.resources import CHIP_OF, kernels, save
-from minidl.host import cores
+from minidl.ops.host import cores
 
 if sys.version_info >= (3, 11):
     import tomllib

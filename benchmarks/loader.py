@@ -29,7 +29,7 @@ import torchvision
 from torchvision.transforms import v2
 
 from minidl.data import ImageFolder, Loader, RandomResizedCrop, Subset
-from minidl.host import cores
+from minidl.ops.host import cores
 
 SIDE, BATCH, PICTURES = 224, 32, 512
 WORKERS = (0, 1, 2)

@@ -29,9 +29,9 @@ from minidl.devices.architecture import CodeTarget
 from minidl.devices.building import in_processes
 from minidl.devices.kernels import Unit, unit_of
 from minidl.front import step_plans
-from minidl.host import cores
 from minidl.ir.card import Architecture
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
+from minidl.ops.host import cores
 
 NETWORKS = (
     (models.alexnet, 128),
@@ -95,7 +95,7 @@ def kernels() -> list[Kernel]:
     for plan in _plans():
         for launch in itertools.chain.from_iterable(map(launches_of, plan.graph.ops)):
             unit = unit_of(launch)
-            files = "+".join(dict.fromkeys((launch.source, *launch.more_sources)))
+            files = "+".join(dict.fromkeys(f.stem for f in (launch.source, *launch.more_sources)))
             need = (launch.kernel, files, launch.threads, launch.shared)
             found.setdefault(unit.entry, Kernel(*need, unit.entry, unit.source))
     return sorted(found.values(), key=lambda kernel: (kernel.source, kernel.name))

@@ -91,15 +91,3 @@ struct accumulate_gradient {
         sum = call == 0.f ? dw * share : fmaf(dw, share, sum);
     }
 };
-
-struct count_micro_batch {
-    struct Params {
-        int64* call;
-        int64 calls;
-    };
-    using Shared = Nothing;
-
-    static __device__ void run(const Params& p, Shared&) {
-        if (threadIdx.x == 0) *p.call = (*p.call + 1) % p.calls;
-    }
-};

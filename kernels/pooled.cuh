@@ -1,6 +1,6 @@
 // What max-pooling shares with the products that it is part of: the largest of a window, and argmax.
 //
-// Argmax is packed as minidl/bits.py has it: with P = 8 / BITS, channel c is bits (c mod P) BITS and up
+// Argmax is packed as minidl/ops/bits.py has it: with P = 8 / BITS, channel c is bits (c mod P) BITS and up
 // of byte c / P. BITS = 0: an element of its own for each channel.
 //
 // As the end of a product (gemm.cuh): the rows of the result come window by window, so that the H W

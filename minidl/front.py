@@ -22,10 +22,10 @@ from minidl.ir import (
 )
 from minidl.ir.card import Card
 from minidl.keywords import with_keywords
-from minidl.launches.product import read_tuning
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
 from minidl.layers.network import as_network
+from minidl.ops.cuda.product import read_tuning
 from minidl.optim import SGD, Optimizer
 from minidl.options import PRECISIONS, Options
 from minidl.placed.graph import PlacedGraph

@@ -6,15 +6,14 @@ gradients are added to persistent sums, in the last one too, and then the optimi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from minidl.host import CHUNK, run_chunks
-from minidl.ir import ArgumentError, Array, Lowering, Op, Tensor, Trained, part_of
+from minidl.ir import ArgumentError, Lowering, Op, Tensor, Trained, part_of
 from minidl.ir.site import zeros
-from minidl.launches.gradients import square_parts
+from minidl.ops.counters import count_micro_batch
+from minidl.ops.cuda.gradients import square_parts
+from minidl.ops.gradients import accumulate_gradient, clip_gradient, gradient_norm, sum_of_squares
+from minidl.ops.host import CHUNK
 
 
 @dataclass(frozen=True)
@@ -78,20 +77,6 @@ def _accumulated(
     return ops, summed
 
 
-def accumulate_gradient(total: Array, dw: Array, call: Array, *, calls: int) -> None:
-    """total = dw / calls in the first call, which clears it; then total = total + dw / calls."""
-    if call:
-        total += dw * (1 / calls)
-    else:
-        np.multiply(dw, 1 / calls, out=total)
-
-
-def count_micro_batch(call: Array, *, calls: int) -> None:
-    """call = (call + 1) mod calls."""
-    call += 1
-    call %= calls
-
-
 # -- clipping --------------------------------------------------------------------------------------
 
 
@@ -140,31 +125,3 @@ def _square(lowering: Lowering, p: Trained, square: Tensor) -> list[Op]:
     scratch = *site.host_scratch(-(-p.w.size // CHUNK)), *site.device_scratch(parts)
     site.update(sum_of_squares, writes=[square, *scratch], reads=[p.gradient], flops=2 * p.w.size)
     return site.forward_ops
-
-
-def sum_of_squares(square: Array, scratch: Array, dw: Array) -> None:
-    """square = sum of dw^2, by partial sums in a fixed order."""
-    flat = dw.reshape(-1)
-
-    def part(i: slice) -> None:
-        scratch[i.start // CHUNK] = np.add.reduce(flat[i] * flat[i])
-
-    run_chunks(part, flat.size)
-    square[0] = np.add.reduce(scratch)
-
-
-def gradient_norm(norm: Array, coefficient: Array, squares: Array, *, clip_norm: float) -> None:
-    """norm = sqrt(sum squares), coefficient = min(1, clip_norm / (norm + 1e-6)); NaN stays NaN."""
-    np.sqrt(np.add.reduce(squares), out=norm)
-    np.minimum(1, clip_norm / (norm + 1e-6), out=coefficient)
-
-
-def clip_gradient(
-    dw: Array, coefficient: Array, *, store: Callable[[tuple[slice, ...], Array], None]
-) -> None:
-    """clipped = coefficient dw, handed on part by part, so that an update can take it."""
-
-    def rows(part: slice) -> None:
-        store((part,), dw[part] * coefficient)
-
-    run_chunks(rows, len(dw), max(1, CHUNK * len(dw) // dw.size))

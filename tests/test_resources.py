@@ -31,7 +31,7 @@ from minidl.devices import nvrtc
 from minidl.devices.building import in_processes
 from minidl.devices.kernels import Unit
 from minidl.devices.nvrtc import CompileError, compile_unit
-from minidl.host import cores
+from minidl.ops.host import cores
 
 KERNELS = kernels()
 HERE = nvrtc.dotted(nvrtc.version())

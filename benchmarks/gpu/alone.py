@@ -20,7 +20,7 @@ from minidl.ir import Array, Op, Tensor
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.card import Card
 from minidl.ir.tensor import host_dtype
-from minidl.launches.product import Product, Tuning
+from minidl.ops.cuda.product import Product, Tuning
 from minidl.options import Options
 
 PERIOD = 1_048_573

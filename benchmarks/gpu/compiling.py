@@ -21,7 +21,7 @@ from benchmarks.gpu.worker import Phase, Worker
 from minidl.devices import nvrtc
 from minidl.devices.kernels import Unit, unit_of
 from minidl.ir import Op
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 
 MANY = 1024
 """Workers: as many as there are cores."""

@@ -8,7 +8,7 @@ from typing import Any
 from minidl.devices.cuda import CudaDevice
 from minidl.devices.device import Call
 from minidl.devices.kernels import Unit
-from minidl.launches import Launch
+from minidl.ops.cuda import Launch
 
 
 @dataclass

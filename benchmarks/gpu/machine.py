@@ -12,7 +12,7 @@ from benchmarks.gpu.engines import NAMES, Engine, TorchEngine
 from benchmarks.gpu.network import Case
 from benchmarks.gpu.torch_ops import torch_or_none
 from minidl import models
-from minidl.launches import product
+from minidl.ops.cuda import product
 
 IS_GPU = True
 CASES = (

@@ -17,7 +17,7 @@ import minidl.devices.cuda as cuda
 from benchmarks.gpu.counting import CountingDevice
 from benchmarks.gpu.engines import NAMES, Engine, TableEngine
 from benchmarks.gpu.network import Case
-from minidl.launches import product
+from minidl.ops.cuda import product
 from tests.simulator import fake_cupy
 from tests.simulator.networks import NETWORKS
 

@@ -25,8 +25,8 @@ from benchmarks.gpu.tables import aligned, number, of_phase, ratio, whole
 from benchmarks.gpu.worker import Phase, Worker
 from minidl.files.atomic import write_atomically
 from minidl.ir import Array, Op
-from minidl.launches.matrix import UNITS
-from minidl.launches.product import Problem, Tile
+from minidl.ops.cuda.matrix import UNITS
+from minidl.ops.cuda.product import Problem, Tile
 
 PHASES = (
     Phase("environment", "benchmarks.gpu.environment:environment", most=0.2),
@@ -153,7 +153,7 @@ class Tuner(Held):
         return min(ms, key=lambda choice: ms[choice]), ms
 
     def write(self, rows: list[Row]) -> None:
-        """The file that `minidl.launches.product.read_tuning` reads."""
+        """The file that `minidl.ops.cuda.product.read_tuning` reads."""
         best = {row["problem"]: row["best"] for row in rows if "best" in row}
         if best:
             text = json.dumps(dict(sorted(best.items())), indent=1) + "\n"

@@ -12,9 +12,14 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 GOLDEN = "compiler/test_golden::test_no_plan_becomes_larger"
-SHARED = ("base", "initial", "network", "pixels", "reduction", "window")
-"""Modules of layers that many layers use."""
+SHARED = (
+    *(f"layers/{stem}" for stem in ("base", "bias", "initial", "network")),
+    *(f"ops/{stem}" for stem in ("host", "pixels", "reduction", "window")),
+)
+"""What many layers use."""
 ALL_LAYERS = ("layers/test_*", "models/test_state_dict")
+NOT_LAYERS = ("bits", "counters", "gradients", "optim", "signs", "sums")
+OF_NO_LAYER = ("test_optim", "test_gradients", "compiler/test_modes", "compiler/test_slices")
 PASSES = (
     f"{GOLDEN}[alexnet b128]",
     f"{GOLDEN}[resnet50 b64]",
@@ -26,8 +31,10 @@ PASSES = (
 VERIFIER = ("compiler/test_verify", "compiler/test_parts", "compiler/test_verify_file")
 
 ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    *((f"minidl/layers/{shared}.py", ALL_LAYERS) for shared in SHARED),
+    *((f"minidl/{shared}.py", ALL_LAYERS) for shared in SHARED),
     ("minidl/layers/*", ("layers/test_{stem}", "layers/test_merge", "models/test_state_dict")),
+    *((f"minidl/ops/{stem}.py", ("compiler/test_parts", *OF_NO_LAYER)) for stem in NOT_LAYERS),
+    ("minidl/ops/*", ("layers/test_{stem}", "layers/test_merge", "models/test_state_dict")),
     ("minidl/compiler/order/*", ("compiler/test_order*", *PASSES)),
     ("minidl/compiler/place/*", ("compiler/test_place", "compiler/test_exact_*", *PASSES)),
     ("minidl/compiler/recompute/*", ("compiler/test_recompute", *PASSES)),

@@ -38,7 +38,7 @@ from minidl.devices.kernels import Unit, unit_of
 from minidl.front import step_plans
 from minidl.ir import ArgumentError
 from minidl.ir.card import Card
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from minidl.predict import model_image, usual_constants
 from minidl.train.progress import someone_looks
 

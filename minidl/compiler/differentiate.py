@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from minidl.ir import Array, Lowering, Op, Site, StepGraph, Tensor
-
-
-def gradient_sum(total: Array, first: Array, second: Array, *more: Array) -> None:
-    """total = first + second + ..., from left to right."""
-    np.add(first, second, out=total)
-    for part in more:
-        total += part
+from minidl.ir import Lowering, Op, Site, StepGraph, Tensor
+from minidl.ops.sums import gradient_sum
 
 
 class Gradients:

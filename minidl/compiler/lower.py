@@ -9,7 +9,6 @@ from typing import Protocol
 from minidl.compiler.differentiate import Gradients, differentiate, without_dead_ops
 from minidl.compiler.slices import apply_sliced
 from minidl.ir import (
-    Array,
     LayerNote,
     Lowering,
     Op,
@@ -20,6 +19,7 @@ from minidl.ir import (
     Trained,
     Variable,
 )
+from minidl.ops.counters import count_step
 from minidl.options import Options
 
 
@@ -228,11 +228,6 @@ def _totals(lowering: Lowering, gradients: Gradients) -> tuple[list[Op], list[Tr
             gradient = gradients.contributions[variable.tensor][0]
             trained.append(Trained(variable.tensor, layer, name, gradient))
     return ops, trained
-
-
-def count_step(step: Array) -> None:
-    """step = step + 1."""
-    step += 1
 
 
 def _count_ops(lowering: Lowering, updates: bool) -> list[Op]:

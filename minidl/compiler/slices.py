@@ -12,10 +12,9 @@ import math
 from itertools import pairwise
 from typing import Protocol
 
-import numpy as np
-
-from minidl.ir import ArgumentError, Array, Lowering, Tensor, part_of
+from minidl.ir import ArgumentError, Lowering, Tensor, part_of
 from minidl.ir.site import Call
+from minidl.ops.merge import cut_slices, join_slices
 
 
 class Applicable(Protocol):
@@ -89,16 +88,3 @@ def _joined(lowering: Lowering, last: Call, slices: list[Tensor]) -> Tensor:
     if slices[0] in lowering.flattened:
         lowering.flattened[y] = lowering.flattened[slices[0]]
     return y
-
-
-def join_slices(y: Array, *slices: Array) -> None:
-    np.concatenate(slices, out=y)
-
-
-def cut_slices(*slices: Array) -> None:
-    """The arguments are dx0, dx1, ..., dy."""
-    *parts, dy = slices
-    low = 0
-    for dx in parts:
-        np.copyto(dx, dy[low : low + len(dx)])
-        low += len(dx)

@@ -16,8 +16,8 @@ from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget
 from minidl.devices.cubins import key_of, read, write
 from minidl.devices.kernels import Unit
-from minidl.host import cores
 from minidl.ir import MinidlError
+from minidl.ops.host import cores
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -12,9 +12,9 @@ import numpy as np
 
 from minidl.devices.device import Call, bytes_of, in_order
 from minidl.devices.given import Given, host_array
-from minidl.host import CHUNK, run_chunks, single_threaded_blas
 from minidl.ir import Array, Op, PlanError, Tensor
 from minidl.ir.card import Card
+from minidl.ops.host import CHUNK, run_chunks, single_threaded_blas
 from minidl.placed.graph import PlacedGraph
 
 

@@ -19,7 +19,7 @@ from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget, architecture_for
 from minidl.devices.kernels import Unit, digest_of
 from minidl.files.atomic import write_atomically
-from minidl.host import cores
+from minidl.ops.host import cores
 
 
 def cache_folder() -> Path:
@@ -57,7 +57,7 @@ def cubin(unit: Unit, architecture: CodeTarget) -> bytes:
 def key_of(unit: Unit, architecture: CodeTarget) -> str:
     """The name of an entry: the digest of sources, options, compiler and architecture."""
     how = (architecture.name, *nvrtc.OPTIONS, repr(nvrtc.version()))
-    return digest_of(unit.source, (kernels_folder(),), *how)
+    return digest_of(unit.source, (kernels_folder(), *unit.folders), *how)
 
 
 def read(folder: Path, key: str) -> bytes | None:

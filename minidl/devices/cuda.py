@@ -28,7 +28,7 @@ from minidl.devices.presence import (
 from minidl.ir import ArenaTooLargeError, ArgumentError, Array, Shape, Tensor, format_size
 from minidl.ir.card import Card
 from minidl.ir.tensor import row_major
-from minidl.launches import Launch
+from minidl.ops.cuda import Launch
 from minidl.placed.graph import PlacedGraph
 
 __all__ = ["CudaDevice", "DeviceError"]

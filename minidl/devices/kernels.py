@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from minidl.devices.device import Call, in_order
-from minidl.launches import Address, Launch, launches_of
-from minidl.launches.launch import layout, pack
+from minidl.ir import ArgumentError
+from minidl.ops.cuda import Address, Launch, launches_of
+from minidl.ops.cuda.launch import layout, pack
 from minidl.placed.graph import PlacedGraph
 
 
@@ -35,23 +36,22 @@ class Unit:
 
     entry: str
     source: str
+    folders: tuple[Path, ...] = ()
+    """Where it includes from beside `kernels/`."""
 
 
 def unit_of(launch: Launch) -> Unit:
     """The source that has the launch's kernel under a name of its own."""
     files = dict.fromkeys((launch.source, *launch.more_sources))
-    includes = "".join(f'#include "{_file(stem)}"\n' for stem in files)
+    includes = "".join(f'#include "{file.name}"\n' for file in files)
+    folders = dict.fromkeys(file.folder for file in files if file.folder is not None)
     size, _ = layout(launch.arguments)
     shared = launch.shared - launch.room
     instance = f"KERNEL(ENTRY, {launch.threads}, {size}, {shared}, {launch.kernel})\n"
     text = includes + instance
     name = "".join(c for c in launch.kernel.partition("<")[0] if c.isalnum() or c == "_")
     entry = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    return Unit(entry, text.replace("ENTRY", entry))
-
-
-def _file(stem: str) -> str:
-    return f"{stem}.cuh" if stem == "elementwise" else f"{stem}.cu"
+    return Unit(entry, text.replace("ENTRY", entry), tuple(folders))
 
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
@@ -60,7 +60,8 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 def digest_of(source: str, folders: Sequence[Path], *how: str) -> str:
     """A name for what a source becomes: its text, every file that it includes, directly or not,
     from the folders that are searched, and `how` it is made. Files it does not include change
-    nothing."""
+    nothing. ArgumentError where one of them is in two folders: compilers search in different
+    orders."""
     parts = [*how, source]
     for name, text in _included(source, folders).items():
         parts += [name, text]
@@ -75,10 +76,13 @@ def _included(source: str, folders: Sequence[Path]) -> dict[str, str]:
     waiting = INCLUDE.findall(source)[::-1]
     while waiting:
         name = waiting.pop()
-        path = next((f / name for f in folders if (f / name).is_file()), None)
-        if name in found or path is None:
+        paths = [*{f / name: None for f in folders if (f / name).is_file()}]
+        if name in found or not paths:
             continue
-        found[name] = path.read_text(encoding="utf-8")
+        if len(paths) > 1:
+            both = " and ".join(map(str, paths))
+            raise ArgumentError(f"{both} are included by one kernel: call one of them differently")
+        found[name] = paths[0].read_text(encoding="utf-8")
         waiting += INCLUDE.findall(found[name])[::-1]
     return found
 

@@ -10,7 +10,7 @@ from minidl.devices.cpu import CpuDevice
 from minidl.devices.device import Device
 from minidl.ir import ArgumentError, Op
 from minidl.ir.card import Card
-from minidl.launches import Limits, check_launches
+from minidl.ops.cuda import Limits, check_launches
 from minidl.options import Options
 
 

@@ -1,4 +1,4 @@
-"""Compile units of `kernels/` to machine code with NVRTC: needs no GPU and no driver."""
+"""Compile units of kernels to machine code with NVRTC: needs no GPU and no driver."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def compile_unit(unit: Unit, architecture: CodeTarget | str) -> Compiled:
     nvrtc = nvrtc_library()
     name = f"{unit.entry}.cu".encode()
     _, program = nvrtc.nvrtcCreateProgram(unit.source.encode(), name, 0, [], [])
-    options = (*OPTIONS, f"--gpu-architecture={target.name}", f"-I{kernels_folder()}")
+    folders = (f"-I{folder}" for folder in (kernels_folder(), *unit.folders))
+    options = (*OPTIONS, f"--gpu-architecture={target.name}", *folders)
     encoded = [option.encode() for option in options]
     try:
         (status,) = nvrtc.nvrtcCompileProgram(program, len(encoded), encoded)

@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.interop.onnx_graph import Graph, Place, Value, bin_means, unsupported
 from minidl.ir import Array, Shape
-from minidl.layers.activation import CUBIC, GELU, SQRT_2_PI, LeakyReLU, ReLU, Sigmoid, Tanh
+from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from minidl.layers.base import pair
 from minidl.layers.batchnorm2d import BatchNorm2d
 from minidl.layers.conv2d import Conv2d
@@ -26,7 +26,8 @@ from minidl.layers.lrn import LocalResponseNorm
 from minidl.layers.merge import Add, Concat
 from minidl.layers.normalize import Normalize
 from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
-from minidl.layers.window import Window
+from minidl.ops.activation import CUBIC, SQRT_2_PI
+from minidl.ops.window import Window
 
 Translation = Callable[..., Value]
 """f(graph, place, *inputs)"""

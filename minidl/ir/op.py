@@ -67,7 +67,7 @@ class Op:
     """The op made inside, whose write then has no bytes; `main` is the op as it was without."""
     packs: tuple[Tensor, int] | None = None
     """(mask, bits): no element of `mask` needs more bits, and with the attribute `bits` the
-    function takes it packed along the last axis, as `minidl.bits` has it."""
+    function takes it packed along the last axis, as `minidl.ops.bits` has it."""
     chains: bool = False
     """Whether the op on reads (a, b, c) has the bits of the op on (the op on (a, b), c)."""
     joins: int | None = None

@@ -15,9 +15,6 @@ from minidl.ir.graph import Array, Variable
 from minidl.ir.op import Function, Op, Phase
 from minidl.ir.tensor import PERSISTENT, Kind, Shape, Tensor
 
-HOST_LANES = 4
-"""Tiles that the CPU device works on at once at most; each has a share of an op's scratch."""
-
 
 class Lowerable(Protocol):
     """What lowering needs of a layer."""
@@ -69,7 +66,7 @@ class Lowering:
     precision: str = "float32"
     """How products are computed: float32, tf32 or bf16; float64 on the CPU device."""
     tuning: Mapping[str, tuple[str, int]] | None = None
-    """Measured tiles of matrix products: see `minidl.launches.product`."""
+    """Measured tiles of matrix products: see `minidl.ops.cuda.product`."""
     card: Card | None = None
     """The GPU that tiles are chosen for; None: the default one of `minidl.cards`."""
     part: str = ""

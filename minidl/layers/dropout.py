@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from dataclasses import dataclass
 
-import numpy as np
-
-from minidl.host import CHUNK, run_chunks
-from minidl.ir import ArgumentError, Array, Shape, Site, Tensor
+from minidl.ir import ArgumentError, Shape, Site, Tensor
 from minidl.layers.base import Layer
-from minidl.philox import random_words
+from minidl.ops.dropout import dropout_dgrad, dropout_forward
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,20 +57,3 @@ class Dropout(Layer):
             commutes="selection",
         )
         return y
-
-
-def dropout_forward(y: Array, x: Array, key: Array, step: Array, *, p: float, stream: int) -> None:
-    to, source = y.reshape(-1), x.reshape(-1)
-    scale, threshold = 1 / (1 - p), math.ceil(p * 2**32)
-    bits = to.view(f"i{to.itemsize}")  # the product of bits and 0 is +0, whatever the sign
-
-    def chunk(i: slice) -> None:
-        words = random_words(i.start, i.stop - i.start, key=int(key), step=int(step), stream=stream)
-        np.multiply(source[i], scale, out=to[i])
-        np.multiply(bits[i], words >= threshold, out=bits[i])
-
-    run_chunks(chunk, to.size, CHUNK // 4)  # each word of four takes 8 bytes while it is made
-
-
-def dropout_dgrad(dx: Array, dy: Array, key: Array, step: Array, *, p: float, stream: int) -> None:
-    dropout_forward(dx, dy, key, step, p=p, stream=stream)

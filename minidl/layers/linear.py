@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from minidl.cards import card_of
-from minidl.host import lane_of, run_chunks, run_tiles
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
-from minidl.ir.site import HOST_LANES
-from minidl.launches.linear import linear_products
 from minidl.layers.base import Layer, require_bool, require_rank
+from minidl.layers.bias import add_bias_wgrad
 from minidl.layers.initial import Initial, lecun_uniform, uniform
-from minidl.layers.reduction import add_bias_wgrad
-from minidl.layers.window import blocks
-
-FEATURES = 64
-"""Outputs of one tile."""
-COLUMNS = 512
-"""Inputs of one tile of dgrad."""
-WGRAD_INPUTS = 8192
-"""Inputs of one tile of wgrad: long rows, since an epilogue streams weights beside the tile."""
+from minidl.ops.cuda.linear import linear_products
+from minidl.ops.host import HOST_LANES
+from minidl.ops.linear import linear_dgrad, linear_forward, linear_wgrad, tile_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +54,7 @@ class Linear(Layer):
         fused: dict[str, Any] = {**contract, "finishes": site.lowering.device == "cuda"}
         site.forward(linear_forward, writes=[y, *forward], reads=[x, w, *b], **fused)
         site.dgrad(linear_dgrad, writes=[site.gradient(x), *dgrad], reads=[dy, w], **fused)
-        tile = site.host_scratch(HOST_LANES * _tile_size(w.shape))
+        tile = site.host_scratch(HOST_LANES * tile_size(w.shape))
         site.wgrad(
             linear_wgrad,
             writes=[site.gradient(w), *tile, *wgrad],
@@ -117,42 +106,3 @@ def _transposed(axes: Shape, order: tuple[int, ...], matrix: Array) -> Array:
     """Columns that are `axes` in row-major order, in another order of these axes."""
     rows = len(matrix)
     return matrix.reshape(-1, *axes).transpose(order).reshape(rows, -1)
-
-
-def linear_forward(y: Array, x: Array, w: Array, *bias: Array) -> None:
-    def features(f: slice) -> None:
-        out = y[:, f]
-        np.matmul(x, w[f].T, out=out)
-        for b in bias:
-            out += b[f]
-
-    run_chunks(features, y.shape[1], FEATURES)
-
-
-def linear_dgrad(dx: Array, dy: Array, w: Array) -> None:
-    def columns(i: slice) -> None:
-        np.matmul(dy, w[:, i], out=dx[:, i])
-
-    run_chunks(columns, dx.shape[1], COLUMNS)
-
-
-def _tile_size(shape: Shape) -> int:
-    return min(FEATURES, shape[0]) * min(WGRAD_INPUTS, shape[1])
-
-
-def linear_wgrad(
-    scratch: Array, dy: Array, x: Array, *, store: Callable[[tuple[slice, ...], Array], None]
-) -> None:
-    """dw by tiles: each is complete when it is handed to `store`."""
-    parts = [
-        (f, i) for f in blocks(dy.shape[1], FEATURES) for i in blocks(x.shape[1], WGRAD_INPUTS)
-    ]
-
-    def tile(index: int, lane: int) -> None:
-        f, i = parts[index]
-        shape = f.stop - f.start, i.stop - i.start
-        dw = lane_of(scratch, lane)[: math.prod(shape)].reshape(shape)
-        np.matmul(dy[:, f].T, x[:, i], out=dw)
-        store((f, i), dw)
-
-    run_tiles(tile, len(parts))

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from minidl.host import run_chunks
-from minidl.ir import Array, Shape, ShapeError, Site, Tensor
+from minidl.ir import Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer, require_rank
-from minidl.layers.pixels import as_pixels, rows_per_chunk
+from minidl.ops.lrn import lrn_dgrad, lrn_forward
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,50 +54,3 @@ class LocalResponseNorm(Layer):
             flops=y.size * (2 * self.size + 10),
         )
         return y
-
-
-def lrn_forward(y: Array, x: Array, *, size: int, alpha: float, beta: float, k: float) -> None:
-    out, pixels = as_pixels(y), as_pixels(x)
-
-    def chunk(rows: slice) -> None:
-        scale = _scale(pixels[rows], size, alpha, k)
-        np.power(scale, -beta, out=scale)
-        np.multiply(pixels[rows], scale, out=out[rows])
-
-    run_chunks(chunk, len(pixels), rows_per_chunk(pixels))
-
-
-def lrn_dgrad(
-    dx: Array, dy: Array, x: Array, *, size: int, alpha: float, beta: float, k: float
-) -> None:
-    gradient, arriving, pixels = as_pixels(dx), as_pixels(dy), as_pixels(x)
-
-    def chunk(rows: slice) -> None:
-        scale = _scale(pixels[rows], size, alpha, k)
-        direct = np.power(scale, -beta)
-        direct *= arriving[rows]
-        through_scale = direct * pixels[rows]
-        through_scale /= scale
-        total = _neighbour_sum(through_scale, (size - 1) // 2, size // 2)
-        total *= pixels[rows]
-        total *= 2 * alpha * beta / size
-        np.subtract(direct, total, out=gradient[rows])
-
-    run_chunks(chunk, len(pixels), rows_per_chunk(pixels))
-
-
-def _scale(x: Array, size: int, alpha: float, k: float) -> Array:
-    scale = _neighbour_sum(np.square(x), size // 2, (size - 1) // 2)
-    scale *= alpha / size
-    scale += k
-    return scale
-
-
-def _neighbour_sum(values: Array, before: int, after: int) -> Array:
-    """For each channel the sum from `before` channels before it to `after` channels after it."""
-    total, channels = values.copy(), values.shape[1]
-    for shift in range(1, min(before, channels - 1) + 1):
-        total[:, shift:] += values[:, :-shift]
-    for shift in range(1, min(after, channels - 1) + 1):
-        total[:, :-shift] += values[:, shift:]
-    return total

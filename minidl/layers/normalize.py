@@ -6,14 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.host import run_chunks
-from minidl.ir import ArgumentError, Array, Shape, ShapeError, Site, Tensor
+from minidl.ir import ArgumentError, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer
 from minidl.layers.network import Input, Network
-from minidl.layers.pixels import as_pixels, rows_per_chunk
-
-Constants = float | tuple[float, ...]
-"""One for all channels, or one each."""
+from minidl.ops.normalize import Constants, normalize_dgrad, normalize_forward
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,23 +70,3 @@ def from_bytes(network: Network, mean: Constants, std: Constants) -> Network:
     x = Input(network.image, dtype="uint8")
     y = network(Normalize(mean, std)(x, name="normalize"), name="")
     return Network(x, y, name=network.name)
-
-
-def normalize_forward(y: Array, x: Array, *, mean: Constants, std: Constants) -> None:
-    out, pixels = as_pixels(y), as_pixels(x)
-    middle, scale = np.asarray(mean, y.dtype), np.asarray(1 / np.asarray(std), y.dtype)
-
-    def chunk(rows: slice) -> None:
-        part = out[rows]
-        np.subtract(pixels[rows], middle, out=part)
-        part *= scale
-
-    run_chunks(chunk, len(pixels), rows_per_chunk(pixels))
-
-
-def normalize_dgrad(dx: Array, dy: Array, *, mean: Constants, std: Constants) -> None:
-    """dx = dy / std."""
-    out, arriving = as_pixels(dx), as_pixels(dy)
-    scale = np.asarray(1 / np.asarray(std), dy.dtype)
-    rows = rows_per_chunk(arriving)
-    run_chunks(lambda part: np.multiply(arriving[part], scale, out=out[part]), len(out), rows)

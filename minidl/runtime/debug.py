@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from minidl.host import CHUNK
 from minidl.ir import ArgumentError, Array, PlanError, Tensor
-from minidl.layers.window import blocks
+from minidl.ops.host import CHUNK, blocks
 from minidl.placed.graph import PlacedGraph
 from minidl.runtime.arena import Arena
 

@@ -17,7 +17,7 @@ from minidl.devices import cubins, cuda, nvrtc
 from minidl.devices.architecture import architecture_for
 from minidl.devices.cuda import CudaDevice
 from minidl.devices.kernels import Unit, unit_of
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from minidl.recipe import Plan
 from tests.cli.runs import failed
 from tests.docs.pages import ROOT

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 import minidl as dl
-from minidl.bits import pack, packed_shape, unpack
 from minidl.compiler.lower import lower_training
 from minidl.compiler.modes import MODES, switches
 from minidl.compiler.rewrites import (
@@ -23,6 +22,7 @@ from minidl.compiler.rewrites import (
 )
 from minidl.ir import PlanError, StepGraph, Tensor, part_of
 from minidl.layers.base import Node
+from minidl.ops.bits import pack, packed_shape, unpack
 from minidl.options import Options
 from minidl.placed.graph import PlacedGraph, Placement
 from minidl.placed.verify import verify

@@ -12,7 +12,7 @@ from minidl.data import CentreCrop, PadCrop, RandomResizedCrop, evaluation, norm
 from minidl.data.decode import seen_of_array
 from minidl.data.recipe import STREAM, words_of
 from minidl.ir import ArgumentError
-from minidl.layers.normalize import normalize_forward
+from minidl.ops.normalize import normalize_forward
 from minidl.philox import random_words
 from tests.data.pictures import pixels
 

@@ -11,6 +11,7 @@ import pytest
 
 import minidl as dl
 from minidl.checkout import kernels_folder
+from minidl.ops.cuda.rules import KERNELS
 from tests.docs.pages import blocks, page
 from tests.layers.harness import CHECKS, refuses
 from tests.simulator.bench import ERRORS, assert_close, in_place_differences, run_case
@@ -40,8 +41,12 @@ def module(file: str, folder: Path) -> ModuleType:
 @pytest.fixture
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The page's tests, with its layer published."""
-    for name in ("minidl.layers.scale", "tests.layers.test_scale"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    for name in ("layers.scale", "ops.scale", "ops.cuda.scale"):
+        monkeypatch.setitem(sys.modules, f"minidl.{name}", ModuleType(name))
+    monkeypatch.setitem(sys.modules, "tests.layers.test_scale", ModuleType("test_scale"))
+    monkeypatch.setattr("minidl.ops.cuda.rules.KERNELS", dict(KERNELS))
+    for file in ("minidl/ops/scale.py", "minidl/ops/cuda/scale.py"):
+        module(file, tmp_path)
     layer = module("minidl/layers/scale.py", tmp_path)
     monkeypatch.setattr(dl, "Scale", layer.Scale, raising=False)
     return module("tests/layers/test_scale.py", tmp_path)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from minidl.checkout import kernels_folder
 from minidl.ir import Op, Tensor
-from minidl.launches.launch import TEMPLATES, functor_name
-from minidl.launches.operands import pixel_pitch, sink
+from minidl.ops.cuda.elementwise import ELEMENTWISE
+from minidl.ops.cuda.operands import pixel_pitch, sink
+from minidl.ops.cuda.rules import KERNELS, functor_name
+from minidl.ops.linear import linear_dgrad
+from minidl.ops.sums import gradient_sum
 
 STRUCT = re.compile(r"^(template <[^\n]*>\n)?struct (\w+) \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
 
@@ -24,14 +28,33 @@ def functors(of_templates: bool) -> set[str]:
 
 def test_every_template_states_its_arguments() -> None:
     assert {"relu_forward", "sgd_momentum", "batchnorm2d_dgrad"} < functors(of_templates=False)
-    assert functors(of_templates=True) == set(TEMPLATES)
+    stated = {f.__name__ for f, kernel in KERNELS.items() if kernel.template is not None}
+    assert functors(of_templates=True) == stated
+
+
+OWN = {f: kernel for f, kernel in KERNELS.items() if kernel.file.folder is None}
+
+
+def test_every_functor_is_in_the_file_that_it_is_stated_with() -> None:
+    stated = {f.__name__: kernel.file.name for f, kernel in OWN.items() if kernel.launches is None}
+    assert len(stated) > 20
+    for name, file in stated.items():
+        text = (kernels_folder() / file).read_text(encoding="utf-8")
+        assert re.search(rf"^struct {name} \{{", text, re.MULTILINE), f"{name} is not in {file}"
+
+
+def test_a_family_has_one_stem() -> None:
+    """Its functions, its rules and its C++; copies have none of their own."""
+    stems = {path.stem for path in kernels_folder().glob("*.cu")}
+    for function, kernel in OWN.items():
+        family = function.__module__.rpartition(".")[2]
+        assert Path(kernel.place.rpartition(":")[0]).stem == family
+        assert kernel.file.stem == family or kernel.file == ELEMENTWISE
+        stems.discard(family)
+    assert not stems, "C++ that no rule names"
 
 
 def test_a_template_keeps_its_arguments_as_an_epilogue() -> None:
-    def gradient_sum() -> None: ...
-
-    def linear_dgrad() -> None: ...
-
     parts = [Tensor(name, (2, 8), "bfloat16", "gradient") for name in "abc"]
     total = Tensor("total", (2, 8), "bfloat16", "gradient")
     follower = Op(gradient_sum, "add", "dgrad", (total,), tuple(parts), elementwise=True)

@@ -11,8 +11,8 @@ import pytest
 import minidl as dl
 from minidl.cards import BY_NAME, CARDS, DEFAULT
 from minidl.ir.card import Card
-from minidl.launches import launches_of
-from minidl.launches.product import (
+from minidl.ops.cuda import launches_of
+from minidl.ops.cuda.product import (
     LAUNCH_SECONDS,
     LEAST_STEPS,
     SPLITS,

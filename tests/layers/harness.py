@@ -26,11 +26,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import host
-from minidl.host import CHUNK
 from minidl.ir import ArgumentError, Array, Lowering, Op, Shape, ShapeError, Site, Tensor
-from minidl.ir.site import HOST_LANES
 from minidl.layers.base import Layer
+from minidl.ops import host
+from minidl.ops.host import CHUNK, HOST_LANES
 from minidl.options import SCRATCH_LIMIT
 
 SEED = int(os.environ.get("MINIDL_TEST_SEED", secrets.randbits(32)))

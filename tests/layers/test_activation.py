@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from minidl.ir import Array
-from minidl.layers.activation import (
-    GELU,
-    LeakyReLU,
-    ReLU,
-    Sigmoid,
-    Tanh,
-    normal_distribution,
-    relu_dgrad,
-)
+from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
+from minidl.ops.activation import normal_distribution, relu_dgrad
 from tests.layers.harness import BadCase, Case, Check, each_check, each_refusal, refuses
 
 PICTURE = ((2, 3, 3, 4),)

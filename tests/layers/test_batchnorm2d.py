@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from minidl import host
 from minidl.ir import Array, Shape
-from minidl.layers import batchnorm2d
-from minidl.layers.batchnorm2d import (
-    BatchNorm2d,
+from minidl.layers.batchnorm2d import BatchNorm2d
+from minidl.ops import batchnorm2d, host
+from minidl.ops.batchnorm2d import (
     batchnorm2d_dgrad,
     batchnorm2d_inference,
     batchnorm2d_normalize,

@@ -11,7 +11,7 @@ import pytest
 from minidl.ir import Array, Lowering, Shape, Tensor
 from minidl.layers.base import pair
 from minidl.layers.conv2d import Conv2d
-from minidl.layers.window import Pair
+from minidl.ops.window import Pair
 from minidl.options import SCRATCH_LIMIT
 from tests.layers.harness import BadCase, Bench, Case, Check, each_check, each_refusal, refuses
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from minidl.ir import Array
-from minidl.layers.dropout import Dropout, dropout_dgrad, dropout_forward
+from minidl.layers.dropout import Dropout
+from minidl.ops.dropout import dropout_dgrad, dropout_forward
 from minidl.philox import philox4x32, random_words
 from tests.layers.harness import BadCase, Case, Check, each_check, each_refusal, refuses
 

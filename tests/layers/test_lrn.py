@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from minidl import host
 from minidl.ir import Array
-from minidl.layers import pixels
-from minidl.layers.lrn import LocalResponseNorm, lrn_dgrad, lrn_forward
+from minidl.layers.lrn import LocalResponseNorm
+from minidl.ops import host, pixels
+from minidl.ops.lrn import lrn_dgrad, lrn_forward
 from tests.layers.harness import SEED, BadCase, Case, Check, each_check, each_refusal, refuses
 
 

@@ -7,7 +7,8 @@ import pytest
 
 import minidl as dl
 from minidl.ir import Array
-from minidl.layers.normalize import Normalize, normalize_forward
+from minidl.layers.normalize import Normalize
+from minidl.ops.normalize import normalize_forward
 from tests.layers.harness import BadCase, Case, Check, each_check, each_refusal, refuses
 from tests.training import train
 

@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import host
 from minidl.ir import Array, Lowering, Shape, Tensor
-from minidl.layers import pool2d
-from minidl.layers.activation import relu_dgrad, relu_forward
-from minidl.layers.pool2d import (
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    MaxPool2d,
+from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from minidl.ops import host, pool2d
+from minidl.ops.activation import relu_dgrad, relu_forward
+from minidl.ops.pool2d import (
     adaptive_avgpool2d_dgrad,
     adaptive_avgpool2d_forward,
     avgpool2d_dgrad,

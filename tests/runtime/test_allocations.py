@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl import host
+from minidl.ops import host
 from tests.training import random_batches
 
 MIB = 2**20

@@ -13,7 +13,7 @@ import minidl as dl
 from minidl.compiler.modes import MODES
 from minidl.ir import Array, NotFiniteError, PlanError, Tensor
 from minidl.layers import activation, linear
-from minidl.optim import sgd_step
+from minidl.ops.optim import sgd_step
 from minidl.placed.graph import PlacedGraph, Placement
 from minidl.runtime.arena import Arena
 from minidl.runtime.debug import first_not_finite

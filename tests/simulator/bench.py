@@ -14,8 +14,8 @@ from minidl.ir import Array, Lowering, Op, Tensor
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.card import Card
 from minidl.ir.tensor import host_dtype
-from minidl.launches import launches_of
-from minidl.launches.product import Tuning
+from minidl.ops.cuda import launches_of
+from minidl.ops.cuda.product import Tuning
 from tests.layers.harness import Bench, Case
 
 DTYPES = {"float32": "float32", "tf32": "float32", "bf16": "bfloat16"}

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minidl.devices.kernels import Unit, digest_of
@@ -48,17 +48,24 @@ class Toolchain:
     flags: tuple[str, ...]
     link: tuple[str, ...]
     folder: Path
+    more: tuple[Path, ...] = ()
+    """Where kernels of other packages include from, too."""
+
+    def of(self, unit: Unit) -> Toolchain:
+        """The same for a unit that may include from folders of its own."""
+        return replace(self, more=unit.folders)
 
     @property
     def _include(self) -> tuple[str, ...]:
-        return "-include", str(HERE / "cuda_host.hpp"), f"-I{self.folder}", f"-I{HERE}"
+        folders = (f"-I{folder}" for folder in (self.folder, HERE, *self.more))
+        return "-include", str(HERE / "cuda_host.hpp"), *folders
 
     @functools.cache  # noqa: B019 - sources do not change while a process runs
     def path(self, source: str) -> Path:
         """Where the library of a source is, or will be."""
         whole = f'#include "cuda_host.hpp"\n{source}'
         how = (*COMMON, *self.flags, "link", *self.link)
-        return cache_folder() / f"{digest_of(whole, (self.folder, HERE), *how)[:32]}.so"
+        return cache_folder() / f"{digest_of(whole, (self.folder, HERE, *self.more), *how)[:32]}.so"
 
     def made(self, source: str) -> Path:
         """The library of one source."""
@@ -70,7 +77,12 @@ class Toolchain:
 
     def prepare(self, units: Iterable[Unit]) -> None:
         """Make the libraries of all units, those that share files side by side in one."""
-        missing = {unit.source for unit in units if not self.path(unit.source).exists()}
+        units = list(units)
+        for toolchain in {self.of(unit) for unit in units}:
+            toolchain._prepare(unit.source for unit in units if self.of(unit) == toolchain)
+
+    def _prepare(self, sources: Iterable[str]) -> None:
+        missing = {source for source in sources if not self.path(source).exists()}
         ordered = sorted(missing, key=lambda source: _parts(source)[0])
         groups = [ordered[i : i + TOGETHER] for i in range(0, len(ordered), TOGETHER)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:

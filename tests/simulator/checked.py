@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 import minidl as dl
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from tests.layers.harness import Case
 from tests.simulator.bench import ERRORS, check_case, prepare_case, units_of
 from tests.simulator.device import VARIANT, SimulatedDevice

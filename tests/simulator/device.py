@@ -16,7 +16,7 @@ from minidl.devices.cpu import HostMemory
 from minidl.devices.device import Call
 from minidl.devices.kernels import Unit, bind
 from minidl.ir import Array, Op, Tensor
-from minidl.launches import Launch
+from minidl.ops.cuda import Launch
 from minidl.placed.graph import PlacedGraph
 from tests.simulator.build import HERE, SimulatorError, Toolchain
 
@@ -104,7 +104,7 @@ class SimulatedDevice(HostMemory):
 
     def launch(self, unit: Unit, launch: Launch, parameters: bytes) -> Call:
         library = runtime()
-        kernel = ctypes.CDLL(str(self.toolchain.path(unit.source)))
+        kernel = ctypes.CDLL(str(self.toolchain.of(unit).path(unit.source)))
         entry = ctypes.cast(getattr(kernel, unit.entry), ctypes.c_void_p)
         grid = (ctypes.c_uint * 3)(*launch.grid)
 

@@ -25,7 +25,7 @@ from benchmarks.gpu.worker import Settings, Worker
 from minidl.checkout import kernels_folder
 from minidl.devices.kernels import unit_of
 from minidl.ir import Op
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from tests.simulator import fake_cupy
 
 ROOT = Path(__file__).parents[2]

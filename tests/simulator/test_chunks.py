@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.compiler.differentiate import gradient_sum
 from minidl.ir import Op, Tensor, part_of
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
-from minidl.launches import launches_of, small
-from minidl.signs import keep_positive, pack_signs
+from minidl.ops.cuda import launches_of
+from minidl.ops.signs import keep_positive, pack_signs
+from minidl.ops.sums import gradient_sum
 from tests.layers.harness import Case
 from tests.simulator.bench import Ground, check_case
 from tests.simulator.build import COMPILER
@@ -70,7 +70,7 @@ def test_signs_of_more_elements_than_are_counted(
         Op(keep_positive, "relu", "dgrad", (dx,), (y, signs)),
     )
     assert [len(launches_of(op)) for op in ops] == [1, 1, 1]
-    monkeypatch.setattr(small, "COUNTED", 100)
+    monkeypatch.setattr("minidl.ops.cuda.signs.COUNTED", 100)
     assert [len(launches_of(op)) for op in ops] == [3, 3, 3]
     ground = Ground(ops)
     generator = np.random.default_rng()

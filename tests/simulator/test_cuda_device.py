@@ -13,7 +13,7 @@ import minidl as dl
 from minidl.cards import BY_NAME, DEFAULT
 from minidl.devices.cuda import CudaDevice
 from minidl.devices.kernels import unit_of
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from minidl.placed.verify.file import check_file
 from tests.simulator import fake_cupy
 from tests.simulator.build import COMPILER

@@ -20,7 +20,7 @@ from benchmarks.gpu.sources import of_step
 from minidl.cards import DEFAULT
 from minidl.devices.kernels import unit_of
 from minidl.ir import Op
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from tests.simulator import tiny_stand_in
 from tests.simulator.build import COMPILER
 from tests.simulator.gpu_parts import Found, InProcess, in_process, pictures, started, tool

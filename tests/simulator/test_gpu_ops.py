@@ -16,7 +16,7 @@ from benchmarks.gpu.alone import Alone, distinct_ops, products, title, values, w
 from benchmarks.gpu.kernels import BOUNDS
 from benchmarks.gpu.network import Case
 from minidl.cards import DEFAULT, named
-from minidl.launches.product import TILES, read_tuning
+from minidl.ops.cuda.product import TILES, read_tuning
 from tests.simulator.bench import prepare_case
 from tests.simulator.build import COMPILER
 from tests.simulator.gpu_parts import (

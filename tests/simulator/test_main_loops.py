@@ -18,9 +18,9 @@ from minidl.checkout import kernels_folder
 from minidl.devices.kernels import unit_of
 from minidl.ir import Array, Op, Tensor
 from minidl.ir.bfloat16 import to_bfloat16
-from minidl.launches import launches_of
-from minidl.launches.launch import scratch_of
-from minidl.launches.product import TILES, Operand, Problem, Product, Tile
+from minidl.ops.cuda import launches_of
+from minidl.ops.cuda.launch import scratch_of
+from minidl.ops.cuda.product import TILES, Operand, Problem, Product, Tile
 from tests.layers.harness import Case
 from tests.simulator.bench import Ground, prepare_case
 from tests.simulator.build import COMPILER

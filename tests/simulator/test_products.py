@@ -9,8 +9,8 @@ import pytest
 
 import minidl as dl
 from benchmarks.gpu.tune import Always
-from minidl.launches import launches_of
-from minidl.launches.product import (
+from minidl.ops.cuda import launches_of
+from minidl.ops.cuda.product import (
     LAYERS,
     TILES,
     Problem,

@@ -14,7 +14,7 @@ import pytest
 import minidl as dl
 from minidl.devices.kernels import Unit, unit_of
 from minidl.ir import Array
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from tests.compiler.conftest import quick_placement  # noqa: F401 - a fixture
 from tests.compiler.random_networks import CLASSES, described
 from tests.layers.harness import SEED

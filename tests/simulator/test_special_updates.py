@@ -7,7 +7,7 @@ import pytest
 
 import minidl as dl
 from minidl.ir import Array, Lowering, Op, Tensor
-from minidl.signs import keep_positive, pack_signs, signs_shape
+from minidl.ops.signs import keep_positive, pack_signs, signs_shape
 from tests.layers.harness import SEED
 from tests.simulator.bench import Ground
 from tests.simulator.build import COMPILER

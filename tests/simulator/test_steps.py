@@ -12,9 +12,9 @@ import pytest
 import minidl as dl
 from minidl.compiler.modes import switches
 from minidl.ir import Array
-from minidl.launches import launches_of
-from minidl.launches.staged import Staging
 from minidl.layers.network import as_network
+from minidl.ops.cuda import launches_of
+from minidl.ops.cuda.staged import Staging
 from tests.simulator.build import COMPILER
 from tests.simulator.device import ORDERS, SimulatedDevice
 from tests.simulator.networks import CLASSES, NETWORKS

@@ -24,7 +24,7 @@ from minidl.devices.kernels import bind, unit_of
 from minidl.ir import Array, Op, Tensor, part_of
 from minidl.ir.bfloat16 import to_bfloat16
 from minidl.ir.tensor import host_dtype
-from minidl.launches import launches_of
+from minidl.ops.cuda import launches_of
 from tests.simulator.bench import prepare_case
 from tests.simulator.build import COMPILER
 from tests.simulator.device import SimulatedDevice

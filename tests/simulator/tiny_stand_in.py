@@ -10,8 +10,8 @@ from typing import Any
 
 import minidl as dl
 from benchmarks.gpu.network import Case
-from minidl.launches import product
 from minidl.layers.network import as_network
+from minidl.ops.cuda import product
 from tests.simulator import faulty_stand_in
 from tests.simulator.networks import CLASSES
 

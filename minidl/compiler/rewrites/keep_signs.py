@@ -7,7 +7,7 @@ from dataclasses import replace
 from minidl.compiler.rewrites.uses import Uses
 from minidl.ir import Op, StepGraph, Tensor
 from minidl.ir.op import Function
-from minidl.signs import pack_signs, signs_shape
+from minidl.ops.signs import pack_signs, signs_shape
 
 
 def keep_signs(graph: StepGraph) -> StepGraph:

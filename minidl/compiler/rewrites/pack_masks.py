@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from minidl.bits import packed_shape
 from minidl.ir import Op, StepGraph, Tensor
+from minidl.ops.bits import packed_shape
 
 
 def pack_masks(graph: StepGraph) -> StepGraph:

@@ -42,7 +42,7 @@ def code_of(units: list[Unit], architecture: str, toolchain: Toolchain) -> dict[
     """For each unit what NVRTC and ptxas would put into a cubin."""
     headers = {unit.entry: header(unit, architecture) for unit in units}
     toolchain.prepare(units)
-    paths = {unit.entry: str(toolchain.path(unit.source)) for unit in units}
+    paths = {unit.entry: str(toolchain.of(unit).path(unit.source)) for unit in units}
     return {
         entry: json.dumps({**head, "path": paths[entry]}).encode()
         for entry, head in headers.items()

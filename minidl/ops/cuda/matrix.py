@@ -1,0 +1,196 @@
+"""From a product of two sources to its launches: the sum itself, then the sum of its splits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.ir import Op, Tensor
+from minidl.ops.cuda.launch import (
+    Address,
+    Argument,
+    CppFile,
+    Launch,
+    division,
+    grid_for,
+    int32,
+    scratch_of,
+)
+from minidl.ops.cuda.operands import (
+    Pitch,
+    ctype,
+    sink,
+    sink_tensors,
+    sources_of_epilogue,
+    width_of_vectors,
+)
+from minidl.ops.cuda.pooled import PooledSink
+from minidl.ops.cuda.product import Operand, Problem, Product
+from minidl.ops.cuda.rules import source_of
+from minidl.ops.cuda.staged import BLOCK, BOXES
+
+STAGE = BOXES * BLOCK
+"""Pixels that a staged source takes at once, at most."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One operand of a product: see kernels/gemm.cuh."""
+
+    kind: str
+    """The C++ type."""
+    fields: Argument
+    operand: Operand
+    room: int = 0
+    """Bytes of shared memory beside the main loop's: see `minidl.ops.cuda.staged`."""
+    counted: int = 0
+    """The largest number that it counts to in 31 bits, beside its rows and terms."""
+
+
+def matrix(
+    t: Tensor, size: int, depth: int, pitch: int, k_major: bool, group_step: int = 0
+) -> Source:
+    """`Matrix`: element (index, k) at [index * pitch + k], or [k * pitch + index]."""
+    along = depth if k_major else size
+    width = width_of_vectors([t], along, pitch, group_step)
+    fields = (Address(t), np.int64(pitch), np.int64(group_step), int32(size), int32(depth))
+    kind = f"Matrix<{ctype(t)}, {width}, {str(k_major).lower()}>"
+    return Source(kind, fields, Operand(t.itemsize, k_major))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a product's result goes: row m of it is row m of `to`, unless a row map says more."""
+
+    to: Tensor
+    pitch: Pitch
+    bias: Tensor | None = None
+    row_step: int = 0
+    column_step: int = 0
+    row_map: tuple[str, Argument] | None = None
+    pooled: PooledSink | None = None
+
+    @property
+    def rows(self) -> tuple[str, Argument]:
+        """The row map's C++ type and fields."""
+        if self.row_map is not None:
+            return self.row_map
+        if self.pooled:
+            return f"EachWindow<{math.prod(self.pooled.block)}>", ()
+        return "SameRow", (np.int64(0),)
+
+    def fields(self, op: Op) -> tuple[str, Argument]:
+        """The sink's C++ type and the fields of `Result`."""
+        kind, to = self.pooled.fields() if self.pooled else sink(op, self.to, self.pitch)
+        bias = np.uint64(0) if self.bias is None else Address(self.bias)
+        return kind, (to, bias, int32(self.row_step), int32(self.column_step))
+
+    def width(self, op: Op, columns: int) -> int:
+        """Elements that one store may take."""
+        if self.pooled:
+            return self.pooled.width()
+        tensors = sink_tensors(op, self.to)
+        return width_of_vectors(tensors, columns, self.column_step, *map(self.pitch, tensors))
+
+
+def launch_product(op: Op, product: Product, a: Source, b: Source, target: Target) -> list[Launch]:
+    """The launches of a product, its bias and its epilogue."""
+    if product.splits == 1:
+        kind, result = target.fields(op)
+        width = target.width(op, product.problem.n)
+        more = sources_of_epilogue(op)
+        return [_product(op, product, a, b, kind, result, target.rows, width, more)]
+    p, partial = product.problem, scratch_of(op)
+    sums = ((Address(partial), int32(p.n)), np.uint64(0), int32(0), int32(0))
+    rows = ("SameRow", (np.int64(p.m),))
+    width = width_of_vectors([partial], p.n)
+    first = _product(op, product, a, b, "Out<float>", sums, rows, width, ())
+    return [first, _sum_splits(op, product, partial, target)]
+
+
+def _product(
+    op: Op,
+    product: Product,
+    a: Source,
+    b: Source,
+    sink_kind: str,
+    result: Argument,
+    rows: tuple[str, Argument],
+    width: int,
+    more_sources: tuple[CppFile, ...],
+) -> Launch:
+    p, tile = product.problem, product.tile
+    grid = -(-p.m // tile.m), -(-p.n // tile.n), p.groups * product.splits
+    loop = tile.main_loop(whole=width % tile.piece == 0)
+    sizes = (int32(n) for n in (p.m, p.n, p.k, product.k_of_a_split))
+    return Launch(
+        f"Gemm<{loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}>",
+        source_of(op.original),
+        grid,
+        tile.threads,
+        (a.fields, b.fields, result, rows[1], *sizes, division(product.splits)),
+        tile.shared_bytes(a.operand, b.operand) + a.room + b.room,
+        a.room + b.room,
+        more_sources,
+        max(p.m + tile.m, p.n + tile.n, _terms(product), a.counted, b.counted),
+    )
+
+
+def _terms(product: Product) -> int:
+    """What the kernel counts to along the sum: all splits, and what it asks for beyond the end."""
+    return product.splits * product.k_of_a_split + max(product.tile.k, STAGE)
+
+
+def _sum_splits(op: Op, product: Product, partial: Tensor, target: Target) -> Launch:
+    p = product.problem
+    width = min(target.width(op, p.n), width_of_vectors([partial], p.n))
+    kind, result = target.fields(op)
+    vectors = p.n // width
+    arguments = (
+        result,
+        Address(partial),
+        *(int32(n) for n in (p.m, product.splits, p.groups)),
+        division(vectors),
+        int32(p.n),
+    )
+    blocks, *_ = grid_for(p.m * vectors)
+    return Launch(
+        f"sum_splits<{width}, {kind}>",
+        source_of(op.original),
+        (blocks, p.groups, 1),
+        256,
+        arguments,
+        more_sources=sources_of_epilogue(op),
+        counted=p.m * vectors,
+    )
+
+
+UNITS = {"float32": "simt", "tf32": "tf32", "bf16": "bf16"}
+"""The main loop of each precision."""
+
+
+@dataclass(frozen=True)
+class Products:
+    """The three products of a layer with weights."""
+
+    forward: Product
+    dgrad: Product
+    wgrad: Product
+
+    @property
+    def scratch(self) -> tuple[int, int, int]:
+        """Elements of partial sums of each."""
+        return self.forward.scratch, self.dgrad.scratch, self.wgrad.scratch
+
+
+__all__ = [
+    "UNITS",
+    "Problem",
+    "Products",
+    "Source",
+    "Target",
+    "launch_product",
+    "matrix",
+]

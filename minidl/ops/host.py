@@ -1,0 +1,101 @@
+"""The host's cores: tiles of an op run side by side, each with a single-threaded BLAS.
+
+How work is cut into tiles depends on shapes alone, never on the number of cores, so that results
+have the same bits on every machine with the same BLAS.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from minidl.ir import Array
+
+HOST_LANES = 4
+"""Tiles that the CPU device works on at once at most; each has a share of an op's scratch."""
+
+CHUNK = 32 * 1024
+"""Elements of one chunk of an elementwise op: its temporaries stay in the L2 cache."""
+
+
+@cache
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, min(cores(), HOST_LANES) - 1), thread_name_prefix="minidl")
+
+
+def run_tiles(task: Callable[[int, int], None], count: int, lanes: int = HOST_LANES) -> None:
+    """Run `task(tile, lane)` for every tile; tiles that run at once have different lanes."""
+    workers = min(cores(), lanes, count)
+    tickets = itertools.count()
+
+    def work(lane: int) -> None:
+        while (tile := next(tickets)) < count:
+            task(tile, lane)
+
+    helpers = [_pool().submit(work, lane) for lane in range(1, workers)]
+    work(0)
+    for helper in helpers:
+        helper.result()
+
+
+def run_chunks(task: Callable[[slice], None], size: int, chunk: int = CHUNK) -> None:
+    """Run `task(slice)` over `size` elements or rows, `chunk` at a time."""
+    count = -(-size // chunk)
+    run_tiles(lambda i, _: task(slice(i * chunk, min(size, (i + 1) * chunk))), count)
+
+
+def lane_of(scratch: Array, lane: int, lanes: int = HOST_LANES) -> Array:
+    """One lane's share of an op's flat scratch."""
+    share = scratch.size // lanes
+    return scratch[lane * share : (lane + 1) * share]
+
+
+def blocks(size: int, block: int) -> Iterator[slice]:
+    """[0, size) in slices of `block`."""
+    return (slice(i, min(size, i + block)) for i in range(0, size, block))
+
+
+@cache
+def _openblas() -> tuple[Callable[[int], None], Callable[[], int]] | None:
+    """The thread count's setter and getter of the OpenBLAS that NumPy's wheel brings."""
+    folder = Path(np.__file__).parent
+    for path in [*folder.parent.glob("numpy.libs/*openblas*"), *folder.glob(".dylibs/*openblas*")]:
+        library = ctypes.CDLL(str(path))
+        for prefix, suffix in itertools.product(("scipy_openblas", "openblas"), ("64_", "")):
+            setter = getattr(library, f"{prefix}_set_num_threads{suffix}", None)
+            getter = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
+            if setter is not None and getter is not None:
+                return setter, getter
+    return None
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Within it each BLAS call uses the calling thread only; other BLAS builds stay as they are."""
+    blas = _openblas()
+    if blas is None:
+        yield
+        return
+    set_threads, get_threads = blas
+    before = get_threads()
+    set_threads(1)
+    try:
+        yield
+    finally:
+        set_threads(before)

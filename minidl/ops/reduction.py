@@ -1,0 +1,30 @@
+"""Sums over the rows of a matrix, in a fixed order: the gradient of every bias."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.ir import Array
+from minidl.ops.host import run_chunks
+from minidl.ops.pixels import as_pixels
+
+PARTS = 64
+"""Partial sums: rounding errors grow with rows / PARTS + PARTS instead of with rows."""
+
+
+def column_sums(out: Array, scratch: Array, matrix: Array) -> None:
+    """out[c] = sum over rows of matrix[row, c], by at most `PARTS` partial sums in `scratch`."""
+    rows, columns = matrix.shape
+    share = -(-rows // PARTS)
+    parts = scratch[: -(-rows // share) * columns].reshape(-1, columns)
+
+    def part(chunk: slice) -> None:
+        np.add.reduce(matrix[chunk], axis=0, out=parts[chunk.start // share])
+
+    run_chunks(part, rows, share)
+    np.add.reduce(parts, axis=0, out=out)
+
+
+def bias_wgrad(db: Array, scratch: Array, dy: Array) -> None:
+    """db[k] = sum over samples and pixels of dy[..., k]."""
+    column_sums(db, scratch, as_pixels(dy))
