@@ -17,8 +17,8 @@ from benchmarks.mutations.faults import KINDS, Fault, faults_in, with_fault
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "layers": ("minidl/layers/*.py", "minidl/ops/*.py"),
-    "passes": ("minidl/compiler/**/*.py",),
-    "readers": ("minidl/interop/**/*.py", "minidl/data/**/*.py"),
+    "passes": ("minidl/compiler/**/*.py", "minidl/placed/**/*.py"),
+    "readers": ("minidl/files/*.py", "minidl/interop/**/*.py", "minidl/data/**/*.py"),
 }
 """Files by patterns. Launches are left out: the simulator's tests find what is wrong with them."""
 

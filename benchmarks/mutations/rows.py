@@ -28,7 +28,7 @@ PASSES = (
     "compiler/test_random_dags::test_every_plan_file_is_right",
     "compiler/test_random_dags::test_each_idea_saves_bytes",
 )
-VERIFIER = ("compiler/test_verify", "compiler/test_parts", "compiler/test_verify_file")
+VERIFIER = ("placed/test_verify", "compiler/test_parts", "placed/test_verify_file")
 
 ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     *((f"minidl/{shared}.py", ALL_LAYERS) for shared in SHARED),
@@ -39,10 +39,14 @@ ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("minidl/compiler/place/*", ("compiler/test_place", "compiler/test_exact_*", *PASSES)),
     ("minidl/compiler/recompute/*", ("compiler/test_recompute", *PASSES)),
     ("minidl/compiler/rewrites/*", ("compiler/test_{stem}", "compiler/test_rewrites", *PASSES)),
-    ("minidl/compiler/verify*", VERIFIER),
+    ("minidl/placed/*", VERIFIER),
     ("minidl/compiler/*", ("compiler/test_{stem}", *PASSES)),
     ("minidl/interop/onnx_*", ("interop/test_onnx*", "interop/test_weights")),
     ("minidl/interop/*", ("interop/test_{stem}", "interop/test_weights", "interop/test_*")),
+    (
+        "minidl/files/*",
+        ("files/test_{stem}*", "interop/test_[pws]*", "data/test_h*", "files/test_*"),
+    ),
     ("minidl/data/*", ("data/test_{stem}*", "data/test_[sh]*", "data/test_*")),
 )
 """The first row that fits is a file's. What takes long stands last."""
