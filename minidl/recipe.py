@@ -98,15 +98,18 @@ class Plan(PlacedGraph):
     def modes(self) -> dict[str, int]:
         """Arena bytes of the same step in every memory mode, and, called recompute, of this one
         where it spends work or keeps to a budget; planned when first asked for."""
-        options, plain = self.options, replace(self.options, recompute=None, budget=None)
-        own = options.memory if options == plain and not self.guard else None
-        sizes = {
-            name: self.arena_bytes
-            if name == own
-            else self.recipe.at(memory=name, recompute=None, budget=None).plan().arena_bytes
-            for name in MODES
-        }
-        return sizes if options == plain else {**sizes, RECOMPUTE.name: self.arena_bytes}
+        sizes = {name: self._in_mode(name) for name in MODES}
+        return {**sizes, RECOMPUTE.name: self.arena_bytes} if self._spends else sizes
+
+    @property
+    def _spends(self) -> bool:
+        return self.options.recompute is not None or self.options.budget is not None
+
+    def _in_mode(self, name: str) -> int:
+        """Arena bytes of the same step in a memory mode that spends no work."""
+        if name == self.options.memory and not self._spends and not self.guard:
+            return self.arena_bytes
+        return self.recipe.at(memory=name, recompute=None, budget=None).plan().arena_bytes
 
     @cached_property
     def bytes_without(self) -> dict[str, int]:
@@ -160,7 +163,7 @@ class Plan(PlacedGraph):
     def summary(self) -> Summary:
         """Layer by layer: output shape, parameters, FLOP, stash and what became of it. Printed it
         is a table; `rows` and `totals` are its figures."""
-        return summarize(self, self.modes["naive"])
+        return summarize(self, self._in_mode("naive"))
 
     def to_html(self, more: str = "") -> str:
         """One self-contained page: the arena over time, the peak and its causes, every choice;

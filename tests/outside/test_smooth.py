@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from minidl.compiler.verify import verify
-from minidl.compiler.verify_file import check_file
 
 import minidl as dl
 from minidl.checkout import kernels_folder
@@ -24,6 +22,9 @@ from minidl.layers.network import as_network
 from minidl.ops.activation import relu_forward
 from minidl.ops.cuda import CppFile, functor, launches_of, rule
 from minidl.ops.cuda.rules import KERNELS
+from minidl.placed.file import placed_to_dict
+from minidl.placed.verify import verify
+from minidl.placed.verify.file import check_file
 from tests.layers.harness import BadCase, Case, Check, each_check, each_refusal, refuses
 from tests.outside.smooth import Softplus, Swish, functions
 from tests.outside.smooth import cuda as smooth
@@ -114,7 +115,7 @@ def test_its_plans_are_proved(memory: str, device: str) -> None:
     names = {name for op in plan.graph.ops for name in op.kernel.split("+")}
     assert {"softplus_forward", "softplus_dgrad", "swish_forward", "swish_wgrad"} <= names
     verify(plan)
-    check_file(plan.to_dict())
+    check_file(placed_to_dict(plan))
 
 
 @compiled

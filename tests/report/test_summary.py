@@ -53,7 +53,7 @@ def by_name(summary: Summary) -> dict[str, LayerRow]:
 
 @pytest.mark.parametrize("model", PARAMETERS)
 def test_parameters_are_torchvisions(model: str) -> None:
-    summary = dl.plan(models.MODELS[model](), 1, memory="liveness").summary()
+    summary = summarize(dl.plan(models.MODELS[model](), 1, memory="liveness"))
     assert summary.totals.parameters == PARAMETERS[model]
     assert sum(row.parameters for row in summary.rows) == PARAMETERS[model]
     assert summary.totals.weights == 4 * PARAMETERS[model]
@@ -62,7 +62,7 @@ def test_parameters_are_torchvisions(model: str) -> None:
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_operations_of_vgg16(device: str) -> None:
     """15.47 G multiply-adds a picture, 13 convolutions and 3 linear layers."""
-    summary = dl.plan(models.vgg16(), 2, device=device).summary()
+    summary = summarize(dl.plan(models.vgg16(), 2, device=device))
     products = [row for row in summary.rows if row.kind in ("Conv2d", "Linear")]
     assert len(products) == 16
     assert sum(row.flops for row in products) / 2 / 2 == 15_470_264_320
@@ -84,7 +84,7 @@ def lifetimes_across(plan: Plan) -> int:
 @pytest.mark.parametrize("model", ["alexnet", "alexnet_2012", "vgg11_bn", "resnet18", "googlenet"])
 def test_stash_is_what_lives_between_the_passes(model: str, way: str) -> None:
     plan = planned(model, **WAYS[way])
-    summary = plan.summary()
+    summary = summarize(plan)
     assert summary.totals.stash == sum(row.stash for row in summary.rows)
     assert summary.totals.stash == lifetimes_across(plan)
 
@@ -93,7 +93,7 @@ def test_stash_is_what_lives_between_the_passes(model: str, way: str) -> None:
 def test_every_model_and_mode(model: str) -> None:
     for memory in MODES if model in ("lenet", "resnet18") else ("arena",):
         plan = planned(model, memory=memory, device="cuda", **HASTY)
-        summary = plan.summary()
+        summary = summarize(plan)
         check_figures(plan, summary)
         lines = summary.text().splitlines()
         assert max(map(len, lines)) <= 120
@@ -156,7 +156,7 @@ arena 3.33 MiB, 8.58 MiB in memory mode naive
 
 
 def test_what_became_of_vgg16() -> None:
-    rows = by_name(planned("vgg16", device="cuda", **HASTY).summary())
+    rows = by_name(summarize(planned("vgg16", device="cuda", **HASTY)))
     conv, relu, pool = (rows[f"features.{i}"] for i in (2, 3, 4))
     assert conv.notes == (
         "one kernel with MaxPool2d and ReLU",
@@ -190,14 +190,14 @@ def test_what_runs_again_is_no_stash() -> None:
 
 
 def test_concatenations_are_joined() -> None:
-    rows = planned("googlenet", device="cuda", **HASTY).summary().rows
+    rows = summarize(planned("googlenet", device="cuda", **HASTY)).rows
     concats = [row for row in rows if row.kind == "Concat"]
     assert len(concats) == 9
     assert all(row.notes == ("joined without a copy",) and not row.stash for row in concats)
 
 
 def test_slices_are_one_row() -> None:
-    whole, sliced = (planned("vgg11", 4, slices=n, **HASTY).summary() for n in (1, 2))
+    whole, sliced = (summarize(planned("vgg11", 4, slices=n, **HASTY)) for n in (1, 2))
     names = [row.name for row in sliced.rows]
     joined = [name for name in names if name.endswith(".joined")]
     assert len(joined) == 1

@@ -14,6 +14,7 @@ from minidl.cards import BY_NAME, DEFAULT
 from minidl.devices.cuda import CudaDevice
 from minidl.devices.kernels import unit_of
 from minidl.ops.cuda import launches_of
+from minidl.placed.file import placed_to_dict
 from minidl.placed.verify.file import check_file
 from tests.simulator import fake_cupy
 from tests.simulator.build import COMPILER
@@ -168,7 +169,7 @@ def test_the_next_batch_arrives_in_bytes_of_its_own(precision: str, accumulate: 
     assert losses == [plain(*batch) for batch in data[:3]]
     np.testing.assert_array_equal(step.predict(data[0][0]), plain.predict(data[0][0]))
     assert step(*data[3]) == plain(*data[3])
-    check_file(step.plan.to_dict())
+    check_file(placed_to_dict(step.plan))
     with pytest.raises(dl.ArgumentError, match="leave it out on cpu"):
         dl.compile(network, BATCH, prefetch=True)
 
