@@ -104,7 +104,7 @@ class Memory(Held):
         return limit
 
     def plan(self, case: Case, batch: int, precision: str) -> dl.Plan:
-        how = {"precision": precision, "optimizer": optimizer(case.lr), "modes": False}
+        how = {"precision": precision, "optimizer": optimizer(case.lr)}
         return dl.plan(case.build(), batch, gpu=self.worker.device.card, **how)
 
     def step(
