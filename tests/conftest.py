@@ -8,18 +8,10 @@ from typing import Any
 
 import pytest
 
-from minidl.ops.host import cores
-
 _skipped: list[str] = []
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, which some press.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than there are cores: some tests wait for a process that hangs on purpose."""
-    return cores() + 1
 
 
 @pytest.hookimpl(optionalhook=True)
