@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cards import named
-from minidl.compiler.modes import MODES, check_switches
+from minidl.compiler.modes import MODES, check_switches, find_mode
 from minidl.devices.device import Device, free_memory
-from minidl.devices.known import DEVICES, device_of
+from minidl.devices.known import DEVICES, device_of, require_device
 from minidl.fitting import largest_fitting
 from minidl.ir import (
     ArenaTooLargeError,
@@ -27,7 +27,7 @@ from minidl.layers.loss import CrossEntropy, Loss
 from minidl.layers.network import as_network
 from minidl.ops.cuda.product import read_tuning
 from minidl.optim import SGD, Optimizer
-from minidl.options import PRECISIONS, Options
+from minidl.options import Options, require_precision
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan, Plans, Recipe
 from minidl.runtime.debug import GUARD
@@ -171,17 +171,18 @@ def require_right(options: Options, batch: int) -> None:
 
 
 def _unknown(options: Options) -> Iterator[str]:
-    """Names that are in no table."""
-    if options.device not in DEVICES:
-        yield f"unknown device {options.device!r}: choose {' or '.join(DEVICES)}"
-    if options.precision not in PRECISIONS:
-        yield f"unknown precision {options.precision!r}: choose from {', '.join(PRECISIONS)}"
-    if options.memory not in MODES:
-        yield f"unknown memory mode {options.memory!r}: choose from {', '.join(MODES)}"
-    try:
-        check_switches(options.disable_passes)
-    except ArgumentError as error:
-        yield str(error)
+    """What each table says of a name that it has not."""
+    asked: tuple[tuple[Callable[[Any], object], Any], ...] = (
+        (require_device, options.device),
+        (require_precision, options.precision),
+        (find_mode, options.memory),
+        (check_switches, options.disable_passes),
+    )
+    for require, name in asked:
+        try:
+            require(name)
+        except ArgumentError as error:
+            yield str(error)
 
 
 def _out_of_batch(options: Options, batch: int) -> Iterator[str]:
@@ -193,8 +194,7 @@ def _out_of_batch(options: Options, batch: int) -> Iterator[str]:
 
 def _conflicts(options: Options) -> Iterator[str]:
     yield from DEVICES[options.device].conflicts(options)
-    spends = options.recompute is not None or options.budget is not None
-    if spends and not MODES[options.memory].exact:
+    if options.spends_work and not MODES[options.memory].exact:
         able = " or ".join(repr(mode.name) for mode in MODES.values() if mode.exact)
         yield f"recompute and budget need memory={able}, not {options.memory!r}"
 

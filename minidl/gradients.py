@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from minidl.ir import ArgumentError, Lowering, Op, Tensor, Trained, part_of
+from minidl.ir import Lowering, Op, Tensor, Trained, part_of
 from minidl.ir.site import zeros
 from minidl.ops.counters import count_micro_batch
 from minidl.ops.cuda.gradients import square_parts
@@ -26,14 +26,6 @@ class GradientRule:
 
     clip_norm: float | None = None
     accumulate: int = 1
-
-    def __post_init__(self) -> None:
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ArgumentError(f"clip_norm must be positive, or None: got {self.clip_norm}")
-        if not isinstance(self.accumulate, int) or self.accumulate < 1:
-            raise ArgumentError(
-                f"accumulate is a number of calls, at least 1: got {self.accumulate}"
-            )
 
     def lower(
         self, lowering: Lowering, trained: list[Trained], last: bool

@@ -27,6 +27,13 @@ PRECISIONS = {
 """The dtype of activations in each precision; weights and sums are never below float32. float64 is
 for checking gradients on the CPU device, tf32 and bf16 are for CUDA's tensor cores."""
 
+
+def require_precision(name: str) -> None:
+    """ArgumentError names the ones there are."""
+    if name not in PRECISIONS:
+        raise ArgumentError(f"unknown precision {name!r}: choose from {', '.join(PRECISIONS)}")
+
+
 TileTable = Mapping[str, tuple[str, int]]
 """Measured tiles of matrix products, by problem."""
 
@@ -106,6 +113,14 @@ def _positive(value: int) -> str:
 @dataclass(frozen=True)
 class Options:
     """How a step is made, of whatever network, batch and image.
+
+    recompute: 0.01 for 1 %; None: only ops as cheap as an elementwise pass run again, 0: none does.
+    budget: bytes, or "8GiB"; BudgetError if no plan that was found fits.
+    prefetch: the next batch has bytes of its own, so that with `Step.feed` it is copied meanwhile.
+    clip_norm: g = g min(1, clip_norm / (|g| + 1e-6)), |g| = sqrt(sum of squares of all weight
+    gradients together), before the update takes them.
+    accumulate: calls that make one update, with the mean of their gradients. The plan is that of
+    the last of them, its bytes are what the larger of both kinds of call needs.
 
     Names of devices, memory modes and passes, and what does not go together, are checked by who
     knows them when a step is planned: see `minidl.front`.
@@ -193,6 +208,11 @@ class Options:
         yield from filter(None, (about(f).wrong(getattr(self, f.name)) for f in fields(self)))
 
     @property
+    def spends_work(self) -> bool:
+        """Whether ops may run again for fewer bytes, as far as was asked for."""
+        return self.recompute is not None or self.budget is not None
+
+    @property
     def dtype(self) -> str:
         """Of activations."""
         return PRECISIONS[self.precision]
@@ -215,10 +235,6 @@ def about(setting: Field[Any]) -> About:
 def flag_of(setting: Field[Any]) -> str:
     """The flag of a field of `Options`."""
     return "--" + (about(setting).flag or setting.name).replace("_", "-")
-
-
-def has_flag(setting: Field[Any]) -> bool:
-    return bool(about(setting).group)
 
 
 def written(options: Options) -> dict[str, Any]:

@@ -99,15 +99,11 @@ class Plan(PlacedGraph):
         """Arena bytes of the same step in every memory mode, and, called recompute, of this one
         where it spends work or keeps to a budget; planned when first asked for."""
         sizes = {name: self._in_mode(name) for name in MODES}
-        return {**sizes, RECOMPUTE.name: self.arena_bytes} if self._spends else sizes
-
-    @property
-    def _spends(self) -> bool:
-        return self.options.recompute is not None or self.options.budget is not None
+        return {**sizes, RECOMPUTE.name: self.arena_bytes} if self.options.spends_work else sizes
 
     def _in_mode(self, name: str) -> int:
         """Arena bytes of the same step in a memory mode that spends no work."""
-        if name == self.options.memory and not self._spends and not self.guard:
+        if name == self.options.memory and not self.options.spends_work and not self.guard:
             return self.arena_bytes
         return self.recipe.at(memory=name, recompute=None, budget=None).plan().arena_bytes
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
-from minidl.cli.values import positive
+from minidl.cli.values import of_word, positive
 from minidl.compiler.modes import MODES, switches
 from minidl.devices.known import DEVICES
 from minidl.ir import ArgumentError, parse_size
@@ -124,22 +124,9 @@ def _add_setting(group: Group, setting: Field[Any]) -> None:
         how |= {"action": "append", "default": [], "metavar": said.unit, "choices": names}
         how["help"] += f": {', '.join(names)}{AGAIN}" if names else AGAIN
     else:
-        how |= {"type": _word(said.read), "choices": CHOICES.get(setting.name)}
+        how |= {"type": of_word(said.read), "choices": CHOICES.get(setting.name)}
         how |= {"metavar": said.unit or None, "default": _shown(said, setting.default)}
     group.add_argument(flag_of(setting), **how)
-
-
-def _word(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The reader, whose errors argparse prints as they are."""
-
-    def value(word: str) -> Any:
-        try:
-            return read(word)
-        except ArgumentError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    value.__name__ = read.__name__
-    return value
 
 
 def _shown(said: About, default: Any) -> Any:

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import TypeVar
 
+from minidl import options
 from minidl.cards import named
 from minidl.ir import ArgumentError, parse_size
-from minidl.ir.card import Card
+
+Value = TypeVar("Value")
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    return _at_least(1, text)
+def of_word(read: Callable[[str], Value]) -> Callable[[str], Value]:
+    """A reader whose errors argparse prints as they are."""
+
+    def value(word: str) -> Value:
+        try:
+            return read(word)
+        except ArgumentError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    value.__name__ = read.__name__
+    return value
+
+
+positive = of_word(options.positive)
+"""A whole number of at least 1."""
+
+size = of_word(parse_size)
+"""Bytes: `12GiB`, `800MiB`, `1.5GB`."""
+
+gpu = of_word(named)
+"""A card by its name: `rtx3060`."""
 
 
 def natural(text: str) -> int:
     """A whole number of at least 0."""
-    return _at_least(0, text)
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {value}")
+    return value
 
 
 def seed(text: str) -> int:
@@ -25,29 +50,6 @@ def seed(text: str) -> int:
     if value >= 2**63:
         raise argparse.ArgumentTypeError(f"must be below 2^63, got {value}")
     return value
-
-
-def _at_least(least: int, text: str) -> int:
-    value = int(text)
-    if value < least:
-        raise argparse.ArgumentTypeError(f"must be at least {least}, got {value}")
-    return value
-
-
-def size(text: str) -> int:
-    """Bytes: `12GiB`, `800MiB`, `1.5GB`."""
-    try:
-        return parse_size(text)
-    except ArgumentError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def gpu(text: str) -> Card:
-    """A card by its name: `rtx3060`."""
-    try:
-        return named(text)
-    except ArgumentError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def numbers(text: str) -> tuple[float, ...]:
