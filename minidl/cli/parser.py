@@ -93,8 +93,18 @@ class Commands:
             parser = self.by_name[options.command]
             known = [name for action in flags(parser) for name in action.option_strings]
             word = unknown[0].partition("=")[0]
-            parser.error(f"unknown argument {word}{nearest(word, known)}")
+            way_out = renamed(word, parser) or nearest(word, known)
+            parser.error(f"unknown argument {word}{way_out}")
         return options
+
+
+def renamed(word: str, parser: argparse.ArgumentParser) -> str:
+    """`: it is --disable-passes now` of a flag of version 0.1.0, else nothing."""
+    from minidl.options import RENAMED  # with NumPy, which a command's own module has loaded
+
+    now = RENAMED.get(word.lstrip("-").replace("-", "_"))
+    flag = next((a.option_strings[0] for a in flags(parser) if a.dest == now), "")
+    return f": it is {flag} now" if now and flag else ""
 
 
 def flags(parser: argparse.ArgumentParser) -> list[argparse.Action]:

@@ -54,6 +54,12 @@ def test_a_toml_file_is_read() -> None:
     assert found["model"] == "lenet"
 
 
+def test_a_flag_says_its_new_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", "--without", "chain_sums"])
+    assert "unknown argument --without: it is --disable-passes now" in capsys.readouterr().err
+
+
 def test_a_plan_file_is_checked() -> None:
     data = json.loads((HERE / "plan.json").read_text())
     assert data["format"] == 1
