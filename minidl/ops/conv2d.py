@@ -58,6 +58,8 @@ class Tiling:
             tile = first_tile(y.shape, pixels * (r // tap_rows))
             patch = math.prod(tile.shape) * y.shape[2] * s * c
             wgrad = patch * tap_rows + _padded_size(x.shape, tile, window)
+            if s * c == 1:
+                wgrad += patch * filters  # dy, packed for products by one column
             wgrad = HOST_LANES * (wgrad + 2 * filters * tap_rows * s * c)
             if not gathers:
                 return forward, HOST_LANES * here * c, wgrad
@@ -102,13 +104,24 @@ def _padded_size(shape: Shape, tile: Tile, window: Window) -> int:
 
 
 def gather(
-    x: Array, tile: Tile, width: int, tiling: Tiling, group: int, taps: slice, scratch: Array
+    x: Array,
+    tile: Tile,
+    width: int,
+    tiling: Tiling,
+    group: int,
+    taps: slice,
+    scratch: Array,
+    packed: bool = False,
 ) -> Array:
-    """Patches of a tile: a matrix (pixels, taps x S x C/groups), gathered into `scratch`."""
+    """Patches of a tile: a matrix (pixels, taps x S x C/groups), gathered into `scratch`.
+
+    Not packed, it may be a view of x.
+    """
     c = x.shape[3] // tiling.groups
     channels = slice(group * c, (group + 1) * c)
     if tiling.pointwise:
-        return tile.of(x)[:, channels]
+        pixels = tile.of(x)[:, channels]
+        return _packed(pixels, scratch) if packed else pixels
     n, rows = tile.shape
     view_size = n * rows * width * (taps.stop - taps.start) * tiling.window.kernel[1] * c
     padded = pad_rows(x, tile, tiling.window, scratch[view_size:])
@@ -116,6 +129,13 @@ def gather(
     patches = scratch[:view_size].reshape(view.shape)
     np.copyto(patches, view)
     return patches.reshape(n * rows * width, -1)
+
+
+def _packed(matrix: Array, scratch: Array) -> Array:
+    """A copy in `scratch` whose rows lie one behind the other."""
+    copy = scratch[: matrix.size].reshape(matrix.shape)
+    np.copyto(copy, matrix)
+    return copy
 
 
 def conv2d_forward(
@@ -221,7 +241,8 @@ def conv2d_wgrad(
     """dw[k,r,s,c] = sum over pixels of dy[pixel, k] patch[pixel, r, s, c].
 
     A task owns some filters and filter rows and sums over all tiles in order, so each element
-    is complete, and summed in one fixed order, when it is handed to `store`.
+    is complete, and summed in one fixed order, when it is handed to `store`. A product by one
+    row or column gets packed operands: BLAS would sum strided ones in another order.
     """
     parts, k = tiles(dy.shape, tiling.wgrad_pixels), dy.shape[3] // tiling.groups
     s, c = tiling.window.kernel[1], x.shape[3] // tiling.groups
@@ -235,11 +256,14 @@ def conv2d_wgrad(
     def task(index: int, lane: int) -> None:
         g, filters, taps = tasks[index]
         shape = (filters.stop - filters.start, (taps.stop - taps.start) * s * c)
-        size, room = math.prod(shape), lane_of(scratch, lane)
+        size, room, vector = math.prod(shape), lane_of(scratch, lane), 1 in shape
         total, partial = room[:size].reshape(shape), room[size : 2 * size].reshape(shape)
         for i, part in enumerate(parts):
-            patches = gather(x, part, dy.shape[2], tiling, g, taps, room[2 * size :])
-            np.matmul(part.of(dy)[:, filters].T, patches, out=partial if i else total)
+            free, rows = room[2 * size :], part.of(dy)[:, filters]
+            patches = gather(x, part, dy.shape[2], tiling, g, taps, free, vector)
+            if vector:
+                rows = _packed(rows, free[patches.size :])
+            np.matmul(rows.T, patches, out=partial if i else total)
             if i:
                 total += partial
         store((filters, taps), total.reshape(shape[0], -1, s, c))

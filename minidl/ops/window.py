@@ -108,8 +108,9 @@ def pad_rows(x: Array, tile: Tile, window: Window, buffer: Array) -> Array:
     count = (tile.shape[1] - 1) * stride + window.dilation[0] * (window.kernel[0] - 1) + 1
     n, (h, w, c) = tile.shape[0], x.shape[1:]
     padded = buffer[: n * count * (w + 2 * left) * c].reshape(n, count, w + 2 * left, c)
-    low, high = max(0, first), min(h, first + count)
-    inside = slice(low - first, max(low, high) - first)
+    low = max(0, first)
+    high = max(low, min(h, first + count))  # no row where the tile reads padding alone
+    inside = slice(low - first, high - first)
     padded[:, : inside.start] = 0
     padded[:, inside.stop :] = 0
     padded[:, inside, :left] = 0

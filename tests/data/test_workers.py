@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -25,12 +26,20 @@ PATIENCE = 30.0
 
 
 def alive(process: int) -> bool:
-    """Whether a process runs; a zombie that nobody has waited for does not."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state[0] != "Z"
+    """Whether any thread of a process runs; a zombie that nobody has waited for does not.
+
+    Its first thread can be a zombie while another still holds the process's open files.
+    """
+    return any(state != "Z" for state in thread_states(process))
+
+
+def thread_states(process: int) -> list[str]:
+    """The letter of /proc for each thread, none where the process is gone."""
+    states = []
+    for status in Path(f"/proc/{process}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            states.append(status.read_text(encoding="ascii").rpartition(")")[2].split()[0])
+    return states
 
 
 def until(happened: Callable[[], bool]) -> bool:
