@@ -17,13 +17,13 @@ TITLE = "## Accuracy on the CPU device"
 HEAD = (
     "`{path}`, made by `python -m benchmarks.cifar10_cpu`: minidl's CPU device and PyTorch {torch} "
     "trained on CIFAR-10, for each seed from the same first weights on the same batches; accuracy "
-    "on all {tests:,} test pictures, and minidl's less PyTorch's in points. The trainings are "
+    "on all {tests:,} test images, and minidl's less PyTorch's in points. The trainings are "
     "short, to compare the engines, not to reach what the networks can. Two runs part as soon as "
     "sums are rounded differently: a difference within the spread over the seeds does not tell "
     "them apart."
 )
 TRAINED = (
-    "- `{model}` at {side}x{side}: {pictures:,} pictures, epochs: {epochs}, batch {batch}, SGD "
+    "- `{model}` at {side}x{side}: {images:,} images, epochs: {epochs}, batch {batch}, SGD "
     "with momentum {momentum:g}, weight decay {weight_decay:g} and a one-cycle rate up to "
     "{lr:g}{dropout}"
 )
@@ -65,7 +65,7 @@ def section(results: Path) -> str:
         return ""
     data = json.loads(found[-1].read_text(encoding="utf-8"))
     rows, path = data["rows"], found[-1].relative_to(results).as_posix()
-    head = HEAD.format(path=path, torch=rows[0]["torch"], tests=rows[0]["test_pictures"])
+    head = HEAD.format(path=path, torch=rows[0]["torch"], tests=rows[0]["test_images"])
     recipes = {row["model"]: row["recipe"] for row in rows}.values()
     trained = [fill(_trained(recipe), 100, subsequent_indent="  ") for recipe in recipes]
     agreed = [f"- {_agreed(row)}" for row in data["agreement"]]

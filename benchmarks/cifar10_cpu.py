@@ -3,9 +3,9 @@
     python -m benchmarks.cifar10_cpu --data PATH --out DIR [--model NAME] [--agreement]
 
 PATH is what `minidl train --data-path` takes for CIFAR-10. A run is a recipe, a seed and an
-engine. The seed decides first weights, order of the pictures, shifts and flips; both engines get
+engine. The seed decides first weights, order of the images, shifts and flips; both engines get
 the same of each, PyTorch its weights from minidl's state dict. Only dropout's random numbers
-differ, and the order in which sums are rounded. Accuracy is that on all test pictures.
+differ, and the order in which sums are rounded. Accuracy is that on all test images.
 
 Each run that ends is a file in DIR; one of the same recipe that is there is not done again.
 DIR/cifar10.json has all of them and a summary. `--agreement` compares the losses of the first steps
@@ -39,7 +39,7 @@ from minidl.ops.host import cores
 from minidl.train import OneCycle, Position, measure
 
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
-"""Of the training pictures, by channel, in [0, 255]."""
+"""Of the training images, by channel, in [0, 255]."""
 SEEDS = (0, 1, 2)
 TENTHS = 10
 Row = dict[str, Any]
@@ -48,13 +48,13 @@ Row = dict[str, Any]
 @dataclass(frozen=True)
 class Recipe:
     """One training: SGD with momentum and weight decay on every parameter, the one-cycle schedule,
-    pictures shifted by up to four pixels and flipped."""
+    images shifted by up to four pixels and flipped."""
 
     model: str
     side: int
-    """Pixels of a picture's side; 32x32 are enlarged bilinearly before they are shifted."""
-    pictures: int
-    """Of the training pictures, the same ones for every seed."""
+    """Pixels of an image's side; 32x32 are enlarged bilinearly before they are shifted."""
+    images: int
+    """Of the training images, the same ones for every seed."""
     batch: int
     epochs: int
     lr: float
@@ -68,7 +68,7 @@ class Recipe:
 
     @property
     def sizes(self) -> Row:
-        """What the network's builder is told, besides the pictures' size."""
+        """What the network's builder is told, besides the images' size."""
         return {"classes": 10} | ({} if self.dropout is None else {"dropout": self.dropout})
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
@@ -76,8 +76,8 @@ class Recipe:
         return self.lr * OneCycle().factor(Position(step, steps_per_epoch, self.epochs), {})
 
     def loaders(self, train: Source, test: Source, seed: int) -> tuple[Loader, Loader]:
-        """Of batches for training, and of all test pictures in order."""
-        chosen = Subset(train, order_of(len(train), 0, 0)[: self.pictures])
+        """Of batches for training, and of all test images in order."""
+        chosen = Subset(train, order_of(len(train), 0, 0)[: self.images])
         return (
             Loader(chosen, self.batch, training(self.side), seed=seed),
             Loader(
@@ -87,8 +87,8 @@ class Recipe:
 
 
 RECIPES = (
-    Recipe("vgg_small", side=32, pictures=10_000, batch=64, epochs=1, lr=0.05),
-    Recipe("alexnet", side=64, pictures=10_000, batch=64, epochs=1, lr=0.01, dropout=0.5),
+    Recipe("vgg_small", side=32, images=10_000, batch=64, epochs=1, lr=0.05),
+    Recipe("alexnet", side=64, images=10_000, batch=64, epochs=1, lr=0.01, dropout=0.5),
 )
 
 
@@ -96,7 +96,7 @@ class Engine(Protocol):
     """A network in training."""
 
     def train(self, images: Array, labels: Array, rate: float) -> float:
-        """One step on pictures (B, H, W, 3) uint8 at a learning rate; the loss before it."""
+        """One step on images (B, H, W, 3) uint8 at a learning rate; the loss before it."""
 
     def predict(self, images: Array) -> Array:
         """The outputs (N, 10) in front of the softmax, as when testing."""
@@ -181,7 +181,7 @@ def run(engine: Engine, recipe: Recipe, seed: int, train: Source, test: Source) 
         "first_losses": losses[:3],
         "epoch_losses": means(losses, recipe.epochs),
         "tenths_of_the_run": means(losses, min(TENTHS, len(losses))),
-        "test_pictures": found.count,
+        "test_images": found.count,
         "test_loss": found.loss,
         "test_accuracy": found.top1,
         "seconds": time.perf_counter() - wall,

@@ -1,13 +1,13 @@
-"""Pictures per second and core of the loader beside PyTorch's DataLoader, interleaved in one run.
+"""Images per second and core of the loader beside PyTorch's DataLoader, interleaved in one run.
 
     python -m benchmarks.loader FOLDER [--rounds 7] [--out FILE.json]
 
-FOLDER has `<class>/<picture>.jpg`. Both sides do torchvision's RandomResizedCrop(224) with its
+FOLDER has `<class>/<image>.jpg`. Both sides do torchvision's RandomResizedCrop(224) with its
 default values, a flip in half of the cases, and batches of uint8; PyTorch in CHW as
 torchvision makes it, minidl in NHWC. "minidl" decodes a JPEG at 1/2, 1/4 or 1/8 where the region is
 that much larger than 224; "minidl exact" does not. With 0 workers the one process decodes, with 1
-and 2 that many worker processes do. One round is one pass over the folder, repeated to `PICTURES`
-pictures, by each engine in turn; workers are started before the first round, which is left out.
+and 2 that many worker processes do. One round is one pass over the folder, repeated to `IMAGES`
+images, by each engine in turn; workers are started before the first round, which is left out.
 The medians of the rounds are compared. PyTorch has one thread a process. Needs the [benchmark] and
 [data] extras.
 """
@@ -31,15 +31,15 @@ from torchvision.transforms import v2
 from minidl.data import ImageFolder, Loader, RandomResizedCrop, Subset
 from minidl.ops.host import cores
 
-SIDE, BATCH, PICTURES = 224, 32, 512
+SIDE, BATCH, IMAGES = 224, 32, 512
 WORKERS = (0, 1, 2)
 
 Pass = Callable[[int], int]
-"""One pass with a number of its own; how many pictures came."""
+"""One pass with a number of its own; how many images came."""
 
 
 def repeated(count: int) -> list[int]:
-    return [i % count for i in range(PICTURES)]
+    return [i % count for i in range(IMAGES)]
 
 
 def minidl_pass(folder: Path, workers: int, reduce: bool) -> Pass:
@@ -71,7 +71,7 @@ def torch_pass(folder: Path, workers: int) -> Pass:
 
 
 def measure(folder: Path, workers: int, rounds: int) -> dict[str, object]:
-    """Pictures per second and core by engine: medians and all rounds."""
+    """Images per second and core by engine: medians and all rounds."""
     engines = {
         "minidl": minidl_pass(folder, workers, reduce=True),
         "minidl exact": minidl_pass(folder, workers, reduce=False),
@@ -88,7 +88,7 @@ def measure(folder: Path, workers: int, rounds: int) -> dict[str, object]:
     medians = {name: statistics.median(of_one) for name, of_one in speeds.items()}
     return {
         "workers": workers,
-        "pictures_per_second_and_core": medians,
+        "images_per_second_and_core": medians,
         "all": speeds,
         "minidl_over_pytorch": medians["minidl"] / medians["PyTorch"],
         "exact_over_pytorch": medians["minidl exact"] / medians["PyTorch"],
@@ -106,9 +106,9 @@ def main() -> None:
     for workers in WORKERS:
         row = measure(options.folder, workers, options.rounds)
         rows.append(row)
-        shown = "  ".join(f"{n} {s:.0f}" for n, s in row["pictures_per_second_and_core"].items())
+        shown = "  ".join(f"{n} {s:.0f}" for n, s in row["images_per_second_and_core"].items())
         print(
-            f"{workers} workers  {shown} pictures/s and core  "
+            f"{workers} workers  {shown} images/s and core  "
             f"minidl / PyTorch {row['minidl_over_pytorch']:.2f}  "
             f"exact / PyTorch {row['exact_over_pytorch']:.2f}",
             flush=True,
@@ -122,7 +122,7 @@ def main() -> None:
             "python": platform.python_version(),
             "machine": platform.machine(),
             "cores": cores(),
-            "pictures": PICTURES,
+            "images": IMAGES,
             "batch": BATCH,
         }
         options.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")

@@ -12,7 +12,7 @@ VGG_SMALL = "32 32 M 64 64 M 128 128 M"
 
 
 def alexnet(classes: int = 1000, dropout: float = 0.5) -> nn.Sequential:
-    """torchvision's AlexNet; pictures of 63x63 and more."""
+    """torchvision's AlexNet; images of 63x63 and more."""
     features = nn.Sequential(
         nn.Conv2d(3, 64, 11, 4, 2),
         nn.ReLU(True),
@@ -54,7 +54,7 @@ def vgg16() -> nn.Sequential:
 
 
 def vgg_small(classes: int = 10) -> nn.Sequential:
-    """The model zoo's; pictures of 32x32."""
+    """The model zoo's; images of 32x32."""
     return _named(_convolutions(VGG_SMALL, batch_norm=True), nn.Linear(128 * 4 * 4, classes))
 
 

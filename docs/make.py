@@ -1,4 +1,4 @@
-"""Regenerate every computed table and picture of the documentation: `python -m docs.make`.
+"""Regenerate every computed table and image of the documentation: `python -m docs.make`.
 
 A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; tests/docs compares all.
 """
@@ -359,7 +359,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "docs/images/vgg16_naive.svg": lambda: figure("naive"),
     "minidl/keywords.py": keywords,
 }
-"""Pictures, and a module whose lists a class has."""
+"""Images, and a module whose lists a class has."""
 
 
 def section(text: str, name: str) -> str:

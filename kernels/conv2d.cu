@@ -1,4 +1,4 @@
-// Convolution of NHWC pictures by KRSC filters, all three passes as implicit GEMMs (see gemm.cuh):
+// Convolution of NHWC images by KRSC filters, all three passes as implicit GEMMs (see gemm.cuh):
 //
 //   pass     M             N                K (summed over)     a                 b
 //   forward  pixels of y   filters          taps of a filter    patches of x      filters
@@ -9,8 +9,8 @@
 // the stride: dx at rows h = first + u i is touched by the taps r = r0 + step j alone, so that no
 // product with a zero between the strides is made. Groups are independent products.
 //
-// First layers read pictures of so few channels that no vector fits a pixel: their patches come out
-// of shared memory (Staged), to which the picture is copied once, in vectors along its rows.
+// First layers read images of so few channels that no vector fits a pixel: their patches come out
+// of shared memory (Staged), to which the image is copied once, in vectors along its rows.
 #include "simt.cuh"
 #include "tensor_core.cuh"
 
@@ -25,11 +25,11 @@ struct Choose<false, X, Y> {
     using type = Y;
 };
 
-// Patches of an NHWC picture: pixel (n, p, q), tap (r, s, c) is
+// Patches of an NHWC image: pixel (n, p, q), tap (r, s, c) is
 //     x[n, p stride + origin + r dilation, q stride + origin + s dilation, c], or 0 outside.
 // K-major with the taps along k (forward, dgrad), MN-major with the pixels along k (wgrad).
-// ROWS: s and c are one axis of S C neighbours, for pictures of so few channels that a vector does
-// not fit one pixel; the picture is then width C elements wide, with a pitch of 1.
+// ROWS: s and c are one axis of S C neighbours, for images of so few channels that a vector does
+// not fit one pixel; the image is then width C elements wide, with a pitch of 1.
 // The pixels come row by row, or window by window of BH x BW (`image` and `columns` count windows).
 template <class T, int VECTOR, bool KMAJOR, bool ROWS, int BH = 1, int BW = 1>
 struct Patches {
@@ -118,12 +118,12 @@ struct Unpooled {
     }
 };
 
-// Patches of a picture of few channels, by way of shared memory, for forward (K-major) and wgrad.
+// Patches of an image of few channels, by way of shared memory, for forward (K-major) and wgrad.
 //
 // The pixels of y come in blocks of SIDE x SIDE, inside of a block by windows of WH x WW (1 x 1, or
 // those of a max-pool behind). The part of x that a block's patches touch is its box:
 // (SIDE - 1) stride + extent rows of ((SIDE - 1) stride + S) C neighbours. A box is copied once, zeros
-// where it hangs over the picture's edge; a patch is then an offset of the pixel plus an offset of
+// where it hangs over the image's edge; a patch is then an offset of the pixel plus an offset of
 // the tap. For 3x3 filters of 3 channels 300 elements are copied for 64 pixels of 27 taps, for
 // 11x11 at stride 4 4,563 for 64 of 363: a fifth and less of what implicit GEMM loads without.
 // VECTOR elements are copied at once: all boxes begin `lead` elements behind a whole vector.
@@ -233,7 +233,7 @@ template <class T, int VECTOR, bool KMAJOR, int WH, int WW>
 constexpr bool STAGED<Staged<T, VECTOR, KMAJOR, WH, WW>> = true;
 
 // Row m of a result whose pixels come in blocks as Staged has them is pixel, or window, (n, p, q) of a
-// picture of `height` x `width`; blocks hang over its edge.
+// image of `height` x `width`; blocks hang over its edge.
 template <int WH, int WW>
 struct BlockRows {
     static constexpr bool PARTIAL = true;

@@ -10,7 +10,7 @@
 #include "platform.cuh"
 
 // V elements of one operand. An operand's rows lie `pitch` elements apart: more than it is wide where
-// a picture's channels are part of a wider tensor, 0 for one vector that all rows share.
+// an image's channels are part of a wider tensor, 0 for one vector that all rows share.
 template <int V>
 struct Lane {
     float at[V];

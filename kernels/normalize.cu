@@ -1,4 +1,4 @@
-// Normalization by constants: y = (x - mean[c]) scale[c], scale = 1 / std; pictures of bytes or floats.
+// Normalization by constants: y = (x - mean[c]) scale[c], scale = 1 / std; images of bytes or floats.
 //
 // The C constants (1: the same for all channels) travel as parameters.
 // Grid: one thread an element. Bytes moved: x and y once each.

@@ -1,4 +1,4 @@
-// Pooling over NHWC pictures: maximum with its argmax, average, and average over bins.
+// Pooling over NHWC images: maximum with its argmax, average, and average over bins.
 //
 // Forward: a thread makes V channels of one output pixel. Backward is a gather: a thread owns V
 // channels of one input pixel and visits the windows that cover it, tap by tap, so that nothing is
@@ -9,14 +9,14 @@
 #include "pooled.cuh"
 
 struct Geometry {
-    int height, width;    // of the picture
-    int rows, columns;    // of the pooled picture
+    int height, width;    // of the image
+    int rows, columns;    // of the pooled image
     int kernel[2], stride[2], padding[2], dilation[2];
 };
 
 // Where a thread's V channels of one pixel are: thread index = (pixel, vector).
 struct Place {
-    Division vectors, width, height;  // vectors of a pixel; columns and rows of the picture
+    Division vectors, width, height;  // vectors of a pixel; columns and rows of the image
     int64 threads;
     __device__ __forceinline__ bool find(int& image, int& row, int& column, int& vector) const {
         const int64 index = thread_index();
@@ -142,12 +142,12 @@ struct maxpool2d_dgrad {
     }
 };
 
-// Positions of a picture along one axis, [first, last).
+// Positions of an image along one axis, [first, last).
 struct Span {
     int first, last;
 };
 
-// Windows of AvgPool2d: what they cover of the picture, and how many elements their divisor counts.
+// Windows of AvgPool2d: what they cover of the image, and how many elements their divisor counts.
 struct Sliding {
     static __device__ __forceinline__ Span span(const Geometry& g, int axis, int output, int size) {
         const int first = output * g.stride[axis] - g.padding[axis];

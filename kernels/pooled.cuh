@@ -5,13 +5,13 @@
 //
 // As the end of a product (gemm.cuh): the rows of the result come window by window, so that the H W
 // rows of one lie in one tile; the tile passes through shared memory 32 rows at a time, a thread takes
-// four columns of a window and hands their maxima on. The picture itself is never stored.
+// four columns of a window and hands their maxima on. The image itself is never stored.
 // As its beginning: Unpool, which conv2d.cu and reduction.cu read through.
 #pragma once
 #include "elementwise.cuh"
 
 // The largest of V channels and its tap: of equals the tap that comes first, of several NaN, which
-// count as more than every number, the last. A window without a tap in the picture has -infinity.
+// count as more than every number, the last. A window without a tap in the image has -infinity.
 template <int V>
 struct Largest {
     Lane<V> best;
@@ -66,7 +66,7 @@ struct Unpool {
     int64 pitch;                // of dy
     int groups, rows, columns;  // bytes of argmax in a pixel; windows down and across
 
-    // Channels c and up of pixel (n, h, w) of the picture; V need not be whole bytes of argmax.
+    // Channels c and up of pixel (n, h, w) of the image; V need not be whole bytes of argmax.
     template <int V>
     __device__ __forceinline__ void take(float (&to)[V], int n, int h, int w, int c) const {
         if (uint32(h) >= uint32(rows * H) || uint32(w) >= uint32(columns * W)) {

@@ -15,7 +15,7 @@ struct Elements {
 template <class Pool>
 struct UnpooledElements {
     Pool pool;
-    Division height, width;  // of the picture
+    Division height, width;  // of the image
     __device__ void take(Sum& sum, int64 row, int column) const {
         int h, w;
         float dy[1];

@@ -9,7 +9,7 @@ def alexnet(
     classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3), dropout: float = 0.5
 ) -> dl.Network:
     """torchvision's AlexNet (Krizhevsky 2014, *One weird trick*): 61.1 million parameters at
-    1,000 classes. Pictures of 63x63 and more.
+    1,000 classes. Images of 63x63 and more.
 
     First weights are He's for convolutions and N(0, 0.01^2) for linear layers, as in 2012;
     with torchvision's own, PyTorch's defaults, nothing is learned for many epochs.

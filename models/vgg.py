@@ -65,7 +65,7 @@ def _published(name: str, batch_norm: bool = False) -> Callable[..., dl.Network]
         return _vgg(name, batch_norm, classes, image, dropout)
 
     build.__name__ = name
-    build.__doc__ = f"torchvision's {name}; pictures of 32x32 and more."
+    build.__doc__ = f"torchvision's {name}; images of 32x32 and more."
     return build
 
 
@@ -76,7 +76,7 @@ vgg19, vgg19_bn = _published("vgg19"), _published("vgg19_bn", True)
 
 
 def vgg_small(classes: int = 10, image: tuple[int, int, int] = (32, 32, 3)) -> dl.Network:
-    """Six 3x3 convolutions with batch normalization and one linear layer, for small pictures on
+    """Six 3x3 convolutions with batch normalization and one linear layer, for small images on
     small machines: 308,394 parameters at 10 classes and 32x32."""
     return _with_one_linear_layer("vgg_small", LAYERS["vgg_small"], classes, image)
 

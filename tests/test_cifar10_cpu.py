@@ -1,4 +1,4 @@
-"""CIFAR-10 on the CPU device beside PyTorch: the script, on a few pictures and stand-ins."""
+"""CIFAR-10 on the CPU device beside PyTorch: the script, on a few images and stand-ins."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from benchmarks.gpu import report
 from minidl.data import Arrays
 from minidl.ir import Array
 
-RECIPE = replace(RECIPES[0], model="lenet", side=16, pictures=16, batch=8, epochs=2)
+RECIPE = replace(RECIPES[0], model="lenet", side=16, images=16, batch=8, epochs=2)
 
 
-def pictures(count: int, labels: Array | None = None) -> Arrays:
+def made_images(count: int, labels: Array | None = None) -> Arrays:
     generator = np.random.default_rng(count)
     images = generator.integers(0, 256, (count, 32, 32, 3), np.uint8)
     return Arrays(images, np.arange(count) % 10 if labels is None else labels)
@@ -33,7 +33,7 @@ AGREED = {
 
 
 class StandIn:
-    """An engine that remembers what it is given and takes every picture for one of class 3."""
+    """An engine that remembers what it is given and takes every image for one of class 3."""
 
     made: list[StandIn]
     loss = 1.0
@@ -66,12 +66,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StandIn]]:
 
 
 def test_a_run_of_minidl() -> None:
-    train, test = pictures(20), pictures(11)
+    train, test = made_images(20), made_images(11)
     rows = [cifar10_cpu.run(Minidl(RECIPE, 1), RECIPE, 1, train, test) for _ in range(2)]
     first, again = ({k: v for k, v in r.items() if "seconds" not in k} for r in rows)
     assert first == again
     assert first["steps"] == 4
-    assert first["test_pictures"] == 11
+    assert first["test_images"] == 11
     assert np.isfinite([*first["epoch_losses"], first["test_loss"]]).all()
     assert first["test_accuracy"] * 11 == pytest.approx(round(first["test_accuracy"] * 11))
     start = cifar10_cpu.run(Minidl(RECIPE, 2), RECIPE, 2, train, test)["first_losses"]
@@ -80,14 +80,14 @@ def test_a_run_of_minidl() -> None:
 
 def test_minidl_takes_the_rate_of_each_step() -> None:
     engine = Minidl(RECIPE, 0)
-    (batch,) = islice(RECIPE.loaders(pictures(20), pictures(6), 0)[0].epoch(0), 1)
+    (batch,) = islice(RECIPE.loaders(made_images(20), made_images(6), 0)[0].epoch(0), 1)
     losses = [engine.train(*batch, rate) for rate in (0.0, 0.01, 0.0)]
     assert losses[1] == losses[0]
     assert losses[2] != losses[0]
 
 
 def test_engines_of_one_seed_get_the_same(made: list[StandIn], tmp_path: Path) -> None:
-    cifar10_cpu.runs(tmp_path, [RECIPE], (0, 1), pictures(20), pictures(6))
+    cifar10_cpu.runs(tmp_path, [RECIPE], (0, 1), made_images(20), made_images(6))
     ours, theirs, next_ours, _ = made
     assert ours.batches == theirs.batches
     assert ours.batches != next_ours.batches
@@ -99,16 +99,16 @@ def test_engines_of_one_seed_get_the_same(made: list[StandIn], tmp_path: Path) -
 
 
 def test_a_run_that_is_there_is_not_done_again(made: list[StandIn], tmp_path: Path) -> None:
-    test = pictures(8, np.array([3, 1, 3, 3, 0, 9, 2, 3]))
-    cifar10_cpu.runs(tmp_path, [RECIPE], (0,), pictures(20), test)
+    test = made_images(8, np.array([3, 1, 3, 3, 0, 9, 2, 3]))
+    cifar10_cpu.runs(tmp_path, [RECIPE], (0,), made_images(20), test)
     (tmp_path / "run-lenet-PyTorch-0.json").unlink()
-    cifar10_cpu.runs(tmp_path, [RECIPE], (0,), pictures(20), test)
+    cifar10_cpu.runs(tmp_path, [RECIPE], (0,), made_images(20), test)
     assert [type(engine) for engine in made] == [StandIn, Other, Other]
     found = json.loads((tmp_path / "cifar10.json").read_text())
     assert [row["engine"] for row in found["rows"]] == ["PyTorch", "minidl"]
     assert [row["test_accuracy"] for row in found["rows"]] == [0.5, 0.5]
     assert found["rows"][1]["epoch_losses"] == [2.5, 4.5]
-    cifar10_cpu.runs(tmp_path, [replace(RECIPE, lr=0.01)], (0,), pictures(20), test)
+    cifar10_cpu.runs(tmp_path, [replace(RECIPE, lr=0.01)], (0,), made_images(20), test)
     assert len(made) == 5
 
 
@@ -131,7 +131,7 @@ def test_the_summary() -> None:
 
 def test_agreement_is_without_dropout(made: list[StandIn]) -> None:
     recipe = replace(RECIPE, dropout=0.5)
-    row = cifar10_cpu.agreement(recipe, 0, pictures(30), pictures(6), steps=2)
+    row = cifar10_cpu.agreement(recipe, 0, made_images(30), made_images(6), steps=2)
     assert row["losses"] == {"minidl": [2.0, 3.0], "PyTorch": [2.25, 3.25]}
     assert row["largest_difference"] == 0.25
     assert [engine.recipe.dropout for engine in made] == [0.0, 0.0]
@@ -141,16 +141,16 @@ def test_agreement_is_without_dropout(made: list[StandIn]) -> None:
 def test_the_page_has_the_accuracies(made: list[StandIn], tmp_path: Path) -> None:
     before = report.page(tmp_path)
     folder = tmp_path / "cpu" / "2026-01-02"
-    test = pictures(8, np.array([3, 1, 3, 3, 0, 9, 2, 3]))
-    cifar10_cpu.runs(folder, [replace(RECIPE, dropout=0.25)], (0, 1), pictures(20), test)
+    test = made_images(8, np.array([3, 1, 3, 3, 0, 9, 2, 3]))
+    cifar10_cpu.runs(folder, [replace(RECIPE, dropout=0.25)], (0, 1), made_images(20), test)
     cifar10_cpu.write(folder / "agree-lenet-float32.json", AGREED)
     cifar10_cpu.write(folder / "cifar10.json", cifar10_cpu.gather(folder))
     page = report.page(tmp_path)
     assert page.startswith(before)
     added = page.removeprefix(before)
     assert "`cpu/2026-01-02/cifar10.json`" in added
-    assert "all 8 test pictures" in " ".join(added.split())
-    assert "16 pictures" in added
+    assert "all 8 test images" in " ".join(added.split())
+    assert "16 images" in added
     assert "dropout 0.25" in added
     assert "| lenet | PyTorch | 50.00 % | 50.00 % | 50.00 % | 50.00, 50.00 |" in added
     assert "| lenet | minidl - PyTorch | +0.00 |  |  | +0.00, +0.00 |" in added

@@ -53,7 +53,7 @@ def test_the_commands_of_the_workflow_are_those_of_check() -> None:
         assert f"python -m {command}" in workflow
 
 
-def test_the_picture_of_the_first_page_is_there() -> None:
+def test_the_drawing_of_the_first_page_is_there() -> None:
     shown = re.findall(r'src="([\w.]+)"', page("docs/api/index.html.jinja2"))
     assert shown
     assert all((ROOT / "docs" / "images" / name).is_file() for name in shown)

@@ -26,24 +26,24 @@ PHASES = (
     Phase("cifar10", f"{__name__}:cifar10", most=1.0, least=0.6, silence=120, needs=DEVICE),
 )
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
-"""Of the training pictures, by channel, in [0, 255]."""
+"""Of the training images, by channel, in [0, 255]."""
 SIDE, RATE, PRECISION = 32, 0.1, "bf16"
 RESERVE = 0.85
 """Share of the time left that epochs are planned for."""
 
 
 class Run:
-    """The cases: pictures, then equal bits, then the training."""
+    """The cases: images, then equal bits, then the training."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker, self.machine = worker, worker.machine
         self.loaders: tuple[Loader, Loader] | None = None
         self.step_seconds = 0.0
 
-    def pictures(self) -> Row:
+    def images(self) -> Row:
         """Decode all of them once, into memory."""
         if not self.worker.settings.data:
-            raise CaseLeftOutError("no pictures: say where CIFAR-10 is with --data")
+            raise CaseLeftOutError("no images: say where CIFAR-10 is with --data")
         splits: Splits = open_data(self.worker.settings.data)
         train, test = decoded(splits.train), decoded(splits.test)
         batch = self.machine.TRAINING.batch
@@ -51,7 +51,7 @@ class Run:
             Loader(train, batch, training(SIDE), seed=0),
             Loader(test, batch, evaluation(SIDE), seed=0, shuffle=False, drop_last=False),
         )
-        return {"pictures": len(train), "test_pictures": len(test)}
+        return {"images": len(train), "test_images": len(test)}
 
     def same_bits(self) -> Row:
         """The first losses of `arena` are those of `naive`."""
@@ -64,7 +64,7 @@ class Run:
         return row | {"step_ms": 1e3 * self.step_seconds}
 
     def _losses(self, memory: str) -> tuple[list[str], float]:
-        """As bits; and seconds of a step, those for its pictures included."""
+        """As bits; and seconds of a step, those for its images included."""
         step, (train, _) = self._compiled(memory), self._loaders()
         batches = ((images.copy(), labels.copy()) for images, labels in train.epoch(0))
         found, begin = list[str](), 0.0
@@ -104,9 +104,9 @@ class Run:
     def _loaders(self) -> tuple[Loader, Loader]:
         """Decoded again where a process before this one ended."""
         if self.loaders is None:
-            self.pictures()
+            self.images()
         if self.loaders is None:
-            raise CaseLeftOutError("no pictures")
+            raise CaseLeftOutError("no images")
         return self.loaders
 
 
@@ -120,7 +120,7 @@ class Rows(Callback):
         last = trainer.history.last
         row: Row = {"case": f"epoch {last.epoch}", "result": PASSED, "s": last.seconds}
         row |= {"epoch": last.epoch, "planned": self.epochs, "loss": last.loss}
-        row |= {"top1": last.top1, "pictures_per_s": last.speed}
+        row |= {"top1": last.top1, "images_per_s": last.speed}
         self.worker.note(row)
         if time.time() > self.worker.stop:
             trainer.stop = "no time left"
@@ -129,14 +129,14 @@ class Rows(Callback):
 def cifar10(worker: Worker) -> None:
     run = Run(worker)
     cases: dict[str, Any] = {
-        "pictures": (run.pictures, 300),
+        "images": (run.images, 300),
         "arena as naive": (run.same_bits, 120),
         "training": (run.train, 120),
     }
     for name in worker.mine(list(cases), str, counted=False):
         work, silence = cases[name]
         passed = worker.run(name, work, silence)
-        if not worker.settings.data or (name == "pictures" and not passed):
+        if not worker.settings.data or (name == "images" and not passed):
             return  # nothing to train on
 
 
@@ -147,10 +147,10 @@ def table(rows: list[Row]) -> str:
         (
             f"{row['epoch']} of {row['planned']}",
             *(number(row["loss"]), f"{100 * row['top1']:.2f} %", number(row["s"], 1)),
-            number(row["pictures_per_s"], 0),
+            number(row["images_per_s"], 0),
         )
         for row in epochs
     ]
-    head = ("EPOCH", "loss", "test accuracy", "s", "pictures / s")
+    head = ("EPOCH", "loss", "test accuracy", "s", "images / s")
     same = [f"ARENA AS NAIVE {row['steps']} losses" for row in known if "step_ms" in row]
     return whole(rows, [*same, aligned([head, *lines]) if lines else ""])

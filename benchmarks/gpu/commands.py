@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--data",
         default="",
         metavar="PATH",
-        help="pictures that cifar10 trains on, as `minidl train --data-path` takes them",
+        help="images that cifar10 trains on, as `minidl train --data-path` takes them",
     )
     parser.add_argument("--silence", type=float, default=0, help="seconds after which a case hangs")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="of the ops' inputs")

@@ -26,7 +26,7 @@ class TimedStep(Timed, Protocol):
     """A training step that is ready to run."""
 
     def peak_bytes(self) -> int:
-        """The most that the tensors of a step take at a time, weights and pictures included."""
+        """The most that the tensors of a step take at a time, weights and images included."""
 
 
 class Engine(Protocol):
@@ -35,7 +35,7 @@ class Engine(Protocol):
     name: str
 
     def step(self, model: str, data: Batch, precision: str) -> TimedStep:
-        """The step of a network of the zoo on this batch (pictures NHWC): SGD with momentum."""
+        """The step of a network of the zoo on this batch (images NHWC): SGD with momentum."""
 
     def op(self, op: Op, precision: str) -> Timed:
         """The same matrix product on the same numbers."""
@@ -147,7 +147,7 @@ class TableEngine:
     tflops: float = 1e-3
     op_ms: float = 1.0
     image_bytes: int = 2**14
-    """Of a step's memory, for each picture."""
+    """Of a step's memory, for each image."""
 
     def step(self, model: str, data: Batch, precision: str) -> TimedStep:
         return TableStep(self.times[model, precision], len(data[0]) * self.image_bytes)

@@ -73,7 +73,7 @@ def _padded(x: Array, padding: tuple[int, int]) -> Array:
 def _taps(
     op: Op, kernel: tuple[int, ...], output: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, int], Taps]]:
-    """Each tap of the filters, and the pixels of the padded pictures that it sees."""
+    """Each tap of the filters, and the pixels of the padded images that it sees."""
     window = op.attributes["window"]
     for r, s in np.ndindex(kernel):
         rows, columns = (

@@ -1,4 +1,4 @@
-"""A network at a batch, and its step as it is measured: pictures that are on the device already."""
+"""A network at a batch, and its step as it is measured: images that are on the device already."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def optimizer(lr: float) -> dl.Optimizer:
 
 
 def batch_of(network: dl.Network, batch: int, classes: int = 5) -> Batch:
-    """The same pictures in every process, drawn in a moment: few, each with its own brightness."""
+    """The same images in every process, drawn in a moment: few, each with its own brightness."""
     ((shape, dtype),) = network.input_specs
     generator = np.random.default_rng(0)
     labels = generator.integers(0, classes, batch)

@@ -186,12 +186,12 @@ def _cifar10(rows: list[Row]) -> str:
     lines = [
         [
             f"{row['epoch']} of {row['planned']}",
-            *(f"{100 * row['top1']:.2f} %", f"{row['s']:.0f}", row["pictures_per_s"]),
+            *(f"{100 * row['top1']:.2f} %", f"{row['s']:.0f}", row["images_per_s"]),
             *(same.get(card), *where(row)),
         ]
         for card, row in last.items()
     ]
-    columns = ["epoch", "test accuracy", "s", "pictures / s", "arena equals naive", *WHERE]
+    columns = ["epoch", "test accuracy", "s", "images / s", "arena equals naive", *WHERE]
     return markdown(columns, lines) if lines else ""
 
 

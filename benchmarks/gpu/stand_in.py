@@ -25,7 +25,7 @@ IS_GPU = False
 
 
 def tiny_vgg() -> dl.Network:
-    """For pictures of CIFAR-10."""
+    """For images of CIFAR-10."""
     x = dl.Input((32, 32, 3))
     y = dl.MaxPool2d(8)(dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(4, 3, padding=1)(x))))
     return dl.Network(x, dl.Linear(10)(dl.Flatten()(y)))

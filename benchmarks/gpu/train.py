@@ -1,6 +1,6 @@
 """Time of a whole training step, and its memory, beside PyTorch's.
 
-Fair terms: the same batch, pictures already on the device on both sides (minidl copies them into
+Fair terms: the same batch, images already on the device on both sides (minidl copies them into
 the arena in every step, and that counts), SGD with momentum and weight decay; PyTorch in
 channels_last with bf16 autocast or TF32 or neither. Whoever is compared takes turns.
 """

@@ -60,7 +60,7 @@ class Settings:
     earlier: str = ""
     """A folder of results: what passed in it, on this card at this commit, is not run again."""
     data: str = ""
-    """Where the pictures of a part that trains are."""
+    """Where the images of a part that trains are."""
 
     @property
     def folder(self) -> Path:

@@ -10,18 +10,18 @@ from pathlib import Path
 import pdoc
 
 HERE = Path(__file__).parent
-PICTURE = HERE.parent / "images" / "vgg16_arena.svg"
+DRAWING = HERE.parent / "images" / "vgg16_arena.svg"
 MODULES = ("minidl", "minidl.data", "minidl.interop", "minidl.models", "minidl.train")
 """What people import."""
 
 
 def build(folder: Path) -> None:
-    """A page a module, a first page with the picture of a plan, and a search."""
+    """A page a module, a first page with the drawing of a plan, and a search."""
     pdoc.render.configure(template_directory=HERE, docformat="markdown")
     # each without the modules inside of it: pdoc takes the words in order
     words = [word for name in MODULES for word in (name, rf"!{re.escape(name)}\..+")]
     pdoc.pdoc(*words, output_directory=folder)
-    shutil.copy(PICTURE, folder)
+    shutil.copy(DRAWING, folder)
 
 
 if __name__ == "__main__":

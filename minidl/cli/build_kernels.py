@@ -58,7 +58,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     group = add_network(parser, model=None, batch=64, classes=1000, several=True)
-    add_switch(group, "--bytes", "the input is bytes, as that of pictures is")
+    add_switch(group, "--bytes", "the input is bytes, as that of images is")
     add_optimizer(parser, lr=0.01)
     add_planning(parser)
     _add_card(parser.add_argument_group("device"))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from minidl.cli.config import of_run, read_config
 from minidl.cli.hints import in_flags
 from minidl.cli.parser import Commands
-from minidl.data import BrokenPictureError
+from minidl.data import BrokenImageError
 from minidl.ir import MinidlError
 
 
@@ -29,7 +29,7 @@ def call(options: argparse.Namespace, commands: Commands, arguments: Sequence[st
         return 1
     except (MinidlError, OSError, MemoryError) as error:
         print(f"{name}: error: {_words(error)}", file=sys.stderr)
-        asked_wrong = isinstance(error, ValueError) and not isinstance(error, BrokenPictureError)
+        asked_wrong = isinstance(error, ValueError) and not isinstance(error, BrokenImageError)
         return 2 if asked_wrong else 1
     except KeyboardInterrupt as stop:
         print(": ".join([f"{name}: interrupted", *map(str, stop.args)]), file=sys.stderr)
@@ -54,7 +54,7 @@ def complete(
 
 
 def _tell_warnings(name: str) -> None:
-    """Pictures that are passed over are told in one line each."""
+    """Images that are passed over are told in one line each."""
 
     def show(message: Warning | str, *_: object) -> None:
         print(f"{name}: {message}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Real steps in every memory mode on random pictures: bytes, time, and whether the bits agree."""
+"""Real steps in every memory mode on random images: bytes, time, and whether the bits agree."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", type=positive, default=3, metavar="N", help="timed steps, after one more"
     )
     group.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="of weights, dropout and pictures"
+        "--seed", type=seed, default=0, metavar="N", help="of weights, dropout and images"
     )
     add_device(parser)
 
@@ -85,5 +85,5 @@ def _batch(step: dl.Step, seed: int) -> tuple[Array, Array]:
     chance = np.random.default_rng(seed)
     images, labels = step.plan.graph.inputs
     classes = step.inference_plan.graph.outputs[0].shape[-1]
-    pictures = chance.standard_normal(images.shape, dtype=np.float32)
-    return pictures, chance.integers(0, classes, labels.shape)
+    noise = chance.standard_normal(images.shape, dtype=np.float32)
+    return noise, chance.integers(0, classes, labels.shape)

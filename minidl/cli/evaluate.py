@@ -1,12 +1,12 @@
-"""Measure trained weights on pictures: loss, top-1, top-5."""
+"""Measure trained weights on images: loss, top-1, top-5."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from minidl.cli.images import add_images, loading
 from minidl.cli.options import Group, add_config, add_device, add_network
-from minidl.cli.pictures import add_pictures, loading
 from minidl.cli.trained import add_trained, predictor
 from minidl.cli.values import seed
 from minidl.predict import ModelCard, write_confusion
@@ -14,8 +14,8 @@ from minidl.predict.predictor import SPLITS
 from minidl.train import Evaluation
 
 EXAMPLES = (
-    ("minidl eval --run run", "the test pictures of what the run was trained on"),
-    ("minidl eval --run run --data-path other --split all", "every picture of another folder"),
+    ("minidl eval --run run", "the test images of what the run was trained on"),
+    ("minidl eval --run run --data-path other --split all", "every image of another folder"),
     (
         "minidl eval --weights vgg16.pth --model vgg16 --class-names wnids.txt --data-path val",
         "weights of torchvision; folders are matched with the names, a line each",
@@ -28,15 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     group = add_trained(parser)
     add_network(parser, model=None, batch=32, classes=None)
-    pictures = add_pictures(parser, None)
-    pictures.add_argument(
-        "--split", choices=SPLITS, default="test", help="which of the pictures to measure on"
+    images = add_images(parser, None)
+    images.add_argument(
+        "--split", choices=SPLITS, default="test", help="which of the images to measure on"
     )
-    pictures.add_argument(
+    images.add_argument(
         "--seed",
         type=seed,
         metavar="N",
-        help="of the pictures held out where there is one split only (default: the run's, or 0)",
+        help="of the images held out where there is one split only (default: the run's, or 0)",
     )
     add_confusion(group)
     add_device(parser)
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 def report(found: Evaluation, name: str, card: ModelCard, confusion: Path | None) -> None:
     """A line, and the confusion matrix where a file is named."""
     print(
-        f"{name}  {found.count:,} pictures  loss {found.loss:.4f}  "
+        f"{name}  {found.count:,} images  loss {found.loss:.4f}  "
         f"top-1 {100 * (found.top1 or 0.0):.2f} %  top-5 {100 * (found.top5 or 0.0):.2f} %"
     )
     if confusion is not None and found.confusion is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from minidl.cli.images import add_constants
 from minidl.cli.options import add_config, add_device, add_network, add_switch
-from minidl.cli.pictures import add_constants
 from minidl.cli.trained import add_trained, predictor
 from minidl.ir import ArgumentError
 
@@ -14,7 +14,7 @@ EXAMPLES = (
     ("minidl export --run run --onnx model.onnx", "a model that ONNX Runtime reads, NCHW"),
     (
         "minidl export --run run --onnx model.onnx --channels-last --probabilities",
-        "NHWC pictures in, probabilities out",
+        "NHWC images in, probabilities out",
     ),
     ("minidl export --run run --safetensors model.safetensors", "weights that PyTorch reads"),
     (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidl.data.opening import UNDERSTOOD
 from minidl.interop import weights
 from minidl.ir import MinidlError
-from minidl.predict import card, evaluating, pictures, predictor, trained
+from minidl.predict import card, evaluating, images, predictor, trained
 
 HINTS = {
     UNDERSTOOD: "--help says what --data-path can be",
@@ -18,7 +18,7 @@ HINTS = {
     trained.NEVER_AVERAGED: "the run had no --model-ema, or not yet --model-ema-steps steps",
     evaluating.SAY_NAMES: "say them with --class-names FILE",
     predictor.SAY_DATA: "say it with --data-path",
-    pictures.LEAVE_SIZE: "leave --image out",
+    images.LEAVE_SIZE: "leave --image out",
 }
 """By the hint that a script is given."""
 

@@ -58,13 +58,13 @@ def add_network(
             type=positive,
             default=batch,
             metavar="N",
-            help="pictures in one step",
+            help="images in one step",
         )
     group.add_argument(
         "--image",
         type=positive,
         metavar="PIXELS",
-        help="height and width of the pictures (default: the command's or model's)",
+        help="height and width of the images (default: the command's or model's)",
     )
     group.add_argument(
         "--classes",

@@ -96,7 +96,7 @@ def _write(plan: dl.Plan, options: argparse.Namespace) -> None:
         print(f"page: {options.html}")
     if options.png is not None:
         plan.to_png(options.png)
-        print(f"picture: {options.png}")
+        print(f"drawing: {options.png}")
     if options.snapshot is not None:
         plan.to_snapshot(options.snapshot)
         print(f"snapshot for pytorch.org/memory_viz: {options.snapshot}")

@@ -1,4 +1,4 @@
-"""Name what picture files show: classes and probabilities."""
+"""Name what image files show: classes and probabilities."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from minidl.cli.images import add_constants
 from minidl.cli.options import add_config, add_device, add_network, add_switch
-from minidl.cli.pictures import add_constants
 from minidl.cli.trained import add_trained, predictor
 from minidl.cli.values import positive
 from minidl.predict import Answer
@@ -25,7 +25,7 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="PICTURE", help="JPEG or PNG")
+    parser.add_argument("files", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG")
     add_config(parser)
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _tell(path: Path, error: Exception) -> None:
-    """Name a picture that cannot be read, on standard error."""
+    """Name an image that cannot be read, on standard error."""
     words = f"{path}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
     print(f"minidl predict: {' '.join(words.split())}", file=sys.stderr)
 

@@ -11,6 +11,13 @@ from typing import Any
 import minidl as dl
 from minidl.cli.config import saved_flags
 from minidl.cli.evaluate import add_confusion, report
+from minidl.cli.images import (
+    add_augmentation,
+    add_images,
+    digits_image,
+    loading,
+    seeing,
+)
 from minidl.cli.options import (
     add_config,
     add_device,
@@ -21,13 +28,6 @@ from minidl.cli.options import (
     device,
     optimizer,
     planning,
-)
-from minidl.cli.pictures import (
-    add_augmentation,
-    add_pictures,
-    digits_image,
-    loading,
-    seeing,
 )
 from minidl.cli.running import (
     add_averaging,
@@ -50,7 +50,7 @@ from minidl.predict import (
     load_checkpoint,
     training_loader,
 )
-from minidl.predict.pictures import require_batch
+from minidl.predict.images import require_batch
 from minidl.predict.trained import AVERAGED, WEIGHTS
 from minidl.train import Trainer
 from minidl.train import checkpoint as checkpoints
@@ -59,7 +59,7 @@ EXAMPLES = (
     ("minidl train", "AlexNet on the bundled handwritten digits"),
     (
         "minidl train --data-path photos --model resnet18 -b 32 --epochs 90 --output-dir run",
-        "pictures in folders, one a class; photos/train and photos/val if they are there",
+        "images in folders, one a class; photos/train and photos/val if they are there",
     ),
     ("minidl train --resume run", "go on where it stopped, with the same flags"),
     (
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", type=Path, metavar="FILE", help="begin with them: .safetensors, .pth or .npz"
     )
     add_switch(network, "--new-head", "with --weights of other classes: the last layer begins anew")
-    add_augmentation(add_pictures(parser, "digits"))
+    add_augmentation(add_images(parser, "digits"))
     loss = add_optimizer(parser, lr=0.005)
     loss.add_argument(
         "--label-smoothing", type=float, default=0.0, metavar="SHARE", help="of the loss's targets"

@@ -21,7 +21,7 @@ def add_trained(parser: argparse.ArgumentParser) -> Group:
         type=Path,
         metavar="PATH",
         help="a run's folder, of which the last good checkpoint is taken, or a checkpoint; it "
-        "knows its network, classes and pictures",
+        "knows its network, classes and images",
     )
     group.add_argument(
         "--weights",

@@ -50,7 +50,7 @@ class Gradients:
             in_place=((0, 0), (0, 1)),
             flops=total.size * (len(parts) - 1),
             elementwise=True,
-            pitched=True,
+            strided=True,
             chains=True,
         )
         return [op]
@@ -82,7 +82,7 @@ def differentiate(lowering: Lowering, loss: Tensor) -> tuple[list[Op], Gradients
 
 
 def without_dead_ops(graph: StepGraph) -> StepGraph:
-    """Drop every op of which nothing is ever read: the data gradient into the pictures first."""
+    """Drop every op of which nothing is ever read: the data gradient into the images first."""
     needed = {t.storage for t in graph.outputs}
     kept: list[Op] = []
     for op in reversed(graph.ops):

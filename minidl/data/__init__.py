@@ -1,10 +1,10 @@
-"""Pictures to train on: where they come from, how they are cut, and batches of them."""
+"""Images to train on: where they come from, how they are cut, and batches of them."""
 
 from minidl.data.cifar import cifar10
 from minidl.data.dataset import Dataset, batches
 from minidl.data.decode import decode
 from minidl.data.digits import digit_constants, digits
-from minidl.data.errors import BrokenPictureError, WorkerError
+from minidl.data.errors import BrokenImageError, WorkerError
 from minidl.data.folder import ImageFolder
 from minidl.data.loader import Loader
 from minidl.data.memory import decoded
@@ -25,7 +25,7 @@ from minidl.data.transforms import (
 
 __all__ = [
     "Arrays",
-    "BrokenPictureError",
+    "BrokenImageError",
     "CentreCrop",
     "Dataset",
     "ImageFolder",

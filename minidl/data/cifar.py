@@ -40,7 +40,7 @@ def is_cifar(path: Path) -> bool:
 
 
 def cifar10(path: str | os.PathLike[str]) -> Splits:
-    """50,000 training and 10,000 test pictures (32, 32, 3) uint8.
+    """50,000 training and 10,000 test images (32, 32, 3) uint8.
 
     `path` is the folder with `data_batch_1` or `data_batch_1.bin` and so on, the folder above it,
     or the .tar.gz. Pickles are read strictly: nothing in them is run. ArgumentError where files
@@ -58,7 +58,7 @@ def _arrays(path: Path, start: str, files: dict[str, bytes]) -> Arrays:
     read = [_read(f"{path}: {name}", name, files[name]) for name in names]
     images, labels = (np.concatenate(arrays) for arrays in zip(*read, strict=True))
     nhwc = np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    return Arrays(nhwc, labels, CLASSES, f"{path}: {start} picture")
+    return Arrays(nhwc, labels, CLASSES, f"{path}: {start} image")
 
 
 def _read(where: str, name: str, raw: bytes) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Dataset: pictures and labels for training and test, and batches of them."""
+"""Dataset: images and labels for training and test, and batches of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minidl.ir import Array
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures (N, H, W, C) float32, labels (N,) int64, by split."""
+    """Images (N, H, W, C) float32, labels (N,) int64, by split."""
 
     name: str
     classes: tuple[str, ...]
@@ -32,7 +32,7 @@ def batches(
 ) -> Iterator[tuple[Array, Array]]:
     """One epoch in full batches, in an order that depends on seed and epoch alone.
 
-    The last incomplete batch is left out; its pictures come at other places in other epochs.
+    The last incomplete batch is left out; its images come at other places in other epochs.
     """
     order = order_of(len(images), seed, epoch)
     for start in range(0, len(order) - batch + 1, batch):

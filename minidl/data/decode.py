@@ -1,4 +1,4 @@
-"""From an encoded picture to pixels: the one place that knows Pillow.
+"""From an encoded image to pixels: the one place that knows Pillow.
 
 Only what a view needs is done: a JPEG whose region is at least twice as large as what comes out can
 be decoded at a half, a quarter or an eighth, and only the region is resized.
@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.data.errors import BrokenPictureError
+from minidl.data.errors import BrokenImageError
 from minidl.data.transforms import View
 from minidl.ir import ArgumentError, Array
 
 PIXELS = 89_478_485
-"""The most pixels of one picture: a gigabyte when decoded to RGB with room to work. Pillow warns
+"""The most pixels of one image: a gigabyte when decoded to RGB with room to work. Pillow warns
 there; here it is an error, since a training run does not read warnings."""
 
 FORMATS = ("JPEG", "PNG")
@@ -47,9 +47,9 @@ def pillow() -> Pillow:
 
 
 def decode(raw: bytes, name: str, limit: int = PIXELS) -> Array:
-    """The whole picture, (H, W, 3) uint8 RGB, whatever its mode was; alpha is dropped.
+    """The whole image, (H, W, 3) uint8 RGB, whatever its mode was; alpha is dropped.
 
-    BrokenPictureError, naming it, for what is no JPEG or PNG, is damaged, or has more than `limit`
+    BrokenImageError, naming it, for what is no JPEG or PNG, is damaged, or has more than `limit`
     pixels, which is found before they are decoded.
     """
     image = opened(raw, name, limit)
@@ -64,17 +64,17 @@ def opened(raw: bytes, name: str, limit: int = PIXELS) -> Any:
         warnings.simplefilter("ignore", library.image.DecompressionBombWarning)
         image = library.image.open(io.BytesIO(raw), formats=FORMATS)
     if image.width * image.height > limit:
-        raise BrokenPictureError(
+        raise BrokenImageError(
             f"{name}: {image.width} x {image.height} pixels are more than the {limit:,} allowed"
         )
     return image
 
 
 def seen(image: Any, view: View, name: str) -> Array:
-    """What a view shows of an opened picture, (*view.size, 3) uint8."""
+    """What a view shows of an opened image, (*view.size, 3) uint8."""
     with _naming(name):
         box = _reduced(image, view) if view.reduce and image.format == "JPEG" else view.box
-        # Grey pictures are resized as they are: their three channels would be the same.
+        # Grey images are resized as they are: their three channels would be the same.
         plain = image if image.mode in ("RGB", "L") else _rgb(image)
         resized = _rgb(_resized(plain, box, view.size))
         if view.flip and view.shift == (0, 0):
@@ -83,18 +83,18 @@ def seen(image: Any, view: View, name: str) -> Array:
         return finished(np.asarray(resized), view)
 
 
-def seen_of_array(picture: Array, view: View, name: str) -> Array:
+def seen_of_array(image: Array, view: View, name: str) -> Array:
     """What a view shows of pixels (H, W, C); resizing is for uint8 with 1 or 3 channels."""
-    height, width, channels = picture.shape
+    height, width, channels = image.shape
     if view.size == (height, width) and view.box == (0, 0, width, height):
-        return finished(picture, view)
-    if picture.dtype != np.uint8 or channels not in (1, 3):
+        return finished(image, view)
+    if image.dtype != np.uint8 or channels not in (1, 3):
         raise ArgumentError(
-            f"{name}: only uint8 pictures with 1 or 3 channels can be resized, got "
-            f"{picture.shape} of {picture.dtype} for {view.size}"
+            f"{name}: only uint8 images with 1 or 3 channels can be resized, got "
+            f"{image.shape} of {image.dtype} for {view.size}"
         )
-    image = pillow().image.fromarray(picture[..., 0] if channels == 1 else picture)
-    resized = np.asarray(_resized(image, view.box, view.size))
+    whole = pillow().image.fromarray(image[..., 0] if channels == 1 else image)
+    resized = np.asarray(_resized(whole, view.box, view.size))
     return finished(resized.reshape(*view.size, channels), view)
 
 
@@ -150,7 +150,7 @@ def _rgb(image: Any) -> Any:
 
 
 class _naming:  # noqa: N801 - read as a word of the `with` statement
-    """Whatever Pillow raises becomes a BrokenPictureError that names the picture."""
+    """Whatever Pillow raises becomes a BrokenImageError that names the image."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -162,4 +162,4 @@ class _naming:  # noqa: N801 - read as a word of the `with` statement
         if isinstance(error, Exception) and not isinstance(error, (ArgumentError, MemoryError)):
             unknown = "cannot identify image file" in str(error)
             why = "it is neither JPEG nor PNG, or damaged" if unknown else error
-            raise BrokenPictureError(f"{self.name}: cannot be decoded: {why}") from error
+            raise BrokenImageError(f"{self.name}: cannot be decoded: {why}") from error

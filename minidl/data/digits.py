@@ -1,7 +1,7 @@
 """The bundled data: handwritten digits.
 
 E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning
-Repository, 1998, doi:10.24432/C50P49, licence CC BY 4.0; its test set of 1,797 pictures of 8x8
+Repository, 1998, doi:10.24432/C50P49, licence CC BY 4.0; its test set of 1,797 images of 8x8
 pixels with values 0 to 16, in the file that scikit-learn ships.
 """
 
@@ -16,14 +16,14 @@ from minidl.data.dataset import Dataset
 from minidl.ir import ArgumentError, Array
 
 TEST_SHARE = 5
-"""One picture in five is kept for the test."""
+"""One image in five is kept for the test."""
 
 WHITE = 16
 """The largest pixel value, full ink."""
 
 
 def digits(image: tuple[int, int, int] = (64, 64, 3)) -> Dataset:
-    """1,438 training and 359 test pictures, scaled to `image` by bilinear interpolation, grey
+    """1,438 training and 359 test images, scaled to `image` by bilinear interpolation, grey
     repeated over the channels, normalised to mean 0 and standard deviation 1."""
     if min(image) < 1:
         raise ArgumentError(f"digits: image must be at least 1x1x1, got {image}")

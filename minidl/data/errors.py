@@ -5,8 +5,8 @@ from __future__ import annotations
 from minidl.ir import ArgumentError, MinidlError
 
 
-class BrokenPictureError(ArgumentError):
-    """A picture that cannot be decoded: the message names the file and says why."""
+class BrokenImageError(ArgumentError):
+    """An image that cannot be decoded: the message names the file and says why."""
 
 
 class WorkerError(MinidlError, RuntimeError):

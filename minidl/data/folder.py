@@ -1,4 +1,4 @@
-"""Pictures in folders, one folder a class."""
+"""Images in folders, one folder a class."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ class ImageFolder:
     """`<class>/<anything>.jpg`, `.jpeg` or `.png` below a folder; classes sorted by name.
 
     Folders in a class's folder are looked through too, links to folders are not. ArgumentError
-    where there is no picture.
+    where there is no image.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise ArgumentError(f"{self.folder}: no such folder")
-        self.paths = sorted(self._pictures())
+        self.paths = sorted(self._images())
         self.classes, self.labels = classes_of(
             (path.split("/", 1)[0] for path in self.paths), str(self.folder)
         )
 
-    def _pictures(self) -> Iterable[str]:
+    def _images(self) -> Iterable[str]:
         for above, _, names in os.walk(self.folder):
             below = Path(above).relative_to(self.folder)
             if below.parts:
-                yield from ((below / name).as_posix() for name in names if is_picture(name))
+                yield from ((below / name).as_posix() for name in names if is_image(name))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -46,15 +46,15 @@ class ImageFolder:
         return (self.folder / self.paths[index]).read_bytes()
 
 
-def is_picture(name: str) -> bool:
+def is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS)
 
 
 def classes_of(names: Iterable[str], where: str) -> tuple[tuple[str, ...], Array]:
-    """The classes, sorted, and the label (int64) of each picture, by its class's name."""
+    """The classes, sorted, and the label (int64) of each image, by its class's name."""
     of_each = list(names)
     if not of_each:
-        raise ArgumentError(f"{where}: no picture found; expected {LAYOUT}")
+        raise ArgumentError(f"{where}: no image found; expected {LAYOUT}")
     classes = tuple(sorted(set(of_each)))
     number = {name: i for i, name in enumerate(classes)}
     return classes, np.array([number[name] for name in of_each], np.int64)

@@ -1,4 +1,4 @@
-"""Loader: batches of decoded pictures, made ahead by worker processes."""
+"""Loader: batches of decoded images, made ahead by worker processes."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from minidl.data.transforms import Transform
 from minidl.ir import ArgumentError, Array
 
 Batch = tuple[Array, Array]
-"""Pictures (B, H, W, C) and labels (B,) int64."""
+"""Images (B, H, W, C) and labels (B,) int64."""
 
 SILENCE = 300.0
 """Seconds after which workers that give nothing are taken for stuck."""
 
 
 class Loader:
-    """Batches of a source's pictures: uint8 (B, H, W, C), or the dtype of a source of arrays.
+    """Batches of a source's images: uint8 (B, H, W, C), or the dtype of a source of arrays.
 
     A batch depends on `seed`, its epoch and its number alone: not on the workers, not on what was
     read before, so a run goes on from two integers. Its arrays are views, valid until the next
     batch is asked for; with `copy` they are the caller's.
 
-    transform  what is cut out of each picture; None leaves arrays as they are
+    transform  what is cut out of each image; None leaves arrays as they are
     workers    processes; 0 decodes in this one
     shuffle    a new order each epoch, that of `batches`; else the source's
     drop_last  leave an incomplete last batch out
     ring       batches in memory at once, `ring_bytes` in all; 0 means workers + 2
-    broken     "refuse" raises BrokenPictureError; "skip" takes the next readable picture of the
+    broken     "refuse" raises BrokenImageError; "skip" takes the next readable image of the
                source instead, warns once for each, and lists them in `skipped`
-    pixels     the most that a picture may have, read from its header
+    pixels     the most that an image may have, read from its header
     silence    seconds until workers that give nothing are taken for stuck
 
     Workers start with the first epoch and end with `close`, the `with` statement, the loader or the
@@ -67,8 +67,8 @@ class Loader:
         _check(source, batch, seed, workers, ring, broken, drop_last)
         self.recipe = Recipe(source, transform, batch, seed, shuffle, broken, pixels)
         self.workers, self.drop_last, self.copy, self.silence = workers, drop_last, copy, silence
-        picture, dtype = self.recipe.look()
-        self.shape = Shape((ring or workers + 2) if workers else 1, batch, picture, dtype.str)
+        image, dtype = self.recipe.look()
+        self.shape = Shape((ring or workers + 2) if workers else 1, batch, image, dtype.str)
         self.skipped: dict[str, str] = {}
         self._pool: Pool | None = None
         self._close: weakref.finalize[[], Loader] | None = None
@@ -102,7 +102,7 @@ class Loader:
 
     def _here(self, epoch: int, numbers: range) -> Iterator[Made]:
         """Made by this process, in one slot."""
-        images = np.empty((self.shape.batch, *self.shape.picture), self.shape.dtype)
+        images = np.empty((self.shape.batch, *self.shape.image), self.shape.dtype)
         labels = np.empty(self.shape.batch, np.int64)
         for number in numbers:
             yield images, labels, self.recipe.fill(epoch, number, images, labels)
@@ -143,10 +143,10 @@ def _check(
     source: Source, batch: int, seed: int, workers: int, ring: int, broken: str, drop_last: bool
 ) -> None:
     if not len(source):
-        raise ArgumentError("the source has no pictures")
+        raise ArgumentError("the source has no images")
     if not 1 <= batch <= (len(source) if drop_last else batch):
         raise ArgumentError(
-            f"batch must be in [1, {len(source)}], the pictures, got {batch}",
+            f"batch must be in [1, {len(source)}], the images, got {batch}",
             "use a smaller one, or drop_last=False where an incomplete batch will do, as in "
             "validation",
         )

@@ -1,4 +1,4 @@
-"""A source of small encoded pictures, decoded once and kept."""
+"""A source of small encoded images, decoded once and kept."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from minidl.data.source import Arrays, Source
 from minidl.ir import ArgumentError, Array, ShapeError, format_size
 
 KEPT = 4 * 2**30
-"""The most bytes of decoded pictures."""
+"""The most bytes of decoded images."""
 
 
 def decoded(source: Source, limit: int = KEPT) -> Arrays:
-    """All pictures (N, H, W, 3) uint8 in memory, for pictures that train faster than they decode.
+    """All images (N, H, W, 3) uint8 in memory, for images that train faster than they decode.
 
-    ShapeError where sizes differ, ArgumentError beyond `limit` bytes, BrokenPictureError for a
-    picture that cannot be decoded.
+    ShapeError where sizes differ, ArgumentError beyond `limit` bytes, BrokenImageError for a
+    image that cannot be decoded.
     """
     first = _pixels(source, 0)
     size = len(source) * first.nbytes
     if size > limit:
         raise ArgumentError(
-            f"{len(source):,} pictures of {first.shape} are {format_size(size)}, more than "
+            f"{len(source):,} images of {first.shape} are {format_size(size)}, more than "
             f"{format_size(limit)}",
             "leave them encoded, and give the loader workers",
         )

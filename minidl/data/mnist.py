@@ -1,4 +1,4 @@
-"""MNIST and its kin: pictures and labels in idx files, compressed or not.
+"""MNIST and its kin: images and labels in idx files, compressed or not.
 
 Y. LeCun, C. Cortes, C. Burges, *The MNIST database of handwritten digits*.
 """
@@ -24,7 +24,7 @@ def is_mnist(folder: Path) -> bool:
 
 
 def mnist(folder: str | os.PathLike[str]) -> Splits:
-    """60,000 training and 10,000 test pictures (28, 28, 1) uint8, or whatever the headers say.
+    """60,000 training and 10,000 test images (28, 28, 1) uint8, or whatever the headers say.
 
     The files are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-...`, each with .gz or
     without. ArgumentError for a missing file, a wrong magic, or a size that is not the header's.
@@ -36,7 +36,7 @@ def mnist(folder: str | os.PathLike[str]) -> Splits:
             _read(folder, f"{stem}-images", 3)[..., np.newaxis],
             _read(folder, f"{stem}-labels", 1),
             classes,
-            f"{folder}: {split} picture",
+            f"{folder}: {split} image",
         )
         for split, stem in STEMS.items()
     )

@@ -1,4 +1,4 @@
-"""Arrays in a .npz: pictures and labels, with no pickle in them."""
+"""Arrays in a .npz: images and labels, with no pickle in them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ WHOLE = ("images", "labels")
 
 
 def read_npz(path: str | os.PathLike[str]) -> tuple[Arrays, ...]:
-    """Training and test pictures by x_train, y_train, x_test, y_test, or all by images, labels.
+    """Training and test images by x_train, y_train, x_test, y_test, or all by images, labels.
 
-    Pictures (N, H, W, C) or (N, H, W) of uint8, float32 or float64. ArgumentError for other keys,
+    Images (N, H, W, C) or (N, H, W) of uint8, float32 or float64. ArgumentError for other keys,
     arrays of objects, and headers that say more than the file can hold.
     """
     path = Path(path)
@@ -30,7 +30,7 @@ def read_npz(path: str | os.PathLike[str]) -> tuple[Arrays, ...]:
         raise ArgumentError(f"{path}: cannot be read: {error}") from error
     classes = numbered(str(path), *arrays[1::2])
     return tuple(
-        Arrays(_pictures(images), _column(labels), classes, f"{path}: {key}")
+        Arrays(_images(images), _column(labels), classes, f"{path}: {key}")
         for images, labels, key in zip(arrays[::2], arrays[1::2], keys[::2], strict=True)
     )
 
@@ -51,11 +51,11 @@ def _arrays(path: Path) -> tuple[tuple[str, ...], list[Array]]:
 def _check(name: str, dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "biuf":
         raise ArgumentError(
-            f"array {name} holds {dtype}: pictures are uint8 or float32, labels are integers"
+            f"array {name} holds {dtype}: images are uint8 or float32, labels are integers"
         )
 
 
-def _pictures(images: Array) -> Array:
+def _images(images: Array) -> Array:
     images = images[..., np.newaxis] if images.ndim == 3 else images
     return images.astype(np.float32) if images.dtype == np.float64 else images
 

@@ -1,4 +1,4 @@
-"""From a path to pictures: what lies there is recognised by its files."""
+"""From a path to images: what lies there is recognised by its files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from minidl.data.cifar import cifar10, is_cifar
 from minidl.data.dataset import Dataset, order_of
 from minidl.data.digits import digits
-from minidl.data.folder import LAYOUT, ImageFolder, is_picture
+from minidl.data.folder import LAYOUT, ImageFolder, is_image
 from minidl.data.mnist import is_mnist, mnist
 from minidl.data.npz import read_npz
 from minidl.data.source import Arrays, Source, Splits, Subset
@@ -20,7 +20,7 @@ from minidl.files.tar import read_members
 from minidl.ir import ArgumentError
 
 HELD_OUT = 10
-"""Where there is no test split, one picture in ten is kept for it."""
+"""Where there is no test split, one image in ten is kept for it."""
 
 TRAIN, TESTS = "train", ("val", "test")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
@@ -38,9 +38,9 @@ UNDERSTOOD = f"""understood are
 def open_data(
     path: str | os.PathLike[str], *, seed: int = 0, image: tuple[int, int, int] = (64, 64, 3)
 ) -> Splits:
-    """Pictures for training and test, recognised by what lies at `path`.
+    """Images for training and test, recognised by what lies at `path`.
 
-    Where there is one split only, one picture in ten is held out for the test, by `seed` alone.
+    Where there is one split only, one image in ten is held out for the test, by `seed` alone.
     `image` is the size of the digits. ArgumentError, with a list of what is understood, for
     anything else.
     """
@@ -65,10 +65,10 @@ def of_dataset(data: Dataset) -> Splits:
     return Splits(data.name, train, test)
 
 
-def held_out(source: Source, seed: int = 0, name: str | os.PathLike[str] = "pictures") -> Splits:
-    """One picture in ten for the test, the others for training, both in the source's order."""
+def held_out(source: Source, seed: int = 0, name: str | os.PathLike[str] = "images") -> Splits:
+    """One image in ten for the test, the others for training, both in the source's order."""
     if len(source) < 2:
-        raise ArgumentError(f"{name}: one picture cannot be split into training and test")
+        raise ArgumentError(f"{name}: one image cannot be split into training and test")
     order = order_of(len(source), seed, 0)
     cut = max(1, len(source) // HELD_OUT)
     test, train = np.sort(order[:cut]), np.sort(order[cut:])
@@ -91,7 +91,7 @@ def _folder(path: Path, seed: int) -> Splits:
 
 
 def _tar(path: Path, seed: int) -> Splits:
-    members = read_members(path, is_picture)
+    members = read_members(path, is_image)
     test = _test_split([member.parts[0] for member in members])
     if test is None:
         return held_out(ImageTar.of_members(path, "", members), seed, path)

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 
-from minidl.data.errors import BrokenPictureError, WorkerError
+from minidl.data.errors import BrokenImageError, WorkerError
 from minidl.data.recipe import Recipe, Skipped
 from minidl.data.ring import Ring, Shape, file_with, unnamed_file
 from minidl.data.worker import Done, Order, Worker, job_of
 from minidl.ir import ArgumentError, Array
 
 Made = tuple[Array, Array, list[Skipped]]
-"""Pictures and labels, views of a slot, and what was passed over."""
+"""Images and labels, views of a slot, and what was passed over."""
 
 
 class Pool:
@@ -54,7 +54,7 @@ class Pool:
             done = self._await(first + count, epoch, ordered)
             try:
                 if done.broken:
-                    raise BrokenPictureError(done.broken)
+                    raise BrokenImageError(done.broken)
                 yield self.ring.images[done.slot], self.ring.labels[done.slot], done.skipped
             finally:
                 self._free.append(done.slot)

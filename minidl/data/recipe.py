@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl.data.dataset import order_of
 from minidl.data.decode import PIXELS, opened, seen, seen_of_array
-from minidl.data.errors import BrokenPictureError
+from minidl.data.errors import BrokenImageError
 from minidl.data.source import Source
 from minidl.data.transforms import Transform
 from minidl.ir import ArgumentError, Array, ShapeError
@@ -22,26 +22,26 @@ STREAM = 0x64617461
 """The counter's last word: "data", so that no layer draws the same words from the same seed."""
 
 Skipped = tuple[str, str]
-"""A picture that was passed over: its name, and why."""
+"""An image that was passed over: its name, and why."""
 
 
 def words_of(seed: int, epoch: int, indices: Sequence[int] | Array, count: int) -> Array:
     """(len(indices), count) words, uniform in [0, 2^32), as uint64.
 
-    Word j of picture i is word j % 4 of the Philox block with counter (i, j // 4, epoch, STREAM)
+    Word j of image i is word j % 4 of the Philox block with counter (i, j // 4, epoch, STREAM)
     and key (low and high half of seed).
     """
-    picture = np.asarray(indices, np.uint64)[:, np.newaxis]
+    image = np.asarray(indices, np.uint64)[:, np.newaxis]
     block = np.arange(-(-count // 4), dtype=np.uint64)[np.newaxis]
-    picture, block = np.broadcast_arrays(picture, block)
+    image, block = np.broadcast_arrays(image, block)
     when, where = np.full_like(block, epoch & LOW), np.full_like(block, STREAM)
-    four = philox4x32((picture, block, when, where), (seed & LOW, seed >> 32))
-    return np.stack(four, axis=-1).reshape(len(picture), -1)[:, :count]
+    four = philox4x32((image, block, when, where), (seed & LOW, seed >> 32))
+    return np.stack(four, axis=-1).reshape(len(image), -1)[:, :count]
 
 
 @dataclass
 class Recipe:
-    """Everything that decides the pictures of a batch; picklable."""
+    """Everything that decides the images of a batch; picklable."""
 
     source: Source
     transform: Transform | None
@@ -60,7 +60,7 @@ class Recipe:
         if isinstance(first, bytes):
             if self.transform is None:
                 raise ArgumentError(
-                    f"{self.source.name(0)}: an encoded picture needs a transform, which says "
+                    f"{self.source.name(0)}: an encoded image needs a transform, which says "
                     f"what size comes out"
                 )
             return (*self.transform.size, 3), np.dtype(np.uint8)
@@ -68,7 +68,7 @@ class Recipe:
         return (*size, first.shape[2]), first.dtype
 
     def indices(self, epoch: int, number: int) -> Array:
-        """The pictures of batch `number`, by their index in the source."""
+        """The images of batch `number`, by their index in the source."""
         if self._order[0] != epoch:
             count = len(self.source)
             order = order_of(count, self.seed, epoch) if self.shuffle else np.arange(count)
@@ -78,8 +78,8 @@ class Recipe:
     def fill(self, epoch: int, number: int, images: Array, labels: Array) -> list[Skipped]:
         """Write batch `number` to images (B, H, W, C) and labels (B,); what was passed over.
 
-        With the policy "skip" the next readable picture of the source takes a broken one's place.
-        BrokenPictureError otherwise, or where nothing can be read.
+        With the policy "skip" the next readable image of the source takes a broken one's place.
+        BrokenImageError otherwise, or where nothing can be read.
         """
         indices = self.indices(epoch, number)
         all_words = self._words(epoch, indices)
@@ -87,16 +87,16 @@ class Recipe:
         for place, (index, words) in enumerate(zip(indices.tolist(), all_words, strict=True)):
             for _ in range(len(self.source)):
                 try:
-                    images[place] = self._picture(index, words, images.shape[1:])
+                    images[place] = self._image(index, words, images.shape[1:])
                     break
-                except BrokenPictureError as error:
+                except BrokenImageError as error:
                     if self.broken == "refuse":
                         raise
                     skipped.append((self.source.name(index), str(error)))
                 index = (index + 1) % len(self.source)
                 words = self._words(epoch, [index])[0]
             else:
-                raise BrokenPictureError("no picture of the source can be decoded")
+                raise BrokenImageError("no image of the source can be decoded")
             labels[place] = self.source.labels[index]
         return skipped
 
@@ -107,7 +107,7 @@ class Recipe:
         words: list[list[int]] = words_of(self.seed, epoch, indices, count).tolist()
         return words
 
-    def _picture(self, index: int, words: list[int], shape: tuple[int, ...]) -> Array:
+    def _image(self, index: int, words: list[int], shape: tuple[int, ...]) -> Array:
         read, name = self.source.read(index), self.source.name(index)
         if self.transform is None:
             pixels = read
@@ -118,6 +118,6 @@ class Recipe:
             view = self.transform.view(read.shape[0], read.shape[1], words)
             pixels = seen_of_array(read, view, name)
         if isinstance(pixels, bytes) or pixels.shape != shape:
-            found = "an encoded picture" if isinstance(pixels, bytes) else str(pixels.shape)
-            raise ShapeError(f"{name}: {found} among pictures of {shape}")
+            found = "an encoded image" if isinstance(pixels, bytes) else str(pixels.shape)
+            raise ShapeError(f"{name}: {found} among images of {shape}")
         return pixels

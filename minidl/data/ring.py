@@ -1,4 +1,4 @@
-"""Memory that several processes share: a ring of batches, each pictures and labels."""
+"""Memory that several processes share: a ring of batches, each images and labels."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LINE = 64
 
 @dataclass(frozen=True)
 class Shape:
-    """What a ring holds: `slots` batches of pictures (batch, *picture) and labels (batch,)."""
+    """What a ring holds: `slots` batches of images (batch, *image) and labels (batch,)."""
 
     slots: int
     batch: int
-    picture: tuple[int, ...]
+    image: tuple[int, ...]
     dtype: str
 
     @property
     def image_bytes(self) -> int:
-        return _lined(self.batch * math.prod(self.picture) * np.dtype(self.dtype).itemsize)
+        return _lined(self.batch * math.prod(self.image) * np.dtype(self.dtype).itemsize)
 
     @property
     def slot_bytes(self) -> int:
@@ -49,7 +49,7 @@ class Ring:
         self.images: list[Array] = []
         self.labels: list[Array] = []
         for start in range(0, shape.total_bytes, shape.slot_bytes):
-            pixels = np.ndarray((shape.batch, *shape.picture), shape.dtype, memory, start)
+            pixels = np.ndarray((shape.batch, *shape.image), shape.dtype, memory, start)
             labels = np.ndarray((shape.batch,), np.int64, memory, start + shape.image_bytes)
             self.images.append(pixels)
             self.labels.append(labels)

@@ -1,4 +1,4 @@
-"""Where pictures come from: a numbered list of pictures with labels, read one at a time."""
+"""Where images come from: a numbered list of images with labels, read one at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_CLASSES = 2**20
 
 
 class Source(Protocol):
-    """Pictures by index. Workers get a pickled copy, so files are opened in `read`, not before."""
+    """Images by index. Workers get a pickled copy, so files are opened in `read`, not before."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -28,7 +28,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What to call the picture in a message."""
+        """What to call the image in a message."""
 
     def read(self, index: int) -> bytes | Array:
         """An encoded JPEG or PNG, or an array (H, W, C) of uint8 or float32."""
@@ -36,7 +36,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Pictures (N, H, W, C) uint8 or float32 in memory; labels (N,) of any integers.
+    """Images (N, H, W, C) uint8 or float32 in memory; labels (N,) of any integers.
 
     With no `classes` there is one for each label up to the largest. ArgumentError where shapes,
     dtypes or labels do not fit.
@@ -45,18 +45,18 @@ class Arrays:
     images: Array
     labels: Array
     classes: tuple[str, ...] = ()
-    title: str = "picture"
+    title: str = "image"
 
     def __post_init__(self) -> None:
         images, labels = np.asarray(self.images), np.asarray(self.labels)
         if images.ndim != 4 or images.dtype not in (np.uint8, np.float32) or not images.size:
             raise ArgumentError(
-                f"{self.title}: pictures must be (N, H, W, C) of uint8 or float32 and not empty, "
+                f"{self.title}: images must be (N, H, W, C) of uint8 or float32 and not empty, "
                 f"got {images.shape} of {images.dtype}"
             )
         if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
             raise ArgumentError(
-                f"{self.title}: labels must be {images.shape[:1]} integers, one a picture, got "
+                f"{self.title}: labels must be {images.shape[:1]} integers, one an image, got "
                 f"{labels.shape} of {labels.dtype}"
             )
         classes = self.classes or numbered(self.title, labels)
@@ -76,8 +76,8 @@ class Arrays:
         return f"{self.title} {index}"
 
     def read(self, index: int) -> Array:
-        picture: Array = self.images[index]
-        return picture
+        image: Array = self.images[index]
+        return image
 
 
 def numbered(where: str, *labels: Array) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ def numbered(where: str, *labels: Array) -> tuple[str, ...]:
 
 
 class Subset:
-    """Some pictures of a source, in the order of `indices`."""
+    """Some images of a source, in the order of `indices`."""
 
     def __init__(self, source: Source, indices: Sequence[int] | Array) -> None:
         self.source, self.indices = source, np.asarray(indices, np.int64)
@@ -118,7 +118,7 @@ class Splits:
         if self.train.classes != self.test.classes:
             odd = sorted(set(self.train.classes) ^ set(self.test.classes))
             raise ArgumentError(
-                f"{self.name}: training and test pictures must have the same classes; "
+                f"{self.name}: training and test images must have the same classes; "
                 f"in one of them only: {', '.join(odd[:5]) or 'none, but their order differs'}"
             )
 

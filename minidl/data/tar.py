@@ -1,12 +1,12 @@
-"""Pictures inside of a tar, which is read where it is: nothing is ever written to the disk."""
+"""Images inside of a tar, which is read where it is: nothing is ever written to the disk."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from minidl.data.errors import BrokenPictureError
-from minidl.data.folder import classes_of, is_picture
+from minidl.data.errors import BrokenImageError
+from minidl.data.folder import classes_of, is_image
 from minidl.files.tar import KEPT, Member, read_members, split
 
 
@@ -14,13 +14,13 @@ class ImageTar:
     """`<prefix>/<class>/<anything>.jpg`, `.jpeg` or `.png` in a .tar, .tar.gz, .tar.bz2 or .tar.xz.
 
     A plain tar is read by offset, one open file a read. A compressed one is read once, and the
-    encoded pictures below `prefix` stay in memory: `limit` bytes at most, `kept` says how many.
+    encoded images below `prefix` stay in memory: `limit` bytes at most, `kept` says how many.
     Links, devices and sparse files are passed over. ArgumentError for a member that points
-    outside (an absolute path or `..`), a tar cut short, too many bytes, or no picture.
+    outside (an absolute path or `..`), a tar cut short, too many bytes, or no image.
     """
 
     def __init__(self, path: str | os.PathLike[str], prefix: str = "", limit: int = KEPT) -> None:
-        self._take(Path(path), prefix, read_members(Path(path), is_picture, prefix, limit))
+        self._take(Path(path), prefix, read_members(Path(path), is_image, prefix, limit))
 
     @classmethod
     def of_members(cls, path: Path, prefix: str, members: list[Member]) -> ImageTar:
@@ -38,7 +38,7 @@ class ImageTar:
 
     @property
     def kept(self) -> int:
-        """Bytes of encoded pictures in memory."""
+        """Bytes of encoded images in memory."""
         return sum(len(member.raw) for member in self.members if member.raw is not None)
 
     def __len__(self) -> int:
@@ -51,5 +51,5 @@ class ImageTar:
         member = self.members[index]
         raw = member.read(self.path)
         if len(raw) != member.size:
-            raise BrokenPictureError(f"{self.name(index)}: the tar is shorter than it was")
+            raise BrokenImageError(f"{self.name(index)}: the tar is shorter than it was")
         return raw

@@ -1,4 +1,4 @@
-"""What is cut out of a picture: pure geometry, from the picture's size and random words.
+"""What is cut out of an image: pure geometry, from the image's size and random words.
 
 Decoding does the work (`minidl/data/decode.py`), so that it can skip what nobody will see.
 """
@@ -19,14 +19,14 @@ Constants = float | tuple[float, ...]
 """One for all channels, or one each."""
 
 SMALL = 64
-"""Up to this size pictures are shifted for training, above they are cut and resized."""
+"""Up to this size images are shifted for training, above they are cut and resized."""
 
 
 class View(NamedTuple):
     """A region, resized to `size`, then shifted, then flipped."""
 
     box: tuple[float, float, float, float]
-    """Left, top, right, bottom in pixels of the picture, inside of it; half-open."""
+    """Left, top, right, bottom in pixels of the image, inside of it; half-open."""
     size: tuple[int, int]
     """Height and width of what comes out."""
     shift: tuple[int, int] = (0, 0)
@@ -49,7 +49,7 @@ class Transform(Protocol):
         """How many random words `view` needs."""
 
     def view(self, height: int, width: int, words: Sequence[int]) -> View:
-        """Where to look in a picture; words are uniform in [0, 2^32)."""
+        """Where to look in an image; words are uniform in [0, 2^32)."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class PadCrop:
-    """A picture of `side` squared, shifted by up to `pad` either way, and flipped in half of the
-    cases: what small pictures such as CIFAR's get. Others are resized before, cut to a square."""
+    """An image of `side` squared, shifted by up to `pad` either way, and flipped in half of the
+    cases: what small images such as CIFAR's get. Others are resized before, cut to a square."""
 
     side: int
     pad: int = 4
@@ -164,12 +164,12 @@ class CentreCrop:
 
 def training(side: int, flip: bool = True) -> Transform:
     """What is usual for training: PadCrop up to 64 pixels, RandomResizedCrop above. flip: half of
-    the pictures are mirrored, which writing does not bear."""
+    the images are mirrored, which writing does not bear."""
     return PadCrop(side, flip=flip) if side <= SMALL else RandomResizedCrop(side, flip=flip)
 
 
 def evaluation(side: int) -> Transform:
-    """What is usual for testing: the whole picture up to 64 pixels, CentreCrop above."""
+    """What is usual for testing: the whole image up to 64 pixels, CentreCrop above."""
     return CentreCrop(side, side if side <= SMALL else 0)
 
 
@@ -184,7 +184,7 @@ def normalised(images: Array, mean: Constants, std: Constants) -> NDArray[np.flo
 
 def _check_side(side: int) -> None:
     if side < 1:
-        raise ArgumentError(f"a picture must have at least one pixel a side, got {side}")
+        raise ArgumentError(f"an image must have at least one pixel a side, got {side}")
 
 
 def _between(word: int, low: float, high: float) -> float:

@@ -19,7 +19,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from minidl.data.errors import BrokenPictureError, WorkerError
+from minidl.data.errors import BrokenImageError, WorkerError
 from minidl.data.recipe import Recipe, Skipped
 from minidl.data.ring import Ring, Shape
 
@@ -45,7 +45,7 @@ class Done(NamedTuple):
     slot: int
     skipped: list[Skipped]
     broken: str = ""
-    """A broken picture, where those are refused."""
+    """A broken image, where those are refused."""
     failed: str = ""
     """The traceback of anything else; the worker ends after it."""
 
@@ -139,7 +139,7 @@ def carry_out(recipe: Recipe, ring: Ring, order: Order) -> Done:
     images, labels = ring.images[order.slot], ring.labels[order.slot]
     try:
         return done._replace(skipped=recipe.fill(order.epoch, order.number, images, labels))
-    except BrokenPictureError as error:
+    except BrokenImageError as error:
         return done._replace(broken=str(error))
     except Exception:
         return done._replace(failed=traceback.format_exc())

@@ -40,7 +40,7 @@ def export_onnx(
 
     Input `input`, (batch, C, H, W) float32, or (batch, H, W, C) with `channels_last`; bytes where
     the network's Input has them. Output `output`, what `Step.predict` returns, NCHW where it is
-    pictures; with `probabilities` the softmax of it. The batch is free. Initializers have the state
+    images; with `probabilities` the softmax of it. The batch is free. Initializers have the state
     dict's names. The model is checked, its shapes inferred, and written whole or not at all.
     ArgumentError or ShapeError name the layer or the tensor that does not fit.
     """

@@ -22,7 +22,7 @@ class Value:
     shape: Shape
     """minidl's shape, with a batch of 1: (1, H, W, C) or (1, features)."""
     flat: Shape | None = None
-    """The (H, W, C) of the picture that a flat value was, whose elements are in the order CHW."""
+    """The (H, W, C) of the image that a flat value was, whose elements are in the order CHW."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ class Graph:
             return x
         h, w, c = x.flat
         at = Place(None, name, x.shape)
-        picture = self.constant(f"{name}/chw", np.array([-1, c, h, w]))
+        image = self.constant(f"{name}/chw", np.array([-1, c, h, w]))
         shape = self.constant(f"{name}/flat", np.array([-1, h * w * c]))
-        y = self.node("Reshape", [x.name, picture], at, "Reshape")
+        y = self.node("Reshape", [x.name, image], at, "Reshape")
         y = self.node("Transpose", [y], at, "Transpose", perm=[0, 2, 3, 1])
         y = self.node("Reshape", [y, shape], at, "Flatten")
         return replace(x, name=y, flat=None)

@@ -45,7 +45,7 @@ def _network(model: Any) -> tuple[Network, dict[str, Array]]:
         raise ArgumentError(f"it has {len(graph.output)} outputs that layers make: 1 is expected")
     output = m.values[graph.output[0].name]
     if output.flat is not None:
-        raise ArgumentError("its output is a flattened picture, whose order minidl has otherwise")
+        raise ArgumentError("its output is a flattened image, whose order minidl has otherwise")
     _count_batches(m, model)
     name = graph.name or "network"
     return Network([i.node for i in inputs], output.node, name), m.state

@@ -126,7 +126,7 @@ def _add(g: Graph, at: Place, *inputs: Value) -> Value:
     """The sum has the order of its first input."""
     if len({x.flat for x in inputs}) > 1:
         if inputs[0].flat is not None:
-            raise unsupported(at, "its inputs were pictures of different shapes")
+            raise unsupported(at, "its inputs were images of different shapes")
         inputs = tuple(g.minidl_order(x, f"{at.name}/{i}") for i, x in enumerate(inputs))
     op = "Add" if len(inputs) == 2 else "Sum"
     return replace(inputs[0], name=g.node(op, [x.name for x in inputs], at))

@@ -51,7 +51,7 @@ def _gemm(m: Model, node: Any) -> Value:
 
 def _batch_normalization(m: Model, node: Any) -> Value:
     how = m.attributes(node, epsilon=1e-5, momentum=0.9, spatial=1, training_mode=0)
-    x, names = m.picture(node), ("weight", "bias", "running_mean", "running_var")
+    x, names = m.image(node), ("weight", "bias", "running_mean", "running_var")
     arrays = {name: m.required(node, i) for i, name in enumerate(names, start=1)}
     wrong = [name for name, array in arrays.items() if array.shape != x.shape[3:]]
     if wrong or how["training_mode"] or not how["spatial"] or len(node.output) > 1:
@@ -101,7 +101,7 @@ def _lrn(m: Model, node: Any) -> Value:
     if how["size"] < 1 or how["size"] % 2 == 0:
         raise refused(node, f"windows of size {how['size']}, which is not odd")
     alpha, beta, k = (round_trip(how[name]) for name in ("alpha", "beta", "bias"))
-    return placed(node, LocalResponseNorm(how["size"], alpha, beta, k), m.picture(node))
+    return placed(node, LocalResponseNorm(how["size"], alpha, beta, k), m.image(node))
 
 
 def _flatten(m: Model, node: Any) -> Value:
@@ -117,7 +117,7 @@ def _flat(node: Any, x: Value) -> Value:
 
 
 def _reshape(m: Model, node: Any) -> Value:
-    """What flattens pictures, (0 or -1, features); no other."""
+    """What flattens images, (0 or -1, features); no other."""
     m.attributes(node, allowzero=0)
     x, target = m.value(node), m.required(node, 1).tolist()
     features = math.prod(x.shape[1:])
@@ -133,7 +133,7 @@ def _merge(layer: type[Add] | type[Concat]) -> Operator:
         flats = {x.flat for x in inputs}
         last = -3 if len(inputs[0].shape) == 4 else -1
         if axis not in (1, last) or len(flats) > 1 or (layer is Concat and flats != {None}):
-            raise refused(node, f"axis {axis}, or pictures that were flattened")
+            raise refused(node, f"axis {axis}, or images that were flattened")
         return inputs[0] if len(inputs) == 1 else placed(node, layer(), *inputs)
 
     return operator

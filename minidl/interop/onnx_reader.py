@@ -43,7 +43,7 @@ class Value:
     shape: Shape
     """minidl's, with a batch of 1: (1, H, W, C) or (1, features)."""
     flat: Shape | None = None
-    """The (H, W, C) of the picture that a flat value was."""
+    """The (H, W, C) of the image that a flat value was."""
 
 
 @dataclass
@@ -76,11 +76,11 @@ class Model:
             raise refused(node, f"its input {index}, {shown(name)}, is {what}: a layer is expected")
         return self.values[name]
 
-    def picture(self, node: Any) -> Value:
-        """The first input, which must be a picture."""
+    def image(self, node: Any) -> Value:
+        """The first input, which must be an image."""
         x = self.value(node)
         if len(x.shape) != 4:
-            raise refused(node, "its input is no picture (N, C, H, W)")
+            raise refused(node, "its input is no image (N, C, H, W)")
         return x
 
     def constant(self, node: Any, index: int) -> Array | None:

@@ -1,4 +1,4 @@
-"""ONNX's convolution and pools as layers: windows that move over pictures."""
+"""ONNX's convolution and pools as layers: windows that move over images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _pads(node: Any, how: dict[str, Any]) -> tuple[Shape, Shape]:
 
 def conv(m: Model, node: Any) -> Value:
     how = m.attributes(node, **WINDOW, dilations=[1, 1], group=1)
-    x, w, b = m.picture(node), m.required(node, 1), m.constant(node, 2)
+    x, w, b = m.image(node), m.required(node, 1), m.constant(node, 2)
     near, far = _pads(node, how)
     if near != far:
         raise refused(node, f"pads {how['pads']} differ between the edges")
@@ -84,7 +84,7 @@ def _pooled(
     dilation: tuple[int, int] = (1, 1),
 ) -> Value:
     """A pool; more padding at the far edge is ceil_mode, where it gives as many windows."""
-    x, (near, far) = m.picture(node), _pads(node, how)
+    x, (near, far) = m.image(node), _pads(node, how)
     kernel, stride = (_pair(node, how[n], n) for n in ("kernel_shape", "strides"))
     if len(node.output) > 1:
         raise refused(node, "a second output")
@@ -105,11 +105,11 @@ def _pooled(
 
 def global_average_pool(m: Model, node: Any) -> Value:
     m.attributes(node)
-    return placed(node, AdaptiveAvgPool2d(1), m.picture(node))
+    return placed(node, AdaptiveAvgPool2d(1), m.image(node))
 
 
 def matmul(m: Model, node: Any) -> Value:
-    """AdaptiveAvgPool2d: the matrices of `bin_means` to both sides of a picture."""
+    """AdaptiveAvgPool2d: the matrices of `bin_means` to both sides of an image."""
     found = m.only_reader(node.output[0])
     if (
         not node.input

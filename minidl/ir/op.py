@@ -73,8 +73,8 @@ class Op:
     joins: int | None = None
     """The axis along which the write of a forward op is its reads one after the other, or, of a
     gradient op, the read its writes: a copy that need not be made."""
-    pitched: bool = False
-    """Whether it takes pictures whose pixels lie apart, their channels side by side."""
+    strided: bool = False
+    """Whether it takes images whose pixels lie apart, their channels side by side."""
     cheap: bool = False
     """An elementwise pass in cost: may run a second time in the backward pass instead of keeping
     its output; the same bits."""

@@ -17,7 +17,7 @@ Box = tuple[tuple[int, int], ...]
 Kind = Literal[
     "parameter",  # trained; lives for ever
     "state",  # momentum, running statistics, step counter, learning rate; lives for ever
-    "input",  # pictures and labels; filled before op 0
+    "input",  # images and labels; filled before op 0
     "activation",  # written by forward
     "gradient",  # dLoss / dActivation, written by dgrad
     "weight_gradient",  # dLoss / dParameter, written by wgrad
@@ -32,7 +32,7 @@ PERSISTENT: tuple[Kind, ...] = ("parameter", "state")
 class Tensor:
     """Shape, dtype and kind of a value; it has no bytes until a plan gives it an offset.
 
-    Compared and hashed by identity. Pictures are NHWC, filters KRSC; `shape` includes the batch.
+    Compared and hashed by identity. Images are NHWC, filters KRSC; `shape` includes the batch.
     `view_of` names the tensor whose bytes these are: all of them in another shape, or a `box`.
     """
 

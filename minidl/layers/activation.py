@@ -54,7 +54,7 @@ class Activation(Layer):
             "attributes": self.attributes(),
             "flops": y.size,
             "elementwise": True,
-            "pitched": True,
+            "strided": True,
             "commutes": self.commutes,
         }
         site.forward(forward, writes=[y], reads=[x], in_place=((0, 0),), cheap=True, **contract)

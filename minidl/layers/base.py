@@ -38,7 +38,7 @@ class Layer:
     """A recipe, without tensors: `output_shape` infers, `lower` states forward and gradients.
 
     Layers are compared by identity; one layer used at two places shares its parameters.
-    Shapes include the batch: (N, H, W, C) for pictures, (N, features) for vectors.
+    Shapes include the batch: (N, H, W, C) for images, (N, features) for vectors.
     """
 
     couples_samples: ClassVar[bool] = False

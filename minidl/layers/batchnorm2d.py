@@ -1,4 +1,4 @@
-"""Batch normalization of NHWC pictures, channel by channel."""
+"""Batch normalization of NHWC images, channel by channel."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class BatchNorm2d(Layer):
             reads=[x, *running],
             attributes={"eps": self.eps, "momentum": self.momentum},
             flops=4 * y.size,
-            pitched=True,
+            strided=True,
         )
         site.forward(
             batchnorm2d_normalize,
@@ -90,7 +90,7 @@ class BatchNorm2d(Layer):
             reads=[x, mean, inv_std, gamma, beta],
             in_place=((0, 0),),
             flops=4 * y.size,
-            pitched=True,
+            strided=True,
             cheap=True,
             finishes=True,
         )
@@ -103,7 +103,7 @@ class BatchNorm2d(Layer):
             ],
             reads=[dy, x, mean, inv_std],
             flops=4 * y.size,
-            pitched=True,
+            strided=True,
         )
         site.dgrad(
             batchnorm2d_dgrad,
@@ -111,7 +111,7 @@ class BatchNorm2d(Layer):
             reads=[dy, x, gamma, mean, inv_std, dgamma, dbeta],
             in_place=((0, 0), (0, 1)),
             flops=5 * y.size,
-            pitched=True,
+            strided=True,
         )
 
 

@@ -15,6 +15,6 @@ def add_bias_wgrad(site: Site, bias: Tensor, y: Tensor, inlines: int | None = No
         writes=[site.gradient(bias), *site.host_scratch(PARTS * bias.size), *parts],
         reads=[site.gradient(y)],
         flops=y.size,
-        pitched=True,
+        strided=True,
         inlines=inlines,
     )

@@ -1,4 +1,4 @@
-"""Conv2d over NHWC pictures with KRSC filters, as matrix products of tiles."""
+"""Conv2d over NHWC images with KRSC filters, as matrix products of tiles."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Conv2d(Layer):
         flops = 2 * y.size * math.prod(shape[1:])
         dy, (attributes, scratch) = site.gradient(y), self._how(site, x, y)
         forward, dgrad, wgrad = scratch
-        how: dict[str, Any] = {"attributes": attributes, "flops": flops, "pitched": True}
+        how: dict[str, Any] = {"attributes": attributes, "flops": flops, "strided": True}
         cuda = site.lowering.device == "cuda"  # NumPy adds taps to all of dx, CUDA gathers them
         pools = cuda and self.groups == 1 and self.features % 4 == 0
         inlines = 0 if pools else None

@@ -1,4 +1,4 @@
-"""Flatten: pictures as vectors, the same bytes."""
+"""Flatten: images as vectors, the same bytes."""
 
 from __future__ import annotations
 

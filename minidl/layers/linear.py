@@ -92,7 +92,7 @@ def _how(site: Site, x: Tensor, y: Tensor) -> _How:
 
 
 def _flattening(site: Site, x: Tensor) -> dict[str, Any]:
-    """PyTorch's column order (C, H, W) for a matrix that reads a flattened NHWC picture."""
+    """PyTorch's column order (C, H, W) for a matrix that reads a flattened NHWC image."""
     if x not in site.lowering.flattened:
         return {}
     h, w, c = site.lowering.flattened[x]

@@ -63,7 +63,7 @@ def _add(site: Site, y: Tensor, terms: Sequence[Tensor]) -> None:
         in_place=tuple((0, j) for j in range(len(terms))) if distinct else (),
         flops=(len(terms) - 1) * y.size,
         elementwise=True,
-        pitched=True,
+        strided=True,
         cheap=True,
     )
 
@@ -84,9 +84,9 @@ class Concat(Merge):
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         shape = self.output_shape(*(x.shape for x in inputs))
         y = site.activation(shape)
-        site.forward(concat_forward, writes=[y], reads=inputs, joins=-1, cheap=True, pitched=True)
+        site.forward(concat_forward, writes=[y], reads=inputs, joins=-1, cheap=True, strided=True)
         gradients = [site.gradient(x) for x in inputs]
-        site.dgrad(concat_dgrad, writes=gradients, reads=[site.gradient(y)], joins=-1, pitched=True)
+        site.dgrad(concat_dgrad, writes=gradients, reads=[site.gradient(y)], joins=-1, strided=True)
         return y
 
 

@@ -1,4 +1,4 @@
-"""Normalization of pictures by constants: the first layer of a network that reads bytes."""
+"""Normalization of images by constants: the first layer of a network that reads bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minidl.ops.normalize import Constants, normalize_dgrad, normalize_forward
 class Normalize(Layer):
     """y = (x - mean) / std channel by channel; x (..., C) of any dtype, y in the step's.
 
-    With `dl.Input((224, 224, 3), dtype="uint8")` in front the step's pictures are bytes: in the
+    With `dl.Input((224, 224, 3), dtype="uint8")` in front the step's images are bytes: in the
     arena y is made a second time where backward needs it, so that what is kept is a quarter.
     torchvision's constants for pixels in [0, 255] are 255 times those of its Normalize.
     """
@@ -46,7 +46,7 @@ class Normalize(Layer):
             attributes=attributes,
             in_place=((0, 0),) if x.dtype == y.dtype else (),
             flops=2 * y.size,
-            pitched=True,
+            strided=True,
             cheap=True,
         )
         if x.dtype == y.dtype:
@@ -57,13 +57,13 @@ class Normalize(Layer):
                 attributes=attributes,
                 in_place=((0, 0),),
                 flops=y.size,
-                pitched=True,
+                strided=True,
             )
         return y
 
 
 def from_bytes(network: Network, mean: Constants, std: Constants) -> Network:
-    """The same network for pictures of bytes (N, H, W, C) uint8, which it normalises first; names
+    """The same network for images of bytes (N, H, W, C) uint8, which it normalises first; names
     of parameters are the same. `mean` and `std` are those of pixels in [0, 255]."""
     if len(network.inputs) != 1:
         raise ArgumentError(f"{network!r} has {len(network.inputs)} inputs: one is needed")

@@ -1,4 +1,4 @@
-"""Pooling over NHWC pictures: maximum, average, and average over bins (adaptive)."""
+"""Pooling over NHWC images: maximum, average, and average over bins (adaptive)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minidl.ops.pool2d import (
 )
 from minidl.ops.window import Pair, Window
 
-PICTURES = "(batch, height, width, channels)"
+IMAGES = "(batch, height, width, channels)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class _Pool2d(Layer):
         object.__setattr__(self, "window", Window(kernel, stride, padding, steps, ceil_mode))
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        require_rank(4, inputs[0], PICTURES)
+        require_rank(4, inputs[0], IMAGES)
         n, h, w, c = inputs[0]
         return (n, *self.window.output_size(h, w), c)
 
@@ -54,7 +54,7 @@ class MaxPool2d(_Pool2d):
     than every number. Forward keeps argmax, shaped as y: the index r S + s of the first tap, row
     by row, that holds the maximum, of NaN the last (PyTorch), as uint8 (uint16 for more than 256
     taps). dx[i] is the sum of dy over the windows that took element i, tap by tap; backward needs
-    neither x nor y. A dilated window that steps over the picture is -infinity and took none.
+    neither x nor y. A dilated window that steps over the image is -infinity and took none.
     """
 
     dilation: int | Pair = 1
@@ -73,7 +73,7 @@ class MaxPool2d(_Pool2d):
         bits = next((bits for bits in (2, 4) if taps <= 2**bits), None)
         packs = (argmax, bits) if bits else None
         blocks = self._blocks(x.shape, y.shape) if bits else None
-        # a ReLU behind a window beside the picture would make 0 of -infinity
+        # a ReLU behind a window beside the image would make 0 of -infinity
         commutes: Commutes = "" if self.window.misses(*x.shape[1:3]) else "selection"
         site.forward(
             maxpool2d_forward,
@@ -83,7 +83,7 @@ class MaxPool2d(_Pool2d):
             flops=y.size * taps,
             commutes=commutes,
             packs=packs,
-            pitched=True,
+            strided=True,
             finishes=True,
             blocks=blocks,
         )
@@ -95,13 +95,13 @@ class MaxPool2d(_Pool2d):
             flops=y.size,
             commutes=commutes,
             packs=packs,
-            pitched=True,
+            strided=True,
             inlined=blocks is not None,
         )
         return y
 
     def _blocks(self, x: Shape, y: Shape) -> Pair | None:
-        """The windows, where they lie side by side inside the picture; as large as a power of 2."""
+        """The windows, where they lie side by side inside the image; as large as a power of 2."""
         window, size = self.window, math.prod(self.window.kernel)
         apart = window.kernel == window.stride and window.padding == (0, 0)
         inside = all(n * k <= m for n, k, m in zip(y[1:3], window.kernel, x[1:3], strict=True))
@@ -128,7 +128,7 @@ class AvgPool2d(_Pool2d):
         y = site.activation(self.output_shape(x.shape))
         attributes = {"window": self.window, "count_include_pad": self.count_include_pad}
         flops = y.size * math.prod(self.window.kernel)
-        how: dict[str, Any] = {"attributes": attributes, "flops": flops, "pitched": True}
+        how: dict[str, Any] = {"attributes": attributes, "flops": flops, "strided": True}
         site.forward(avgpool2d_forward, writes=[y], reads=[x], **how)
         site.dgrad(avgpool2d_dgrad, writes=[site.gradient(x)], reads=[site.gradient(y)], **how)
         return y
@@ -145,7 +145,7 @@ class AdaptiveAvgPool2d(Layer):
     output_size: int | Pair
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        require_rank(4, inputs[0], PICTURES)
+        require_rank(4, inputs[0], IMAGES)
         if min(pair(self.output_size)) < 1:
             raise ShapeError(f"output_size must be at least 1, got {self.output_size}")
         return (inputs[0][0], *pair(self.output_size), inputs[0][3])

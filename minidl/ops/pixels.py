@@ -1,4 +1,4 @@
-"""A picture batch as a matrix: one row a pixel, one column a channel."""
+"""An image batch as a matrix: one row a pixel, one column a channel."""
 
 from __future__ import annotations
 

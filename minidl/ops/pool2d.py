@@ -34,7 +34,7 @@ def taps(
     window: Window, rows: slice, columns: slice, size: Pair
 ) -> Iterator[tuple[int, Region, Region]]:
     """For every tap, row by row: its index, the outputs in `rows` and `columns`, counted from
-    their starts, whose tap lies inside a picture of `size`, and the pixels that they read."""
+    their starts, whose tap lies inside an image of `size`, and the pixels that they read."""
     everywhere = slice(None)
     for r in range(window.kernel[0]):
         p, h = window.valid(0, r, size[0], rows.start, rows.stop)
@@ -45,7 +45,7 @@ def taps(
 
 
 def readers(window: Window, region: Region, outputs: Pair) -> Iterator[tuple[int, Region, Region]]:
-    """For every tap: its index, the outputs whose tap lies in `region` of the picture, and the
+    """For every tap: its index, the outputs whose tap lies in `region` of the image, and the
     pixels that they read, counted from the start of the region."""
     _, rows, columns = region
     top, left = window.padding
@@ -85,19 +85,19 @@ def maxpool2d_forward(
 
     def region(index: int, _: int) -> None:
         images, rows, columns = part = parts[index]
-        pictures, best = x[images], y[part]
+        source, best = x[images], y[part]
         best_tap = np.empty(best.shape, argmax.dtype) if bits else argmax[part]
         best[...] = -np.inf
         best_tap[...] = down[rows] + across[columns]
         for tap, to, at in taps(window, rows, columns, x.shape[1:3]):
-            candidate, kept, kept_tap = pictures[at], best[to], best_tap[to]
+            candidate, kept, kept_tap = source[at], best[to], best_tap[to]
             larger = np.greater(candidate, kept).view(np.uint8)
             np.maximum(candidate, kept, out=kept)
             # taps rise, so the last one that was larger is the largest index
             np.maximum(kept_tap, larger * argmax.dtype.type(tap), out=kept_tap)
         if np.isnan(best).any():
             for tap, to, at in taps(window, rows, columns, x.shape[1:3]):
-                np.copyto(best_tap[to], argmax.dtype.type(tap), where=np.isnan(pictures[at]))
+                np.copyto(best_tap[to], argmax.dtype.type(tap), where=np.isnan(source[at]))
         if bits:
             pack(argmax[part], best_tap, bits)
         if finish is not None:
@@ -107,7 +107,7 @@ def maxpool2d_forward(
 
 
 def _first_taps(window: Window, axis: int, outputs: int) -> Array:
-    """For each output along an axis its first tap inside of the picture."""
+    """For each output along an axis its first tap inside of the image."""
     outside = window.padding[axis] - np.arange(outputs) * window.stride[axis]
     return np.maximum(0, -(-outside // window.dilation[axis]))
 
@@ -185,11 +185,11 @@ def avgpool2d_forward(y: Array, x: Array, *, window: Window, count_include_pad: 
 
     def region(index: int, _: int) -> None:
         images, rows, columns = part = parts[index]
-        pictures, total = x[images], y[part]
+        source, total = x[images], y[part]
         total[...] = 0
         for _, to, at in taps(window, rows, columns, x.shape[1:3]):
             target = total[to]
-            target += pictures[at]
+            target += source[at]
         total /= heights[rows] * widths[columns]
 
     run_tiles(region, len(parts))
@@ -237,11 +237,11 @@ def adaptive_avgpool2d_dgrad(dx: Array, dy: Array) -> None:
     n, height, width, _ = dy.shape
     down, across = _bins(dx.shape[1], height), _bins(dx.shape[2], width)
 
-    def picture(image: int, _: int) -> None:
+    def spread(image: int, _: int) -> None:
         dx[image] = 0
         for p, q in np.ndindex(height, width):
             rows, columns = down[p], across[q]
             target = dx[image, rows, columns]
             target += dy[image, p, q] / _area(rows, columns)
 
-    run_tiles(picture, n)
+    run_tiles(spread, n)

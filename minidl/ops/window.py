@@ -13,7 +13,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A kernel of (R, S) elements moved over a padded picture; every pair is (height, width)."""
+    """A kernel of (R, S) elements moved over a padded image; every pair is (height, width)."""
 
     kernel: Pair
     stride: Pair = (1, 1)
@@ -35,7 +35,7 @@ class Window:
             side = ("height", "width")[axis]
             raise ShapeError(
                 f"a window of {extent} is larger than the input's {side} {size} with padding "
-                f"{padding}: use a larger picture, a smaller window or more padding"
+                f"{padding}: use a larger image, a smaller window or more padding"
             )
         count = (room + (stride - 1 if self.ceil_mode else 0)) // stride + 1
         if self.ceil_mode and (count - 1) * stride >= size + padding:
@@ -43,7 +43,7 @@ class Window:
         return count
 
     def misses(self, height: int, width: int) -> bool:
-        """Whether a window has no element inside the picture: its dilation steps over it."""
+        """Whether a window has no element inside the image: its dilation steps over it."""
         outputs = self.output_size(height, width)
         return any(
             self._taps_inside(axis, output, size) == 0
@@ -56,8 +56,8 @@ class Window:
         return sum(0 <= first + tap * step < size for tap in range(self.kernel[axis]))
 
     def valid(self, axis: int, tap: int, size: int, first: int, last: int) -> tuple[slice, slice]:
-        """Outputs in [first, last) whose element `tap` lies inside the picture, counted from
-        `first`, and the positions in the picture that they read."""
+        """Outputs in [first, last) whose element `tap` lies inside the image, counted from
+        `first`, and the positions in the image that they read."""
         stride = self.stride[axis]
         shift = tap * self.dilation[axis] - self.padding[axis]
         low = max(first, -(shift // stride))
@@ -68,7 +68,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Whole output rows `rows` of the pictures `images`; one picture unless rows are all."""
+    """Whole output rows `rows` of the images `images`; one image unless rows are all."""
 
     images: slice
     rows: slice

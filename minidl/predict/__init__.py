@@ -13,7 +13,7 @@ What the commands `eval`, `predict` and `export` do, for scripts:
 
 from minidl.predict.card import ModelCard, model_classes, model_image, usual_constants
 from minidl.predict.evaluating import evaluate, labels_of, write_confusion
-from minidl.predict.pictures import card_for, evaluation_loader, training_loader
+from minidl.predict.images import card_for, evaluation_loader, training_loader
 from minidl.predict.predictor import Answer, Guess, Predictor, softmax
 from minidl.predict.trained import Trained, description, load_checkpoint
 

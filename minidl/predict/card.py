@@ -66,10 +66,10 @@ class ModelCard:
 
     def see(self, raw: bytes, name: str) -> Array:
         """A JPEG or PNG as the network reads it, (H, W, C) of `reads`: resized, cut from the
-        middle, grey where the network is; BrokenPictureError names it."""
+        middle, grey where the network is; BrokenImageError names it."""
         if self.mean is None or self.std is None:
             raise ArgumentError(
-                "this network was trained on arrays of floats, and nobody knows how a picture "
+                "this network was trained on arrays of floats, and nobody knows how an image "
                 "becomes one",
                 SAY_CONSTANTS,
             )

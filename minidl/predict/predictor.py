@@ -13,12 +13,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 import minidl as dl
-from minidl.data import BrokenPictureError, Source, Splits, open_data
+from minidl.data import BrokenImageError, Source, Splits, open_data
 from minidl.interop import export_onnx, save_weights
 from minidl.ir import ArgumentError, Array
 from minidl.predict.card import ModelCard
 from minidl.predict.evaluating import evaluate, labels_of
-from minidl.predict.pictures import Broken, evaluation_loader, require_images
+from minidl.predict.images import Broken, evaluation_loader, require_images
 from minidl.predict.trained import Trained, description
 from minidl.train import Evaluation
 
@@ -114,7 +114,7 @@ class Predictor:
         """The `top` likeliest classes of each JPEG or PNG, in order.
 
         unreadable: is told of a file that cannot be read or decoded, which is then passed over; an
-        error, BrokenPictureError or OSError, where there is none.
+        error, BrokenImageError or OSError, where there is none.
         """
         step, images = self.step, self._readable(map(Path, paths), unreadable)
         while chunk := list(itertools.islice(images, self.batch)):
@@ -128,7 +128,7 @@ class Predictor:
         for path in paths:
             try:
                 yield path, self.card.see(path.read_bytes(), str(path))
-            except (BrokenPictureError, OSError) as error:
+            except (BrokenImageError, OSError) as error:
                 if unreadable is None:
                     raise
                 unreadable(path, error)

@@ -1,1 +1,1 @@
-"""How people see a plan: table, picture, page, explanation. Pure functions of a plan."""
+"""How people see a plan: table, drawing, page, explanation. Pure functions of a plan."""

@@ -106,8 +106,8 @@ def _op_lines(plan: PlacedGraph, i: int, takes: Takeovers) -> Iterator[str]:
             f"in wgrad's epilogue and saves {format_size(op.dropped.nbytes)}"
         )
     if op.epilogue is not None and op.epilogue.original.blocks:
-        picture = op.epilogue.original.reads[0]
-        yield f"op {i} {name}: {_tensor(picture)} has no buffer; the max-pool follows in the kernel"
+        image = op.epilogue.original.reads[0]
+        yield f"op {i} {name}: {_tensor(image)} has no buffer; the max-pool follows in the kernel"
     if op.prologue is not None:
         (made,) = op.prologue.writes
         yield f"op {i} {name}: {_tensor(made)} has no buffer; each part is made where it is read"

@@ -99,7 +99,7 @@ def _over(takes: Takeovers, t: Tensor, maker: Op) -> str:
 
 
 def notebook(plan: PlacedGraph, others: Others) -> str:
-    """A small table and picture for a notebook: no script."""
+    """A small table and drawing for a notebook: no script."""
     rows = "".join(
         f"<tr><td>{escape(row.name)}</td>"
         f"<td style='text-align:right'>{format_size(row.arena_bytes)}</td>"

@@ -13,7 +13,7 @@ from minidl.report.svg import COLOURS
 
 
 def write_png(plan: PlacedGraph, path: str | Path) -> None:
-    """Write the picture to `path`; ArgumentError where matplotlib is not installed."""
+    """Write the drawing to `path`; ArgumentError where matplotlib is not installed."""
     try:
         from matplotlib.collections import PatchCollection
         from matplotlib.figure import Figure

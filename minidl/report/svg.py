@@ -1,4 +1,4 @@
-"""plan_svg: the arena over time as a picture. Schedule position across, bytes up."""
+"""plan_svg: the arena over time as a drawing. Schedule position across, bytes up."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Step:
 
         images: (batch, H, W, C) NHWC, or each of the network's inputs; labels: (batch,) integers
         for CrossEntropy. Arrays of other libraries too, by `__array__`, `__dlpack__` or
-        `__cuda_array_interface__`: pictures that lie on the step's GPU are copied there, and must
+        `__cuda_array_interface__`: images that lie on the step's GPU are copied there, and must
         have the input's dtype. ShapeError or ArgumentError where they do not fit; nothing has
         changed.
         """
@@ -189,7 +189,7 @@ class Step:
         self._held = (held + 1) % self.accumulate
 
     def predict(self, *inputs: ArrayLike) -> Array:
-        """The network's output for any number of pictures: a new array (N, ...)."""
+        """The network's output for any number of images: a new array (N, ...)."""
         plan, graph = self._predict.plan, self._predict.plan.graph
         arrays = [self.arena.device.given(array) for array in inputs]
         count = len(arrays[0]) if arrays and arrays[0].ndim else 0
@@ -369,8 +369,8 @@ def _way_out(given: Shape, expected: Shape) -> str:
     if len(expected) == 1:
         return "labels are one whole number a sample: labels.argmax(axis=1) of one-hot rows"
     if len(expected) == 4 and given == (expected[0], expected[3], *expected[1:3]):
-        return "pictures are NHWC: images.transpose(0, 2, 3, 1)"
-    return "pictures are NHWC; compile again for another batch or image"
+        return "images are NHWC: images.transpose(0, 2, 3, 1)"
+    return "images are NHWC; compile again for another batch or image"
 
 
 def _require_names(here: AbstractSet[str], given: AbstractSet[str], what: str) -> None:

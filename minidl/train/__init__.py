@@ -78,13 +78,13 @@ def fit(
     """Train for `epochs` passes over `data` and return the test accuracy, in [0, 1].
 
     The short way: a Trainer that keeps nothing on disk. On a terminal a progress bar shows loss,
-    pictures per second and time left; elsewhere each epoch is a line. ArgumentError where a batch
+    images per second and time left; elsewhere each epoch is a line. ArgumentError where a batch
     is larger than the data.
     """
     batch = step.plan.batch
     if batch > len(data.train_images):
         raise ArgumentError(
-            f"batch {batch} is larger than the {len(data.train_images)} training pictures of "
+            f"batch {batch} is larger than the {len(data.train_images)} training images of "
             f"{data.name}",
             "use a smaller batch",
         )

@@ -29,7 +29,7 @@ class Epoch:
     ema_top5: float | None = None
     """The same with averaged weights."""
     speed: float = field(default=0.0, compare=False)
-    """Pictures a second, without the validation."""
+    """Images a second, without the validation."""
     seconds: float = field(default=0.0, compare=False)
     """Since `fit` was called."""
 

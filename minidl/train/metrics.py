@@ -1,4 +1,4 @@
-"""Metrics that stream over batches: the same result however the pictures are cut."""
+"""Metrics that stream over batches: the same result however the images are cut."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from minidl.runtime.step import Step
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network is worth on some pictures."""
+    """What a network is worth on some images."""
 
     count: int
     loss: float
-    """Mean over the pictures: cross-entropy without label smoothing, or squared error."""
+    """Mean over the images: cross-entropy without label smoothing, or squared error."""
     top1: float | None = None
     top5: float | None = None
-    """Share of pictures in [0, 1] whose label is the largest output, one of the five largest;
+    """Share of images in [0, 1] whose label is the largest output, one of the five largest;
     None where targets are not labels."""
     confusion: Array | None = None
-    """(K, K) int64: [i, j] pictures of class i for which j is the largest output."""
+    """(K, K) int64: [i, j] images of class i for which j is the largest output."""
 
 
 class Metrics:
@@ -60,9 +60,9 @@ class Metrics:
         self._confusion = found if self._confusion is None else self._confusion + found
 
     def result(self) -> Evaluation:
-        """ArgumentError where there was no picture."""
+        """ArgumentError where there was no image."""
         if not self.count:
-            raise ArgumentError("no pictures to evaluate on")
+            raise ArgumentError("no images to evaluate on")
         loss = _mean(np.concatenate(self._losses))
         if self._confusion is None:
             return Evaluation(self.count, loss)

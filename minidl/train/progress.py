@@ -38,7 +38,7 @@ class Progress(Callback):
             total=trainer.steps_per_epoch * batch,
             initial=trainer.batch * batch,
             desc=f"epoch {trainer.epoch + 1}/{trainer.epochs}",
-            unit=" pictures",
+            unit=" images",
             leave=False,
             disable=not someone_looks(),
         )
@@ -75,7 +75,7 @@ def epoch_line(e: Epoch, epochs: int) -> str:
         f"test accuracy {100 * e.top1:.2f} %" if e.top1 is not None else "",
         f"test loss {e.val_loss:.4f}" if e.val_loss is not None and e.top1 is None else "",
         f"averaged weights {100 * e.ema_top1:.2f} %" if e.ema_top1 is not None else "",
-        f"{e.speed:,.0f} pictures/s",
+        f"{e.speed:,.0f} images/s",
         f"{e.seconds:.0f} s",
     ]
     return "  ".join(filter(None, parts))

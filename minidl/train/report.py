@@ -1,4 +1,4 @@
-"""A run's page: its learning curves above the picture of its memory."""
+"""A run's page: its learning curves above the drawing of its memory."""
 
 from __future__ import annotations
 

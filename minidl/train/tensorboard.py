@@ -17,7 +17,7 @@ TAGS = {
     "top5": "accuracy/top5",
     "ema_top1": "accuracy/averaged",
     "learning_rate": "learning_rate",
-    "speed": "pictures_per_second",
+    "speed": "images_per_second",
 }
 """Fields of `Epoch` and what TensorBoard calls them."""
 

@@ -134,11 +134,11 @@ class Trainer:
 
     def _train_epoch(self, train: Feed, interrupt: Interrupt) -> None:
         self._call("on_epoch_begin")
-        start, pictures = time.perf_counter(), 0
+        start, images = time.perf_counter(), 0
         batches = iter(train.epoch(self.epoch, start=self.batch))
         batch = self._put_next(batches)
         while batch is not None:
-            pictures += len(batch[-1])
+            images += len(batch[-1])
             batch, failed = self._train_step(batch, batches)
             self._call("on_step_end")
             if failed is not None:
@@ -146,7 +146,7 @@ class Trainer:
             interrupt.check()
         if not self._loss_count:
             raise ArgumentError(f"the training loader gave no batch in epoch {self.epoch + 1}")
-        self._speed = pictures / max(1e-9, time.perf_counter() - start)
+        self._speed = images / max(1e-9, time.perf_counter() - start)
 
     def _put_next(self, batches: Iterator[Batch]) -> Prepared | None:
         """Send the next batch to the device, which may still be at work; None at the end."""

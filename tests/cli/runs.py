@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from minidl.cli import main
-from tests.data.pictures import folder_of
+from tests.data.images import folder_of
 
 SMALL = ["--model", "lenet", "--image", "32", "-b", "4", "--lr", "0.02", "-j", "0"]
-"""LeNet on coloured pictures of 32x32, decoded in this process."""
+"""LeNet on coloured images of 32x32, decoded in this process."""
 
 
 def photos(folder: Path) -> Path:
@@ -19,7 +19,7 @@ def photos(folder: Path) -> Path:
 
 
 def trained(folder: Path, *flags: str, data: Path | None = None, out: str = "run") -> Path:
-    """The folder of a run on `data`, or on new pictures."""
+    """The folder of a run on `data`, or on new images."""
     data = photos(folder) if data is None else data
     where = folder / out
     assert (

@@ -38,14 +38,14 @@ def offered(code: str, folder: Path, *words: str) -> list[str]:
 
 def test_bash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = script("bash", capsys)
-    (tmp_path / "a picture.jpg").touch()
+    (tmp_path / "an image.jpg").touch()
     assert offered(code, tmp_path, "") == [*COMMANDS, "--help", "--version"]
     assert offered(code, tmp_path, "p") == ["predict", "plan", "place"]
     assert offered(code, tmp_path, "train", "--lr-w") == ["--lr-warmup-epochs", "--lr-warmup-decay"]
     assert offered(code, tmp_path, "plan", "--memory", "") == list(MODES)
     assert offered(code, tmp_path, "train", "-b", "") == []
-    assert offered(code, tmp_path, "train", "--weights", "a") == ["a picture.jpg"]
-    assert offered(code, tmp_path, "predict", "a") == ["a picture.jpg"]
+    assert offered(code, tmp_path, "train", "--weights", "a") == ["an image.jpg"]
+    assert offered(code, tmp_path, "predict", "a") == ["an image.jpg"]
     assert offered(code, tmp_path, "completion", "z") == ["zsh"]
     for name, parser in Commands(COMMANDS).by_name.items():
         words = [word for action in flags(parser) for word in action.option_strings]

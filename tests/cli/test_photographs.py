@@ -11,7 +11,7 @@ import pytest
 
 from minidl.cli import main
 from minidl.predict import ModelCard
-from tests.data.pictures import real_data
+from tests.data.images import real_data
 
 
 def some(folder: Path, count: int) -> Path:
@@ -38,9 +38,9 @@ def test_alexnet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "--run", str(where), "--top", "3", "--json", str(photograph)]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     card = ModelCard.of(json.loads((where / "args.json").read_text())["arguments"]["about"])
-    picture = card.see(photograph.read_bytes(), photograph.name).transpose(2, 0, 1)
+    image = card.see(photograph.read_bytes(), photograph.name).transpose(2, 0, 1)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (rows,) = session.run(None, {"input": np.ascontiguousarray(picture[np.newaxis])})
+    (rows,) = session.run(None, {"input": np.ascontiguousarray(image[np.newaxis])})
     best = np.argsort(-rows[0], kind="stable")[:3]
     assert [c["class"] for c in found["classes"]] == [card.names[i] for i in best]
     assert [c["probability"] for c in found["classes"]] == pytest.approx(rows[0][best], rel=1e-3)

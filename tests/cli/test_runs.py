@@ -1,4 +1,4 @@
-"""Train on a folder of pictures, stop, go on, measure, predict, export."""
+"""Train on a folder of images, stop, go on, measure, predict, export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minidl.interop import read_weights
 from minidl.train import checkpoint
 from minidl.train.progress import Progress
 from tests.cli.runs import SMALL, failed, photos, run, trained
-from tests.data.pictures import encoded, pixels
+from tests.data.images import encoded, pixels
 
 __all__ = ["run"]
 
@@ -56,7 +56,7 @@ def test_eval_of_the_folder_of_the_weights_and_of_the_flags_agree(
     ):
         assert main([*how, "--confusion", str(table)]) == 0
         lines.append(capsys.readouterr().out.splitlines()[0])
-    assert "2 pictures  loss " in lines[0]
+    assert "2 images  loss " in lines[0]
     assert len(set(lines)) == 1
     rows = list(csv.reader(table.read_text().splitlines()))
     assert [row[0] for row in rows] == rows[0] == ["class", "c0", "c1", "c2"]
@@ -66,7 +66,7 @@ def test_eval_of_the_folder_of_the_weights_and_of_the_flags_agree(
 def test_every_split(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for split, count in (("test", 2), ("train", 22), ("all", 24)):
         assert main(["eval", "--run", str(run), "-j", "0", "--split", split]) == 0
-        assert f"{count} pictures" in capsys.readouterr().out
+        assert f"{count} images" in capsys.readouterr().out
 
 
 def test_classes_are_matched_by_name(
@@ -184,7 +184,7 @@ def test_weights_of_other_classes_get_a_new_head(
     assert main([*how, str(run / WEIGHTS), "--new-head"]) == 0
 
 
-def test_predict_names_the_classes_and_the_broken_pictures(
+def test_predict_names_the_classes_and_the_broken_images(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = sorted((run.parent / "photos" / "c1").iterdir())
@@ -212,9 +212,9 @@ def test_predict_with_names_from_a_file(
 ) -> None:
     names = tmp_path / "names.txt"
     names.write_text("red\ngreen\nblue\n")
-    picture = str(next((run.parent / "photos" / "c1").iterdir()))
+    image = str(next((run.parent / "photos" / "c1").iterdir()))
     capsys.readouterr()
-    how = ["predict", "--weights", str(run / WEIGHTS), "--class-names", str(names), picture]
+    how = ["predict", "--weights", str(run / WEIGHTS), "--class-names", str(names), image]
     assert main(how) == 0
     assert {"red", "green", "blue"} <= set(capsys.readouterr().out.replace(",", "").split())
     names.write_text("red\ngreen\n")
@@ -230,15 +230,15 @@ def test_export_gives_the_probabilities_of_predict(
     files = ["--onnx", str(model), "--safetensors", str(weights)]
     assert main(["export", "--run", str(run), *files, *flags]) == 0
     assert bits(tmp_path, "w.safetensors") == bits(run)
-    picture = tmp_path / "p.png"
+    image = tmp_path / "p.png"
     shown = pixels(32, 32)
-    picture.write_bytes(encoded(shown, "PNG"))
+    image.write_bytes(encoded(shown, "PNG"))
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     given = shown[np.newaxis] if flags else shown.transpose(2, 0, 1)[np.newaxis]
     (outputs,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(given)})
     row = outputs[0] if flags else np.exp(outputs[0]) / np.exp(outputs[0]).sum()
     capsys.readouterr()
-    assert main(["predict", "--weights", str(weights), "--json", str(picture)]) == 0
+    assert main(["predict", "--weights", str(weights), "--json", str(image)]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     by_name = {c["class"]: c["probability"] for c in found["classes"]}
     assert [by_name[f"c{i}"] for i in range(3)] == pytest.approx(row.tolist(), abs=1e-5)
@@ -251,31 +251,31 @@ def test_arrays_of_bytes_and_of_floats(tmp_path: Path, capsys: pytest.CaptureFix
     grey = chance.integers(0, 256, (30, 28, 28)).astype(np.uint8)
     np.savez(tmp_path / "grey.npz", images=grey, labels=labels)
     np.savez(tmp_path / "floats.npz", images=grey[..., None] / np.float32(255), labels=labels)
-    picture = tmp_path / "p.png"
-    picture.write_bytes(encoded(pixels(28, 28), "PNG"))
+    image = tmp_path / "p.png"
+    image.write_bytes(encoded(pixels(28, 28), "PNG"))
     how = ["--model", "lenet", "-b", "8", "--epochs", "1", "--output-dir"]
     for name in ("grey", "floats"):
         data, where = str(tmp_path / f"{name}.npz"), str(tmp_path / name)
         assert main(["train", "--data-path", data, *how, where]) == 0
         assert "image 28x28x1" in capsys.readouterr().out
         assert main(["eval", "--run", where]) == 0
-    assert main(["predict", "--run", str(tmp_path / "grey"), str(picture)]) == 0
-    status, error = failed(capsys, "predict", "--run", str(tmp_path / "floats"), str(picture))
+    assert main(["predict", "--run", str(tmp_path / "grey"), str(image)]) == 0
+    status, error = failed(capsys, "predict", "--run", str(tmp_path / "floats"), str(image))
     assert (status, "--mean and --std" in error) == (2, True)
     constants = ["--mean", "0", "--std", "255"]
-    assert main(["predict", "--run", str(tmp_path / "floats"), *constants, str(picture)]) == 0
+    assert main(["predict", "--run", str(tmp_path / "floats"), *constants, str(image)]) == 0
     status, error = failed(
         capsys, "eval", "--run", str(tmp_path / "grey"), "--data-path", str(tmp_path / "floats.npz")
     )
     assert (status, "float32, the network reads" in error) == (2, True)
 
 
-def test_a_broken_picture_ends_the_run_or_is_told(
+def test_a_broken_image_ends_the_run_or_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = photos(tmp_path)
     broken = next((data / "c0").iterdir())
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     how = ["train", "--data-path", str(data), *SMALL, "--epochs", "2"]
     status, error = failed(capsys, *how)
     assert (status, broken.name in error) == (1, True)

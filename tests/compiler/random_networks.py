@@ -52,9 +52,9 @@ class Growth:
     def grow(self) -> None:
         """One more layer, two where it is used twice; nothing where the drawn one does not fit."""
         x = self.pick(list(self.shape))
-        picture = len(self.shape[x]) == 4
+        image = len(self.shape[x]) == 4
         grows = [self.activation, self.add, self.concat, self.again, self.dropout, self.trainable]
-        if picture:
+        if image:
             grows += [self.pool, self.pool, self.normalization, self.trainable, self.flatten]
         self.one_of(grows)(x)
 

@@ -125,9 +125,9 @@ def bytes_by_hand(layers: Layers, batch: int, in_place: bool) -> int:
     weights, their gradients and their momentum."""
     blobs = sum(size for kind, size, _ in layers if not (in_place and kind == "in place"))
     argmax = sum(size for kind, size, _ in layers if kind == "max-pool")
-    pictures, probabilities = 224 * 224 * 3, 1000
+    images, probabilities = 224 * 224 * 3, 1000
     parameters = sum(count for _, _, count in layers)
-    return batch * (4 * (2 * blobs + pictures + probabilities) + argmax) + 12 * parameters
+    return batch * (4 * (2 * blobs + images + probabilities) + argmax) + 12 * parameters
 
 
 @pytest.mark.parametrize("memory", ["naive", "caffe"])

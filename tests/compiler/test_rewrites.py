@@ -28,7 +28,7 @@ CLASSES = 3
 
 
 def chain(*layers: Layer, image: tuple[int, int, int] = (8, 8, 2)) -> dl.Network:
-    """The layers on a picture, a Linear behind them."""
+    """The layers on an image, a Linear behind them."""
     x = y = dl.Input(image)
     for layer in layers:
         y = layer(y)
@@ -128,7 +128,7 @@ def test_a_relu_moves_past_a_flatten() -> None:
     keeps_bits(network, commute_selections)
 
 
-def test_a_relu_on_the_pictures_moves_without_a_gradient() -> None:
+def test_a_relu_on_the_images_moves_without_a_gradient() -> None:
     network = chain(dl.ReLU(), dl.MaxPool2d(2), conv())
     assert kernels(commute_selections(graph_of(network)))[:2] == [
         "maxpool2d_forward",
@@ -344,11 +344,11 @@ def test_updates_move_up_and_no_dependency_breaks(optimizer: dl.Optimizer) -> No
 # -- differentiate ---------------------------------------------------------------------------------
 
 
-def test_there_is_no_gradient_of_the_pictures() -> None:
+def test_there_is_no_gradient_of_the_images() -> None:
     graph = graph_of(chain(conv(), dl.ReLU(), conv()))
-    (pictures, target) = graph.inputs
+    (images, target) = graph.inputs
     written = [t for op in graph.ops for t in op.writes]
-    assert not any(graph.gradient_of.get(t) in (pictures, target) for t in written)
+    assert not any(graph.gradient_of.get(t) in (images, target) for t in written)
     assert kernels(graph).count("conv2d_dgrad") == 1
     assert kernels(graph).count("conv2d_wgrad") == 2
 

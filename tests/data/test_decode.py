@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minidl.data import BrokenPictureError, View, decode
+from minidl.data import BrokenImageError, View, decode
 from minidl.data.decode import opened, pillow, seen, seen_of_array
 from minidl.ir import ArgumentError, Array
-from tests.data.pictures import encoded, pixels
+from tests.data.images import encoded, pixels
 
 RGB = pixels(20, 30)
 IMAGE = Image.fromarray(RGB)
@@ -63,8 +63,8 @@ JPEG, PNG = encoded(RGB), encoded(RGB, "PNG")
     ],
     ids=["empty", "text", "half", "header", "half png", "png", "gif", "bmp"],
 )
-def test_broken_picture_is_named(raw: bytes) -> None:
-    with pytest.raises(BrokenPictureError, match=r"class/4\.jpg: cannot be decoded"):
+def test_broken_image_is_named(raw: bytes) -> None:
+    with pytest.raises(BrokenImageError, match=r"class/4\.jpg: cannot be decoded"):
         decode(raw, "class/4.jpg")
 
 
@@ -80,20 +80,20 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("side", [9_460, 12_000, 100_000, 2**31 - 1])
 def test_decompression_bomb_is_refused_by_its_header(side: int) -> None:
     raw = png_header(side, side) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    with pytest.raises(BrokenPictureError, match="x: "):
+    with pytest.raises(BrokenImageError, match="x: "):
         decode(raw, "x")
 
 
 def test_text_bomb_in_a_png_is_refused() -> None:
     text = b"key\0\0" + zlib.compress(bytes(2**27))
     raw = png_header(4, 4) + chunk(b"zTXt", text) + chunk(b"IEND", b"")
-    with pytest.raises(BrokenPictureError, match="x: "):
+    with pytest.raises(BrokenImageError, match="x: "):
         decode(raw, "x")
 
 
 def test_limit_is_exact() -> None:
     assert decode(PNG, "x", limit=600).shape == (20, 30, 3)
-    with pytest.raises(BrokenPictureError, match=r"30 x 20 pixels are more than the 599 allowed"):
+    with pytest.raises(BrokenImageError, match=r"30 x 20 pixels are more than the 599 allowed"):
         decode(PNG, "x", limit=599)
 
 
@@ -109,7 +109,7 @@ def look(raw: bytes, view: View) -> Array:
     return seen(opened(raw, "x", 10**6), view, "x")
 
 
-def test_view_of_the_whole_is_the_picture() -> None:
+def test_view_of_the_whole_is_the_image() -> None:
     assert np.array_equal(look(PNG, View((0, 0, 30, 20), (20, 30))), RGB)
 
 

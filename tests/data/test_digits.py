@@ -22,7 +22,7 @@ def test_digits_are_all_there_split_once_and_scaled() -> None:
     assert np.array_equal(everything[..., 0], everything[..., 2])
 
 
-def test_no_test_picture_is_trained_on() -> None:
+def test_no_test_image_is_trained_on() -> None:
     data = digits((8, 8, 1))
     train = {image.tobytes() for image in data.train_images}
     assert sum(image.tobytes() in train for image in data.test_images) == 0
@@ -40,7 +40,7 @@ def test_size_8_is_the_data_itself_and_doubling_keeps_means() -> None:
     assert np.allclose(inner, mixed, atol=1e-5)
 
 
-def test_pictures_grow_from_their_pixels_centres() -> None:
+def test_images_grow_from_their_pixels_centres() -> None:
     values = np.array([[[0.0], [4.0]]])
     assert _resized(values, 1, 4).ravel().tolist() == [0, 1, 3, 4]
     for size in (1, 2, 8):

@@ -18,7 +18,7 @@ import pytest
 from minidl.data import ImageFolder, ImageTar, cifar10, mnist, open_data
 from minidl.data.cifar import unpickled
 from minidl.ir import ArgumentError
-from tests.data.pictures import encoded, pixels, tar_of
+from tests.data.images import encoded, pixels, tar_of
 from tests.data.test_sources import cifar_files, mnist_folder
 
 JPEG = encoded(pixels(8, 8))

@@ -12,7 +12,7 @@ import pytest
 
 from minidl.data import (
     Arrays,
-    BrokenPictureError,
+    BrokenImageError,
     ImageFolder,
     Loader,
     PadCrop,
@@ -24,7 +24,7 @@ from minidl.data import (
     training,
 )
 from minidl.ir import ArgumentError, Array, ShapeError
-from tests.data.pictures import encoded, folder_of, pixels, real_data, small
+from tests.data.images import encoded, folder_of, pixels, real_data, small
 
 Read = list[tuple[Array, Array]]
 
@@ -42,7 +42,7 @@ def same(first: Read, second: Read) -> bool:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ImageFolder:
-    return ImageFolder(folder_of(tmp_path / "pictures", classes=3, each=7))
+    return ImageFolder(folder_of(tmp_path / "images", classes=3, each=7))
 
 
 def test_any_number_of_workers_gives_the_same_bits(folder: ImageFolder) -> None:
@@ -150,25 +150,25 @@ def test_arrays_outlive_the_loader() -> None:
 
 
 def broken(folder: ImageFolder) -> str:
-    """Damages one picture, returns its name."""
+    """Damages one image, returns its name."""
     name = folder.name(5)
     Path(name).write_bytes(Path(name).read_bytes()[:100])
     return name
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_broken_picture_is_refused_by_name(folder: ImageFolder, workers: int) -> None:
+def test_broken_image_is_refused_by_name(folder: ImageFolder, workers: int) -> None:
     name = broken(folder)
     with Loader(folder, 3, training(16), seed=0, shuffle=False, workers=workers) as loader:
         epoch = loader.epoch(0)
         next(epoch)
-        with pytest.raises(BrokenPictureError, match=name):
+        with pytest.raises(BrokenImageError, match=name):
             next(epoch)
         assert len(read(loader, 0, start=2)) == 5
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_broken_picture_is_skipped_counted_and_reported(folder: ImageFolder, workers: int) -> None:
+def test_broken_image_is_skipped_counted_and_reported(folder: ImageFolder, workers: int) -> None:
     intact = read(Loader(folder, 1, evaluation(16), seed=0, shuffle=False))
     name = broken(folder)
     loader = Loader(
@@ -188,15 +188,15 @@ def test_broken_picture_is_skipped_counted_and_reported(folder: ImageFolder, wor
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for i in range(3):
-        (tmp_path / "a" / f"{i}.jpg").write_bytes(b"no picture")
+        (tmp_path / "a" / f"{i}.jpg").write_bytes(b"no image")
     loader = Loader(ImageFolder(tmp_path), 2, training(8), seed=0, broken="skip")
-    with pytest.raises(BrokenPictureError, match="no picture of the source"):
+    with pytest.raises(BrokenImageError, match="no image of the source"):
         next(iter(loader.epoch(0)))
 
 
 def test_pixel_limit_is_passed_on(folder: ImageFolder) -> None:
     loader = Loader(folder, 2, training(8), seed=0, pixels=100)
-    with pytest.raises(BrokenPictureError, match="more than the 100 allowed"):
+    with pytest.raises(BrokenImageError, match="more than the 100 allowed"):
         next(iter(loader.epoch(0)))
 
 
@@ -205,9 +205,9 @@ class Uneven(Arrays):
         return super().read(index)[: 8 - (index == 3)]
 
 
-def test_a_picture_of_another_size_is_refused() -> None:
+def test_a_image_of_another_size_is_refused() -> None:
     source = Uneven(small().images, small().labels)
-    with pytest.raises(ShapeError, match="picture 3"):
+    with pytest.raises(ShapeError, match="image 3"):
         read(Loader(source, 4, seed=0, shuffle=False))
 
 
@@ -255,7 +255,7 @@ def test_real_photographs(workers: int) -> None:
     assert all(images.std() > 20 for images, _ in got)
 
 
-def test_decoded_pictures_are_those_of_the_files(tmp_path: Path) -> None:
+def test_decoded_images_are_those_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for i in range(3):
         (tmp_path / "a" / f"{i}.png").write_bytes(encoded(pixels(8, 8, i), "PNG"))

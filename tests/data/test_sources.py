@@ -23,7 +23,7 @@ from minidl.data import (
 )
 from minidl.data.source import numbered
 from minidl.ir import ArgumentError, Array
-from tests.data.pictures import encoded, folder_of, pixels, real_data, tar_of
+from tests.data.images import encoded, folder_of, pixels, real_data, tar_of
 
 JPEG = encoded(pixels(8, 8))
 
@@ -42,7 +42,7 @@ def check(source: Source) -> None:
 
 def test_folder_has_sorted_classes_and_any_case(tmp_path: Path) -> None:
     folder_of(tmp_path)
-    (tmp_path / "c1" / "notes.txt").write_text("no picture")
+    (tmp_path / "c1" / "notes.txt").write_text("no image")
     (tmp_path / "top.jpg").write_bytes(JPEG)
     (tmp_path / "c0" / "inner").mkdir()
     (tmp_path / "c0" / "inner" / "x.JPEG").write_bytes(JPEG)
@@ -54,7 +54,7 @@ def test_folder_has_sorted_classes_and_any_case(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["empty", "missing"])
-def test_folder_without_pictures_is_refused(tmp_path: Path, what: str) -> None:
+def test_folder_without_images_is_refused(tmp_path: Path, what: str) -> None:
     folder = tmp_path / what
     if what == "empty":
         (folder / "class").mkdir(parents=True)
@@ -94,7 +94,7 @@ def test_arrays_and_subsets() -> None:
     check(some)
     assert some.labels.tolist() == [2, 0]
     assert np.array_equal(some.read(0), images[3])
-    assert some.name(0) == "picture 3"
+    assert some.name(0) == "image 3"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_arrays_and_subsets() -> None:
         (np.zeros((2, 3, 3), np.uint8), np.zeros(2, int), "N, H, W, C"),
         (np.zeros((2, 3, 3, 1), np.float64), np.zeros(2, int), "float32"),
         (np.zeros((0, 3, 3, 1), np.uint8), np.zeros(0, int), "not empty"),
-        (np.zeros((2, 3, 3, 1), np.uint8), np.zeros(3, int), "one a picture"),
+        (np.zeros((2, 3, 3, 1), np.uint8), np.zeros(3, int), "one an image"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.zeros(2), "integers"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.array([0, -1]), "-1 to 0"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.array([0, 2**40]), "classes"),
@@ -114,7 +114,7 @@ def test_arrays_that_do_not_fit_are_refused(images: Array, labels: Array, messag
         Arrays(images, labels)
 
 
-def cifar_pictures(count: int, seed: int) -> tuple[Array, Array]:
+def cifar_images(count: int, seed: int) -> tuple[Array, Array]:
     chance = np.random.default_rng(seed)
     return chance.integers(0, 256, (count, 3072)).astype(np.uint8), chance.integers(0, 10, count)
 
@@ -122,7 +122,7 @@ def cifar_pictures(count: int, seed: int) -> tuple[Array, Array]:
 def cifar_files(kind: str, protocol: int = 2) -> dict[str, bytes]:
     files = {}
     for seed, name in enumerate(["data_batch_1", "data_batch_2", "test_batch"]):
-        data, labels = cifar_pictures(5 + seed, seed)
+        data, labels = cifar_images(5 + seed, seed)
         if kind == "bin":
             records = np.concatenate([labels[:, np.newaxis].astype(np.uint8), data], axis=1)
             files[f"{name}.bin"] = records.tobytes()
@@ -148,7 +148,7 @@ def test_cifar10(tmp_path: Path, kind: str, where: str) -> None:
     for splits in (cifar10(path), open_data(path)):
         check(splits.train)
         assert (len(splits.train), len(splits.test)) == (11, 7)
-        data, labels = cifar_pictures(5, 0)
+        data, labels = cifar_images(5, 0)
         assert np.array_equal(splits.train.read(3), data[3].reshape(3, 32, 32).transpose(1, 2, 0))
         assert splits.train.labels[:5].tolist() == labels.tolist()
         assert splits.classes[0] == "airplane"
@@ -183,9 +183,9 @@ def test_mnist(tmp_path: Path, zipped: bool) -> None:
         check(splits.train)
         assert len(splits.test) == 3
         assert splits.train.labels.tolist() == [0, 1, 2, 3, 4, 5]
-        picture = splits.train.read(0)
-        assert isinstance(picture, np.ndarray)
-        assert picture.shape == (28, 28, 1)
+        image = splits.train.read(0)
+        assert isinstance(image, np.ndarray)
+        assert image.shape == (28, 28, 1)
 
 
 def test_npz_with_two_splits_and_with_one(tmp_path: Path) -> None:
@@ -198,9 +198,9 @@ def test_npz_with_two_splits_and_with_one(tmp_path: Path) -> None:
     assert (len(splits.train), len(splits.test), len(splits.classes)) == (20, 5, 7)
     splits = open_data(one)
     assert (len(splits.train), len(splits.test)) == (18, 2)
-    picture = splits.train.read(0)
-    assert isinstance(picture, np.ndarray)
-    assert picture.dtype == np.float32
+    image = splits.train.read(0)
+    assert isinstance(image, np.ndarray)
+    assert image.dtype == np.float32
 
 
 def test_open_data_knows_splits_by_their_folders(tmp_path: Path) -> None:

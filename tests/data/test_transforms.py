@@ -1,4 +1,4 @@
-"""Where transforms look: inside of the picture, spread as they should be, the same each time."""
+"""Where transforms look: inside of the image, spread as they should be, the same each time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from minidl.data.recipe import STREAM, words_of
 from minidl.ir import ArgumentError
 from minidl.ops.normalize import normalize_forward
 from minidl.philox import random_words
-from tests.data.pictures import pixels
+from tests.data.images import pixels
 
 SIZES = [(375, 500), (500, 333), (1, 1), (1, 900), (900, 1), (224, 224), (32, 32)]
 
 
-def words(count: int, pictures: int = 200) -> list[list[int]]:
-    found: list[list[int]] = words_of(3, 1, range(pictures), count).tolist()
+def words(count: int, images: int = 200) -> list[list[int]]:
+    found: list[list[int]] = words_of(3, 1, range(images), count).tolist()
     return found
 
 
@@ -71,21 +71,21 @@ def test_pad_crop_shifts_by_every_distance_alike() -> None:
     ("height", "width"), [(375, 500), (640, 480), (256, 256), (300, 225), (401, 997)]
 )
 def test_centre_crop_is_resize_and_crop(height: int, width: int) -> None:
-    picture = pixels(height, width)
-    got = seen_of_array(picture, evaluation(224).view(height, width, []), "x").astype(int)
+    image = pixels(height, width)
+    got = seen_of_array(image, evaluation(224).view(height, width, []), "x").astype(int)
     scale = 256 / min(height, width)
     size = (int(width * scale), int(height * scale))
-    resized = Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR)
+    resized = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
     left, top = round((size[0] - 224) / 2), round((size[1] - 224) / 2)
     expected = np.asarray(resized.crop((left, top, left + 224, top + 224))).astype(int)
     assert abs(got - expected).max() <= 1
 
 
-def test_small_pictures_are_shown_whole_and_padded() -> None:
+def test_small_images_are_shown_whole_and_padded() -> None:
     assert isinstance(training(32), PadCrop)
     assert isinstance(training(224), RandomResizedCrop)
-    picture = pixels(32, 32)
-    assert np.array_equal(seen_of_array(picture, evaluation(32).view(32, 32, []), "x"), picture)
+    image = pixels(32, 32)
+    assert np.array_equal(seen_of_array(image, evaluation(32).view(32, 32, []), "x"), image)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_settings_out_of_range_are_refused(make: object) -> None:
         make()  # type: ignore[operator]
 
 
-def test_words_depend_on_seed_epoch_and_picture_alone() -> None:
+def test_words_depend_on_seed_epoch_and_image_alone() -> None:
     some = words_of(5, 2, [7, 3, 2**40], 44)
     assert some.shape == (3, 44)
     assert np.array_equal(some[1], words_of(5, 2, [3], 44)[0])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from minidl.data import Loader, PadCrop, WorkerError, pool
-from tests.data.pictures import Deadly, Faulty, Stuck, small
+from tests.data.images import Deadly, Faulty, Stuck, small
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc to look at")
 
@@ -124,7 +124,7 @@ def test_killed_worker_is_named_and_the_others_end(when: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_worker_that_dies_at_a_picture_is_no_hang(workers: int) -> None:
+def test_worker_that_dies_at_a_image_is_no_hang(workers: int) -> None:
     source = Deadly(small().images, small().labels)
     with loader(workers, source=source) as made, pytest.raises(WorkerError, match="SIGKILL"):
         list(made.epoch(0))

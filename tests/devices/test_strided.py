@@ -1,5 +1,5 @@
 """An op that takes strided images has the same bits where their pixels lie apart: NumPy hands a
-product to one routine of BLAS or to another by its operands' strides, and those sum in other orders.
+product to one routine of BLAS or another by its strides, and those sum in other orders.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def assert_strides_leave_the_bits(
         assume(False)
     (site,) = lowering.sites
     for op in (*site.forward_ops, *site.backward_ops):
-        if op.pitched:
+        if op.strided:
             values = drawn_values(op, seed)
             assert values.after(op, GAP) == values.after(op, 0), op.function.__name__
 

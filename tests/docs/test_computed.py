@@ -1,4 +1,4 @@
-"""Tables and pictures of the documentation are what the code computes: see docs/make.py."""
+"""Tables and images of the documentation are what the code computes: see docs/make.py."""
 
 from __future__ import annotations
 

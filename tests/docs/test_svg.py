@@ -1,4 +1,4 @@
-"""The arena's picture: valid XML, a rectangle a tensor, everything within the frame."""
+"""The arena's drawing: valid XML, a rectangle a tensor, everything within the frame."""
 
 from __future__ import annotations
 

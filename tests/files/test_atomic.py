@@ -149,7 +149,7 @@ def traced(folder: Path) -> None:
 WRITERS: dict[str, Callable[[Path], object]] = {
     "plan file": planned("--json"),
     "page": planned("--html"),
-    "picture": planned("--png"),
+    "drawing": planned("--png"),
     "snapshot": planned("--snapshot"),
     "placement": placed,
     "trace": traced,

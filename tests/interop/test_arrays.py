@@ -143,7 +143,7 @@ def test_a_weight_lies_in_the_arena_on_a_gpu() -> None:
 
 @pytest.mark.usefixtures("cuda")
 @pytest.mark.parametrize("wrap", [on_gpu, by_cuda])
-def test_pictures_on_the_gpu_train_alike(wrap: Callable[[Array], Any]) -> None:
+def test_images_on_the_gpu_train_alike(wrap: Callable[[Array], Any]) -> None:
     asked, other = (dl.compile(network(), BATCH, device="cuda") for _ in range(2))
     assert asked(wrap(X), wrap(Y)) == other(X, Y)
     assert state_bits(asked) == state_bits(other)
@@ -154,9 +154,9 @@ def test_pictures_on_the_gpu_train_alike(wrap: Callable[[Array], Any]) -> None:
 
 @pytest.mark.usefixtures("cuda")
 def test_bytes_on_the_gpu() -> None:
-    pictures = np.arange(X.size, dtype=np.uint8).reshape(X.shape)
+    images = np.arange(X.size, dtype=np.uint8).reshape(X.shape)
     asked, other = (dl.compile(network("uint8"), BATCH, device="cuda") for _ in range(2))
-    assert asked(on_gpu(pictures), Y) == other(pictures, Y)
+    assert asked(on_gpu(images), Y) == other(images, Y)
 
 
 @pytest.mark.usefixtures("cuda")
@@ -196,7 +196,7 @@ def test_a_refused_array_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.usefixtures("cuda")
-def test_labels_and_finite_pictures_are_checked_on_the_gpu_too() -> None:
+def test_labels_and_finite_images_are_checked_on_the_gpu_too() -> None:
     step = dl.compile(network(), BATCH, device="cuda", check_finite=True)
     with pytest.raises(dl.ArgumentError, match="9"):
         step(on_gpu(X), on_gpu(np.array([0, 9, 1, 1])))

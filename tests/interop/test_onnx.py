@@ -43,7 +43,7 @@ LARGE = ("alexnet_2012", "densenet121")
 """Whose layers are others' too: their weights alone are read back, and one runtime is asked."""
 
 
-def pictures(image: tuple[int, ...], count: int = 3) -> Array:
+def made_images(image: tuple[int, ...], count: int = 3) -> Array:
     return np.random.default_rng(7).normal(size=(count, *image)).astype(np.float32)
 
 
@@ -84,12 +84,12 @@ def compared(net: dl.Network, path: Path, **how: Any) -> tuple[dl.Step, Array]:
     step = dl.compile(net, 2, loss=dl.MSE(), optimizer=dl.SGD(momentum=0))
     settle(step)
     export_onnx(net, step, path, **how)
-    x = pictures(net.image)
+    x = made_images(net.image)
     expected = step.predict(x)
     given = {"input": channels_first(x)}
     close(by_onnxruntime(path, given), channels_first(expected))
     if not any(node.op_type == "LRN" for node in onnx.load(path).graph.node):
-        # onnx 1.23's reference of LRN counts pictures where it should count channels
+        # onnx 1.23's reference of LRN counts images where it should count channels
         close(by_reference(path, {"input": given["input"][:1]}), channels_first(expected[:1]))
     return step, expected
 
@@ -121,9 +121,9 @@ def test_models(model: str, tmp_path: Path) -> None:
     net = dl.models.MODELS[model](10, IMAGES[model])
     if model not in LARGE:
         step, expected = compared(net, tmp_path / "m.onnx")
-        assert read_back(step, tmp_path / "m.onnx", expected, pictures(net.image)).name == model
+        assert read_back(step, tmp_path / "m.onnx", expected, made_images(net.image)).name == model
         return
-    step, x = dl.compile(net, 2), pictures(net.image)
+    step, x = dl.compile(net, 2), made_images(net.image)
     export_onnx(net, step, tmp_path / "m.onnx")
     close(by_onnxruntime(tmp_path / "m.onnx", {"input": channels_first(x)}), step.predict(x))
     same_weights(step, import_onnx(tmp_path / "m.onnx")[1])
@@ -174,7 +174,7 @@ LAYERS: dict[str, list[dl.Layer]] = {
         dl.Linear(3, bias=False),
     ],
 }
-"""On pictures of 9x7 with 4 channels; what is exported and read back to the bit."""
+"""On images of 9x7 with 4 channels; what is exported and read back to the bit."""
 
 WRITTEN_ONLY: dict[str, list[dl.Layer]] = {
     "gelu": [dl.GELU()],
@@ -196,7 +196,7 @@ def chain(layers: list[dl.Layer]) -> dl.Network:
 def test_layers(case: str, tmp_path: Path) -> None:
     net = chain(LAYERS[case])
     step, expected = compared(net, tmp_path / "m.onnx")
-    read_back(step, tmp_path / "m.onnx", expected, pictures(net.image))
+    read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
 
 
 @pytest.mark.parametrize("case", WRITTEN_ONLY)
@@ -210,7 +210,7 @@ def test_layers_that_are_not_read_back(case: str, tmp_path: Path) -> None:
 def test_gelu_is_an_operator_since_opset_20(case: str, tmp_path: Path) -> None:
     net = chain(WRITTEN_ONLY[case])
     step, expected = compared(net, tmp_path / "m.onnx", opset=20)
-    read_back(step, tmp_path / "m.onnx", expected, pictures(net.image))
+    read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
 
 
 def test_a_layer_used_twice_shares_its_weights(tmp_path: Path) -> None:
@@ -219,10 +219,10 @@ def test_a_layer_used_twice_shares_its_weights(tmp_path: Path) -> None:
     net = dl.Network(x, dl.Linear(2)(dl.Flatten()(dl.Concat()(y, x)), name="fc"))
     step, expected = compared(net, tmp_path / "m.onnx")
     assert set(step.state_dict()) == {"a.weight", "a.bias", "fc.weight", "fc.bias"}
-    read_back(step, tmp_path / "m.onnx", expected, pictures(net.image))
+    read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
 
 
-def test_flattened_pictures_side_by_side(tmp_path: Path) -> None:
+def test_flattened_images_side_by_side(tmp_path: Path) -> None:
     """Behind a Concat of vectors minidl's order holds, HWC."""
     x = dl.Input((3, 2, 4))
     y = dl.Concat()(dl.Flatten()(x, name="f"), dl.Flatten()(dl.ReLU()(x), name="g"), name="c")
@@ -235,7 +235,7 @@ def test_several_inputs(tmp_path: Path) -> None:
     net = dl.Network((a, b), dl.Linear(2)(y, name="fc"))
     step = dl.compile(net, 2)
     export_onnx(net, step, tmp_path / "m.onnx")
-    x = pictures((4, 3, 2)), pictures((5,))
+    x = made_images((4, 3, 2)), made_images((5,))
     given = {"input": channels_first(x[0]), "input1": x[1]}
     close(by_onnxruntime(tmp_path / "m.onnx", given), step.predict(*x))
     other, state = import_onnx(tmp_path / "m.onnx")
@@ -260,11 +260,11 @@ def test_bytes_in_channels_last_and_probabilities(tmp_path: Path) -> None:
     close(found, exponentials / exponentials.sum(1, keepdims=True))
 
 
-def test_pictures_that_come_out(tmp_path: Path) -> None:
+def test_images_that_come_out(tmp_path: Path) -> None:
     net = chain([dl.ReLU()])
     step = dl.compile(net, 2, loss=dl.MSE())
     export_onnx(net, step, tmp_path / "m.onnx", channels_last=True)
-    x = pictures(net.image)
+    x = made_images(net.image)
     close(by_onnxruntime(tmp_path / "m.onnx", {"input": x}), step.predict(x))
 
 
@@ -274,7 +274,7 @@ def test_opset_and_state_dict(tmp_path: Path) -> None:
     for opset in (17, 18, 21):
         export_onnx(net, state, tmp_path / "m.onnx", opset=opset)
         assert onnx.load(tmp_path / "m.onnx").opset_import[0].version == opset
-        by_onnxruntime(tmp_path / "m.onnx", {"input": channels_first(pictures((32, 32, 1)))})
+        by_onnxruntime(tmp_path / "m.onnx", {"input": channels_first(made_images((32, 32, 1)))})
     assert os.listdir(tmp_path) == ["m.onnx"]
 
 

@@ -68,7 +68,7 @@ def test_no_tile_is_chosen_that_does_not_fit(card: Card) -> None:
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
 @pytest.mark.parametrize("card", [*CARDS, *SMALL[1:]], ids=lambda card: card.name)
 def test_no_block_of_a_product_asks_for_more_than_the_card_has(card: Card, precision: str) -> None:
-    """Whole launches; first layers, whose pictures come by way of shared memory, among them."""
+    """Whole launches; first layers, whose images come by way of shared memory, among them."""
     chance = random.Random(SEED)
     for _ in range(3):
         kernel, stride = chance.choice([(11, 4), (7, 2), (5, 1), (9, 4)]), chance.randint(1, 3)

@@ -61,7 +61,7 @@ def spread_all(generator: np.random.Generator, shapes: Sequence[Shape]) -> list[
 
 @dataclass(frozen=True)
 class Case:
-    """One layer on one set of input shapes (batch included, pictures NHWC)."""
+    """One layer on one set of input shapes (batch included, images NHWC)."""
 
     id: str
     layer: Callable[[], Layer]

@@ -12,7 +12,7 @@ from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from minidl.ops.activation import normal_distribution, relu_dgrad
 from tests.layers.harness import BadCase, Case, Check, each_check, each_refusal, refuses
 
-PICTURE = ((2, 3, 3, 4),)
+IMAGE = ((2, 3, 3, 4),)
 VECTORS = ((5, 37),)
 
 
@@ -29,13 +29,13 @@ def wide(generator: np.random.Generator, _: object) -> list[Array]:
 
 
 CASES = [
-    Case("relu", ReLU, PICTURE, lambda x: np.where(x > 0, x, 0)),
+    Case("relu", ReLU, IMAGE, lambda x: np.where(x > 0, x, 0)),
     Case("relu-vectors", ReLU, VECTORS, lambda x: np.where(x > 0, x, 0)),
-    Case("leaky-relu", LeakyReLU, PICTURE, lambda x: np.where(x > 0, x, x / 100)),
+    Case("leaky-relu", LeakyReLU, IMAGE, lambda x: np.where(x > 0, x, x / 100)),
     Case("leaky-relu-steep", lambda: LeakyReLU(3), VECTORS, lambda x: np.where(x > 0, x, 3 * x)),
-    Case("sigmoid", Sigmoid, PICTURE, np.vectorize(lambda x: 1 / (1 + math.exp(-x)))),
+    Case("sigmoid", Sigmoid, IMAGE, np.vectorize(lambda x: 1 / (1 + math.exp(-x)))),
     Case("tanh", Tanh, VECTORS, np.vectorize(math.tanh)),
-    Case("gelu", GELU, PICTURE, np.vectorize(gelu)),
+    Case("gelu", GELU, IMAGE, np.vectorize(gelu)),
     Case("gelu-wide", GELU, ((2, 10, 10, 2),), np.vectorize(gelu), draw=wide),
     Case("gelu-tanh", lambda: GELU(approximate="tanh"), VECTORS, np.vectorize(gelu_tanh)),
     Case("gelu-many", GELU, ((3, 21, 23, 29),), np.vectorize(gelu)),

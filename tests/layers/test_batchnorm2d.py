@@ -50,7 +50,7 @@ CASES = [
     Case("batchnorm", BatchNorm2d, ((2, 4, 5, 3),), by_batch),
     Case("batchnorm-1-channel", BatchNorm2d, ((3, 5, 4, 1),), by_batch),
     Case("batchnorm-1-pixel", BatchNorm2d, ((7, 1, 1, 4),), by_batch),
-    Case("batchnorm-1-picture", BatchNorm2d, ((1, 3, 3, 5),), by_batch),
+    Case("batchnorm-1-image", BatchNorm2d, ((1, 3, 3, 5),), by_batch),
     Case("batchnorm-parts", BatchNorm2d, ((3, 21, 23, 2),), by_batch),
     Case("batchnorm-wide", BatchNorm2d, ((2, 3, 2, 70),), by_batch),
 ]

@@ -27,7 +27,7 @@ CASES = [
 ]
 
 BAD = [
-    BadCase("picture", lambda: Linear(5), ((2, 3, 3, 4),), "needs 2 dimensions (batch, features)"),
+    BadCase("image", lambda: Linear(5), ((2, 3, 3, 4),), "needs 2 dimensions (batch, features)"),
     BadCase("none", lambda: Linear(0), ((2, 4),), "features must be at least 1, got 0"),
 ]
 
@@ -50,7 +50,7 @@ def test_weights_behind_a_flatten_in_pytorch_layout_and_back() -> None:
     (weight,) = lowering.variables.values()
     array = np.arange(6 * 60).reshape(6, 60)
     stored = weight.to_torch(array)
-    picture = np.random.default_rng(0).integers(9, size=(3, 4, 5))
-    expected = array @ picture.ravel()
-    np.testing.assert_array_equal(stored @ picture.transpose(2, 0, 1).ravel(), expected)
+    image = np.random.default_rng(0).integers(9, size=(3, 4, 5))
+    expected = array @ image.ravel()
+    np.testing.assert_array_equal(stored @ image.transpose(2, 0, 1).ravel(), expected)
     np.testing.assert_array_equal(weight.from_torch(stored), array)

@@ -67,12 +67,12 @@ CASES = [
     entropy_case("entropy-one-class", 3, 1),
     entropy_case("entropy-chunks", 70, 1000, 0.2),
     mse_case("mse", 5, 9),
-    mse_case("mse-pictures", 2, 3, 5, 2),
+    mse_case("mse-images", 2, 3, 5, 2),
     mse_case("mse-chunks", 3, 22003),
 ]
 
 BAD = [
-    BadCase("picture", CrossEntropy, ((2, 3, 3, 4), (2,)), "needs a prediction (batch, classes)"),
+    BadCase("image", CrossEntropy, ((2, 3, 3, 4), (2,)), "needs a prediction (batch, classes)"),
     BadCase("labels", CrossEntropy, ((2, 4), (3,)), "the target must have shape (2,), got (3,)"),
     BadCase("onehot", CrossEntropy, ((2, 4), (2, 4)), "the target must have shape (2,)"),
     BadCase("smoothing", lambda: CrossEntropy(1.5), ((2, 4), (2,)), "label_smoothing=1.5"),

@@ -11,7 +11,7 @@ from minidl.layers.flatten import Flatten
 from minidl.layers.merge import Add, Concat
 from tests.layers.harness import BadCase, Case, Check, each_check, each_refusal, refuses
 
-PICTURE = (2, 3, 3, 4)
+IMAGE = (2, 3, 3, 4)
 
 
 def add(*inputs: Array) -> Array:
@@ -26,12 +26,12 @@ def concat(*inputs: Array) -> Array:
 
 
 def flatten(x: Array) -> Array:
-    return np.stack([picture.ravel() for picture in x])
+    return np.stack([image.ravel() for image in x])
 
 
 CASES = [
-    Case("add", Add, (PICTURE, PICTURE), add),
-    Case("add-four", Add, (PICTURE,) * 4, add),
+    Case("add", Add, (IMAGE, IMAGE), add),
+    Case("add-four", Add, (IMAGE,) * 4, add),
     Case("add-vectors", Add, ((3, 17),) * 3, add),
     Case("concat", Concat, ((2, 3, 3, 4), (2, 3, 3, 1)), concat),
     Case("concat-four", Concat, ((2, 5, 3, 3), (2, 5, 3, 1), (2, 5, 3, 7), (2, 5, 3, 2)), concat),
@@ -42,12 +42,12 @@ CASES = [
 ]
 
 BAD = [
-    BadCase("add-one", Add, (PICTURE,), "needs two or more inputs, got 1"),
-    BadCase("add-shapes", Add, (PICTURE, (2, 3, 3, 5)), "same shape"),
-    BadCase("add-no-broadcast", Add, (PICTURE, (1, 3, 3, 4)), "same shape"),
-    BadCase("concat-one", Concat, (PICTURE,), "needs two or more inputs, got 1"),
-    BadCase("concat-width", Concat, (PICTURE, (2, 3, 4, 4)), "but for the channels"),
-    BadCase("concat-rank", Concat, (PICTURE, (2, 4)), "but for the channels"),
+    BadCase("add-one", Add, (IMAGE,), "needs two or more inputs, got 1"),
+    BadCase("add-shapes", Add, (IMAGE, (2, 3, 3, 5)), "same shape"),
+    BadCase("add-no-broadcast", Add, (IMAGE, (1, 3, 3, 4)), "same shape"),
+    BadCase("concat-one", Concat, (IMAGE,), "needs two or more inputs, got 1"),
+    BadCase("concat-width", Concat, (IMAGE, (2, 3, 4, 4)), "but for the channels"),
+    BadCase("concat-rank", Concat, (IMAGE, (2, 4)), "but for the channels"),
     BadCase("flatten-vector", Flatten, ((2, 5),), "needs 4 dimensions"),
 ]
 
@@ -64,7 +64,7 @@ def test_refusal(case: BadCase) -> None:
 
 @pytest.mark.parametrize("layer", [Add(), Concat()])
 def test_one_tensor_twice_has_two_gradients(layer: Layer) -> None:
-    x = Tensor("x", PICTURE, "float32", "activation")
+    x = Tensor("x", IMAGE, "float32", "activation")
     lowering = Lowering(2)
     layer.apply(lowering, "sum", x, x)
     again, merged = lowering.sites
@@ -78,7 +78,7 @@ def test_one_tensor_twice_has_two_gradients(layer: Layer) -> None:
 
 def test_add_and_flatten_have_no_gradient_op() -> None:
     lowering = Lowering(2)
-    a, b = (Tensor(name, PICTURE, "float32", "activation") for name in "ab")
+    a, b = (Tensor(name, IMAGE, "float32", "activation") for name in "ab")
     y = Flatten().apply(lowering, "flatten", Add().apply(lowering, "sum", a, b))
     added, flat = lowering.sites
     assert not added.backward_ops

@@ -1,4 +1,4 @@
-"""Normalization by constants, and pictures that come as bytes."""
+"""Normalization by constants, and images that come as bytes."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ Reference = Callable[[Array], Array]
 def starts(
     size: int, kernel: int, stride: int, padding: int, dilation: int, over: bool
 ) -> list[int]:
-    """Where windows start: the first at -padding, the last inside of the padded picture, or, if it
+    """Where windows start: the first at -padding, the last inside of the padded image, or, if it
     may hang over, at the first that reaches its end and starts before the far padding."""
     extent = dilation * (kernel - 1) + 1
     found = [-padding]
@@ -47,7 +47,7 @@ def starts(
 
 
 def taken(x: Array, top: int, left: int, kernel: Pair, dilation: Pair) -> list[tuple[int, Array]]:
-    """The taps of one window that lie in the picture, with the pixels that they read."""
+    """The taps of one window that lie in the image, with the pixels that they read."""
     taps = []
     for r, s in itertools.product(range(kernel[0]), range(kernel[1])):
         i, j = top + r * dilation[0], left + s * dilation[1]
@@ -265,7 +265,7 @@ def test_gradient_goes_to_argmax_alone(geometry: Any) -> None:
 
 @each_geometry
 def test_max_pool_and_relu_commute(geometry: Any) -> None:
-    """Also in a picture with NaN, infinities and both zeros, forward and backward."""
+    """Also in an image with NaN, infinities and both zeros, forward and backward."""
     x = draw((2, 9, 8, 3), np.nan, -np.inf, -1, -0.0, 0, 1, np.inf)
     positive = np.empty_like(x)
     relu_forward(positive, x)
@@ -283,7 +283,7 @@ def test_max_pool_and_relu_commute(geometry: Any) -> None:
 
 
 def every_op(shape: Shape) -> list[Array]:
-    """Outputs of all ops of this file on a fresh picture."""
+    """Outputs of all ops of this file on a fresh image."""
     x = np.random.default_rng(SEED).normal(size=shape)
     outputs: list[Array] = []
     for geometry in GEOMETRIES:

@@ -93,7 +93,7 @@ def initials(model: str, shapes: Mapping[str, Shape]) -> dict[str, Array]:
 
 
 def batches(model: str) -> list[tuple[Array, Array]]:
-    """A batch of NHWC pictures and labels for each step, all different."""
+    """A batch of NHWC images and labels for each step, all different."""
     shape, bound, first = (BATCH, *IMAGES[model]), PIXELS.get(model, 1.0), FIRST.get(model, 0)
     return [
         (uniform(f"images {i}", shape, bound), words(f"labels {i}", BATCH).astype(int) % CLASSES)

@@ -345,7 +345,7 @@ BUILD: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def pictures(images: Array) -> Tensor:
+def pixels(images: Array) -> Tensor:
     """NHWC to NCHW, in double precision."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().double()
 
@@ -353,7 +353,7 @@ def pictures(images: Array) -> Tensor:
 def evaluated(net: nn.Module, images: Array) -> list[list[float]]:
     """Logits with running statistics, as floats."""
     with torch.no_grad():
-        logits: list[list[float]] = net.eval()(pictures(images)).tolist()
+        logits: list[list[float]] = net.eval()(pixels(images)).tolist()
     return logits
 
 
@@ -369,7 +369,7 @@ def reference(model: str) -> Figures:
     net.train()
     for images, labels in steps:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(net(pictures(images)), torch.from_numpy(labels))
+        loss = nn.functional.cross_entropy(net(pixels(images)), torch.from_numpy(labels))
         loss.backward()
         optimizer.step()
         found["losses"].append(loss.item())

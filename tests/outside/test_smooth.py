@@ -49,7 +49,7 @@ CASES = [
         ((3, 4, 2, 5),),
         lambda x: np.log1p(np.exp(0.7 * x)) / 0.7,
     ),
-    Case("swish-pictures", Swish, ((2, 5, 4, 3),), swish),
+    Case("swish-images", Swish, ((2, 5, 4, 3),), swish),
     Case("swish-vectors", Swish, ((7, 11),), swish),
     Case("swish-parts", Swish, ((3, 9, 11, 512),), swish),
 ]

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 import minidl as dl
-from minidl.data import BrokenPictureError, Splits, open_data
+from minidl.data import BrokenImageError, Splits, open_data
 from minidl.interop import load_weights, read_weights, save_weights
 from minidl.ir import ArgumentError, Array, CheckpointError
 from minidl.predict import (
@@ -29,7 +29,7 @@ from minidl.predict import (
     write_confusion,
 )
 from minidl.train import Ema, Trainer, checkpoint
-from tests.data.pictures import encoded, folder_of, pixels
+from tests.data.images import encoded, folder_of, pixels
 from tests.docs.pages import blocks, page, under
 
 SIDE = 32
@@ -61,7 +61,7 @@ def files_of(photos: Path) -> list[Path]:
 
 
 def by_hand(run: Path, paths: list[Path]) -> Array:
-    """Outputs of the network for pictures, by the parts that the Predictor is made of."""
+    """Outputs of the network for images, by the parts that the Predictor is made of."""
     card = ModelCard.of(json.loads((run / "args.json").read_text())["arguments"]["about"])
     step = dl.compile(card.network(), len(paths))
     load_weights(step, run / "weights.safetensors")
@@ -107,9 +107,9 @@ def test_a_file_that_cannot_be_read_ends_it_or_is_told(
     run: Path, photos: Path, tmp_path: Path
 ) -> None:
     broken, missing, good = tmp_path / "b.jpg", tmp_path / "m.jpg", files_of(photos)[0]
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     network = Predictor.load(run)
-    with pytest.raises(BrokenPictureError, match=r"b\.jpg"):
+    with pytest.raises(BrokenImageError, match=r"b\.jpg"):
         list(network.predict([good, broken]))
     with pytest.raises(FileNotFoundError):
         list(network.predict([missing]))
@@ -258,7 +258,7 @@ def test_how_images_are_seen(photos: Path, tmp_path: Path) -> None:
 def test_the_script_of_the_page(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    """docs/cli.md, in a folder with a run, two pictures and some photos."""
+    """docs/cli.md, in a folder with a run, two images and some photos."""
     (code,) = blocks(under(page("docs/cli.md"), "## From a script"), "python")
     for name, kind in (("cat.jpg", "JPEG"), ("dog.png", "PNG")):
         (tmp_path / name).write_bytes(encoded(pixels(40, 40), kind))
@@ -268,6 +268,6 @@ def test_the_script_of_the_page(
     exec(compile(code, "cli.md", "exec"), {})
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[:2]] == ["cat.jpg", "dog.png"]
-    assert said[2].startswith("24 pictures, top-1 ")
+    assert said[2].startswith("24 images, top-1 ")
     assert Predictor.load("model.safetensors").card.model == "lenet"
     assert (tmp_path / "model.onnx").is_file()

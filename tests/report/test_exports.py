@@ -69,7 +69,7 @@ def test_the_order_line_says_what_the_order_is() -> None:
                 assert line.startswith(f"order: {kernels[0]} before")
 
 
-def test_a_notebook_shows_table_and_picture() -> None:
+def test_a_notebook_shows_table_and_drawing() -> None:
     html = planned("<b>&")._repr_html_()
     ElementTree.fromstring(html)
     assert "<svg" in html

@@ -61,7 +61,7 @@ def test_parameters_are_torchvisions(model: str) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_operations_of_vgg16(device: str) -> None:
-    """15.47 G multiply-adds a picture, 13 convolutions and 3 linear layers."""
+    """15.47 G multiply-adds an image, 13 convolutions and 3 linear layers."""
     summary = summarize(dl.plan(models.vgg16(), 2, device=device))
     products = [row for row in summary.rows if row.kind in ("Conv2d", "Linear")]
     assert len(products) == 16

@@ -46,8 +46,8 @@ BAD_CALLS: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "a label below zero": (X, np.array([0, -1, 1, 2]), ArgumentError, r"-1"),
     "labels of floats": (X, Y.astype(np.float32), ArgumentError, r"integer.*float32"),
     "labels of words": (X, np.array(list("abcd")), ArgumentError, r"integer"),
-    "pictures of words": (np.full(X.shape, "a"), Y, ArgumentError, r"input"),
-    "complex pictures": (X + 1j, Y, ArgumentError, r"input.*complex"),
+    "images of words": (np.full(X.shape, "a"), Y, ArgumentError, r"input"),
+    "complex images": (X + 1j, Y, ArgumentError, r"input.*complex"),
 }
 
 
@@ -77,7 +77,7 @@ def test_predict_refuses_other_shapes(images: Array) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_pictures_that_are_not_finite(value: float) -> None:
+def test_images_that_are_not_finite(value: float) -> None:
     step = dl.compile(network(), BATCH, check_finite=True)
     step(X, Y)
     before = state_bits(step)

@@ -31,7 +31,7 @@ def network() -> dl.Network:
     return dl.Network(x, layers(x, name=""))
 
 
-def pictures(count: int) -> Array:
+def made_images(count: int) -> Array:
     return np.random.default_rng(count).normal(size=(count, *IMAGE))
 
 
@@ -52,11 +52,11 @@ def test_predict_does_not_disturb_training(
 ) -> None:
     how = {"optimizer": optimizer, "memory": memory, "debug": debug}
     asked, left = (dl.compile(network(), BATCH, **how) for _ in range(2))
-    asked.predict(pictures(BATCH + 1))
+    asked.predict(made_images(BATCH + 1))
     for images, labels in batches(3):
         assert asked(images, labels) == left(images, labels)
         before = state_bits(asked)
-        asked.predict(pictures(2 * BATCH + 3))
+        asked.predict(made_images(2 * BATCH + 3))
         assert state_bits(asked) == before == state_bits(left)
 
 
@@ -68,19 +68,19 @@ def test_a_batch_is_put_and_then_trained_on(accumulate: int) -> None:
     for images, labels in batches(3):
         given = images.copy()
         asked.put(given, labels)
-        asked.predict(pictures(2 * BATCH))  # in the bytes where the batch lay
+        asked.predict(made_images(2 * BATCH))  # in the bytes where the batch lay
         loss = asked.start()
         given[:] = np.nan  # the batch is on its way
         assert loss() == left(images, labels)
     with pytest.raises(dl.ShapeError):
-        asked.put(pictures(BATCH + 1), labels)
+        asked.put(made_images(BATCH + 1), labels)
     with pytest.raises(dl.ArgumentError, match="put"):
         asked.start()
 
 
 def test_feeding_gives_every_loss_also_where_a_batch_is_no_good() -> None:
     asked, left = (dl.compile(network(), BATCH) for _ in range(2))
-    given = [*batches(3), (pictures(BATCH + 1), np.zeros(BATCH, int))]
+    given = [*batches(3), (made_images(BATCH + 1), np.zeros(BATCH, int))]
     fed = asked.feed(given)
     assert [next(fed) for _ in range(3)] == [left(*batch) for batch in given[:3]]
     with pytest.raises(dl.ShapeError):
@@ -88,11 +88,11 @@ def test_feeding_gives_every_loss_also_where_a_batch_is_no_good() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH + 2])
-def test_predict_takes_any_number_of_pictures(count: int) -> None:
+def test_predict_takes_any_number_of_images(count: int) -> None:
     step = dl.compile(network(), BATCH)
     for images, labels in batches(2):
         step(images, labels)
-    given = pictures(count)
+    given = made_images(count)
     found = step.predict(given)
     assert found.shape == (count, CLASSES)
     assert found.dtype == np.float32
@@ -105,9 +105,9 @@ def test_predict_takes_any_number_of_pictures(count: int) -> None:
 
 def test_a_prediction_is_the_callers_own() -> None:
     step = dl.compile(network(), BATCH)
-    first = step.predict(pictures(2))
+    first = step.predict(made_images(2))
     kept = first.copy()
-    step.predict(pictures(3))
+    step.predict(made_images(3))
     step(*batches(1)[0])
     assert not np.shares_memory(first, step.arena.bytes)
     np.testing.assert_array_equal(first, kept)
@@ -129,7 +129,7 @@ def test_steps_are_counted() -> None:
     step = dl.compile(network(), BATCH)
     for done, (images, labels) in enumerate(batches(3)):
         assert step.steps == done
-        step.predict(pictures(1))
+        step.predict(made_images(1))
         step(images, labels)
     assert step.steps == 3
 
@@ -166,7 +166,7 @@ def test_state_dict_goes_out_and_in_all_or_nothing() -> None:
     saved = source.state_dict()
     assert not any(np.shares_memory(a, source.arena.bytes) for a in saved.values())
     target.load_state_dict(saved)
-    given = pictures(3)
+    given = made_images(3)
     assert target.predict(given).tobytes() == source.predict(given).tobytes()
     before = state_bits(target)
     names = list(saved)

@@ -123,9 +123,9 @@ def tool(folder: Path) -> str:
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
-def pictures(folder: Path) -> str:
+def images(folder: Path) -> str:
     """A file of a few, as large as those of CIFAR-10."""
-    generator, path = np.random.default_rng(0), folder / "pictures.npz"
+    generator, path = np.random.default_rng(0), folder / "images.npz"
     arrays = {}
     for split, count in (("train", 9), ("test", 10)):
         arrays[f"x_{split}"] = generator.integers(0, 256, (count, 32, 32, 3), np.uint8)

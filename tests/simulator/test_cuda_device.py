@@ -81,7 +81,7 @@ def test_a_step_is_one_launch_of_a_graph(
     how: dict[str, int], copies: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the third call of each program on: no kernel is launched by itself, nothing allocated;
-    pictures, labels and the loss are copied, with prefetch the first two once more."""
+    images, labels and the loss are copied, with prefetch the first two once more."""
     asked = counted(monkeypatch)
     network = NETWORKS["alexnet_shaped"]()
     step = dl.compile(network, BATCH, device="cuda", **options("alexnet_shaped", **how))
@@ -162,8 +162,8 @@ def test_the_next_batch_arrives_in_bytes_of_its_own(precision: str, accumulate: 
     how = options("vgg_shaped", precision=precision, accumulate=accumulate)
     plain = dl.compile(network, BATCH, device="cuda", **how)
     step = dl.compile(network, BATCH, device="cuda", prefetch=True, **how)
-    pictures, labels = step.plan.graph.waiting
-    more = sum(-(-t.nbytes // 256) * 256 for t in (pictures, labels))
+    images, labels = step.plan.graph.waiting
+    more = sum(-(-t.nbytes // 256) * 256 for t in (images, labels))
     assert step.plan.arena_bytes == plain.plan.arena_bytes + more
     losses = list(step.feed(data[:3]))
     assert losses == [plain(*batch) for batch in data[:3]]
@@ -211,9 +211,9 @@ def test_state_goes_in_and_comes_out() -> None:
     there.load_state_dict(here.state_dict())
     for name, array in here.state_dict().items():
         np.testing.assert_array_equal(there.state_dict()[name], array)
-    pictures = batches(network, 1)[0][0]
+    images = batches(network, 1)[0][0]
     np.testing.assert_allclose(
-        there.predict(pictures[:2]), here.predict(pictures[:2]), rtol=0, atol=1e-5
+        there.predict(images[:2]), here.predict(images[:2]), rtol=0, atol=1e-5
     )
 
 

@@ -23,7 +23,7 @@ from minidl.ir import Op
 from minidl.ops.cuda import launches_of
 from tests.simulator import tiny_stand_in
 from tests.simulator.build import COMPILER
-from tests.simulator.gpu_parts import Found, InProcess, in_process, pictures, started, tool
+from tests.simulator.gpu_parts import Found, InProcess, images, in_process, started, tool
 
 __all__ = ["in_process"]
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
@@ -125,7 +125,7 @@ def test_each_part_lists_the_faults_that_are_seeded_and_no_other(
     in_process: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", tool(tmp_path / "bin"))
-    data = pictures(tmp_path)
+    data = images(tmp_path)
     clean = []
     for run in SEEDED:  # which compiles the kernels too, so that nothing is silent for long later
         clean.append(in_process(run.part, run.phase, run.only, machine=run.machine, data=data))

@@ -96,7 +96,7 @@ def test_every_table_is_made(tmp_path: Path) -> None:
         "cifar10": [
             {"case": "arena as naive", "steps": 50, "step_ms": 1.0},
             {"case": "epoch 7", "epoch": 7, "planned": 9, "top1": 0.9123, "s": 70.0,
-             "pictures_per_s": 9000.0},
+             "images_per_s": 9000.0},
         ],
         "first-contact": [{"case": "relu bf16", "phase": "ops"}],
     }  # fmt: skip

@@ -22,8 +22,8 @@ from tests.simulator.build import COMPILER
 from tests.simulator.gpu_parts import (
     InProcess,
     compiled,
+    images,
     in_process,
-    pictures,
     results,
     started,
 )
@@ -67,27 +67,27 @@ def test_bytes_are_as_predicted_until_time_is_over(in_process: InProcess) -> Non
 
 
 def test_training_on_cifar10_says_each_epoch(in_process: InProcess) -> None:
-    found = in_process("cifar10", "cifar10", "", data=pictures(in_process.out))
+    found = in_process("cifar10", "cifar10", "", data=images(in_process.out))
     assert results(found) == dict.fromkeys(
-        ["pictures", "arena as naive", "epoch 1", "epoch 2", "training"], "passed"
+        ["images", "arena as naive", "epoch 1", "epoch 2", "training"], "passed"
     )
     last = next(row for row in found.rows if row.get("case") == "training")
     assert (last["epochs"], last["batch"]) == (2, 4)
     assert 0 <= last["top1"] <= 1
     assert "1 of 2" in found.table
     assert "ARENA AS NAIVE 2 losses" in found.table
-    cut = in_process("cifar10", "cifar10", "", cases=2, data=pictures(in_process.out))
+    cut = in_process("cifar10", "cifar10", "", cases=2, data=images(in_process.out))
     assert results(cut)["training"] == "left out"
     without = in_process("cifar10", "cifar10", "")
-    assert without.listed("LEFT OUT") == ["cifar10: pictures: left out"]
+    assert without.listed("LEFT OUT") == ["cifar10: images: left out"]
 
 
-def test_without_pictures_nothing_is_trained(tmp_path: Path) -> None:
+def test_without_images_nothing_is_trained(tmp_path: Path) -> None:
     part = PARTS["cifar10"][0]
-    note(tmp_path, {"phase": "cifar10", "worker": 0, "case": "pictures", "result": "hung"})
+    note(tmp_path, {"phase": "cifar10", "worker": 0, "case": "images", "result": "hung"})
     settings = Settings(part, str(tmp_path), "benchmarks.gpu.stand_in", data="a disk that hangs")
     cifar10.cifar10(Worker(settings, cifar10.PHASES[-1], 0, 1, time.time() + 60))
-    assert [row["case"] for row in Tail(tmp_path / ROWS).new()] == ["pictures"]
+    assert [row["case"] for row in Tail(tmp_path / ROWS).new()] == ["images"]
 
 
 def test_memory_of_a_case_before_is_a_fault(
@@ -131,7 +131,7 @@ def test_each_fault_of_a_step_costs_its_row(tmp_path: Path) -> None:
         tmp_path / "out",
         f"environment|steps ({VGG}|vgg_shaped b3 bf16 step)|cifar10|memory {VGG}",
         "--data",
-        pictures(tmp_path),
+        images(tmp_path),
         faults=faults,
         silence=12,
     )
@@ -149,6 +149,6 @@ def test_each_fault_of_a_step_costs_its_row(tmp_path: Path) -> None:
     assert found.listed("LEFT OUT") == []
     assert found.status == 1
     passed = {row["case"] for row in found.rows if row.get("result") == "passed"}
-    assert passed >= {f"{VGG} beside reduce-overhead", f"{VGG} largest batch", "pictures"}
+    assert passed >= {f"{VGG} beside reduce-overhead", f"{VGG} largest batch", "images"}
     assert "bytes were taken during steps" in found.table
     assert "NotFiniteError" in found.table

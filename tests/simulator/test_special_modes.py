@@ -74,17 +74,17 @@ def test_features_of_minus_infinity(name: str, device: str) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("name", ["alexnet_shaped", "vgg_shaped"])
-def test_pictures_with_nan_and_infinities(name: str, device: str) -> None:
+def test_images_with_nan_and_infinities(name: str, device: str) -> None:
     """Nearly nothing is finite after them, and NaN is where it is in every mode."""
     network = NETWORKS[name]()
-    ((pictures, labels),) = batches(network, 1)
-    pictures.reshape(BATCH, -1)[:2, [40, 41, 90]] = [[NAN, 1e38, -1e-40], [INF, -INF, NAN]]
-    made = compare_modes(network, (), (pictures, labels), device)
+    ((images, labels),) = batches(network, 1)
+    images.reshape(BATCH, -1)[:2, [40, 41, 90]] = [[NAN, 1e38, -1e-40], [INF, -INF, NAN]]
+    made = compare_modes(network, (), (images, labels), device)
     assert np.isnan(made["loss"])
     assert np.isnan(made["prediction"]).any()
 
 
-def test_a_relu_stays_in_front_of_windows_beside_the_picture() -> None:
+def test_a_relu_stays_in_front_of_windows_beside_the_image() -> None:
     """Behind them it would make 0 of -infinity."""
     x = dl.Input((4, 4, 2))
     y = dl.ReLU()(dl.Conv2d(3, 4)(x))

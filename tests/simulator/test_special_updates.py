@@ -72,8 +72,8 @@ def test_packed_signs_pass_what_is_positive_or_nan() -> None:
     y, dy = (Tensor(name, SHAPE, "float32", "activation") for name in ("y", "dy"))
     signs = Tensor("signs", signs_shape(y.size), "uint8", "mask")
     dx = Tensor("dx", SHAPE, "float32", "gradient")
-    packs = Op(pack_signs, "", "dgrad", (signs,), (y,), pitched=True)
-    keeps = Op(keep_positive, "", "dgrad", (dx,), (dy, signs), pitched=True)
+    packs = Op(pack_signs, "", "dgrad", (signs,), (y,), strided=True)
+    keeps = Op(keep_positive, "", "dgrad", (dx,), (dy, signs), strided=True)
     values = {y: draw(), dy: draw()}
     passes = ~(values[y] <= 0)
     expected = np.where(passes, values[dy], np.float32(0))

@@ -110,7 +110,7 @@ def test_max_pool_takes_the_last_nan() -> None:
         np.testing.assert_array_equal(taken, np.eye(4)[taps][:, :, None] * np.ones(3))
 
 
-def test_a_window_beside_the_picture_is_minus_infinity() -> None:
+def test_a_window_beside_the_image_is_minus_infinity() -> None:
     """As in PyTorch; its gradient goes nowhere."""
     for found in on_both(lambda: dl.MaxPool2d(2, 1, padding=1, dilation=2), np.ones((2, 1, 1, 3))):
         np.testing.assert_array_equal(found["layer.y"], np.full((2, 1, 1, 3), -INF))

@@ -37,12 +37,12 @@ def batches(network: dl.Network, count: int = 2) -> list[Batch]:
     generator = np.random.default_rng()
     ((shape, dtype),) = network.input_specs
 
-    def pictures() -> Array:
+    def made_images() -> Array:
         if dtype == "uint8":
             return generator.integers(0, 256, (BATCH, *shape), np.uint8)
         return generator.normal(size=(BATCH, *shape))
 
-    return [(pictures(), generator.integers(0, CLASSES, BATCH)) for _ in range(count)]
+    return [(made_images(), generator.integers(0, CLASSES, BATCH)) for _ in range(count)]
 
 
 def options(name: str, **more: Any) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def test_pools_inside_of_convolutions(pool: str, features: int, precision: str) 
     assert train(network, data, "arena", **how) == train(network, data, "naive", **how)
 
 
-def pictures_that_meet() -> dl.Network:
+def images_that_meet() -> dl.Network:
     """A convolution read by an activation and, later in the network, by a projection."""
     x = dl.Input((6, 6, 8))
     y = dl.Conv2d(8, 3, padding=1)(x)
@@ -169,7 +169,7 @@ def vectors_that_meet() -> dl.Network:
 
 
 @pytest.mark.parametrize(
-    ("build", "precision"), [(pictures_that_meet, "bf16"), (vectors_that_meet, "float32")]
+    ("build", "precision"), [(images_that_meet, "bf16"), (vectors_that_meet, "float32")]
 )
 def test_sums_of_gradients_inside_of_data_gradients(
     build: Callable[[], dl.Network], precision: str

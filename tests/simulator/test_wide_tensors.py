@@ -1,4 +1,4 @@
-"""Offsets of 64 bits: every op that takes pictures whose pixels lie apart, on tensors of more than
+"""Offsets of 64 bits: every op that takes images whose pixels lie apart, on tensors of more than
 2^31 elements of which it has some channels. Its bits are those on tensors of its own.
 
 The memory is only reserved: a page comes when it is touched, so that 100 GiB cost a few MiB.
@@ -47,7 +47,7 @@ MOST = 2**33
 
 def wide(t: Tensor) -> Tensor:
     """The last channels but some of a tensor that is as wide as offsets of its rows allow, which
-    have 31 bits; the tensor itself where it is no picture, or still has no 2^31 elements."""
+    have 31 bits; the tensor itself where it is no image, or still has no 2^31 elements."""
     if t.view_of is not None or t.kind not in ("activation", "gradient") or len(t.shape) != 4:
         return t
     n, h, w, c = t.shape
@@ -123,11 +123,11 @@ def same(t: Tensor) -> Tensor:
 
 
 def takes_wide(op: Op) -> bool:
-    return op.pitched and any(wide(t) is not t for t in (*op.writes, *op.reads))
+    return op.strided and any(wide(t) is not t for t in (*op.writes, *op.reads))
 
 
 def ops_of_case(name: str, precision: str) -> Iterator[tuple[Op, Values]]:
-    """Each op of a layer that takes wide pictures, with what it reads in a step."""
+    """Each op of a layer that takes wide images, with what it reads in a step."""
     prepared = prepare_case(CASES[name], precision)
     ground = prepared.ground
     for op in prepared.ops:
@@ -138,7 +138,7 @@ def ops_of_case(name: str, precision: str) -> Iterator[tuple[Op, Values]]:
 
 
 def ops_of_network(name: str, precision: str) -> Iterator[tuple[Op, Values]]:
-    """Each op of a step in mode arena that takes wide pictures, fused ones among them."""
+    """Each op of a step in mode arena that takes wide images, fused ones among them."""
     plan = dl.plan(NETWORKS[name](), BATCH, device="cuda", precision=precision)
     for op in plan.graph.ops:
         if takes_wide(op):
@@ -154,7 +154,7 @@ def random_values(t: Tensor) -> Array:
 
 
 def differences(ops: Iterable[tuple[Op, Values]], device: SimulatedDevice) -> list[str]:
-    """Ops whose bits are others when their pictures are parts of wide tensors."""
+    """Ops whose bits are others when their images are parts of wide tensors."""
     ops = list(ops)
     device.prepare([unit_of(launch) for op, _ in ops for launch in launches_of(renewed(op, wide))])
     return [
@@ -214,11 +214,11 @@ NARROW = {
         *("elementwise.cuh", "conv2d-3x3"),
         *("store(data + row * pitch +", "store(data + int(row * pitch) +"),
     ),
-    "pooled picture": (
+    "pooled image": (
         *("pool2d.cu", "pool2d-max-3-by-1"),
         *("((int64(image) * g.height", "((image * g.height"),
     ),
-    "normalized picture": (
+    "normalized image": (
         *("batchnorm2d.cu", "batchnorm2d-batchnorm"),
         *("x[row * pitch + column]", "x[int(row * pitch) + column]"),
     ),

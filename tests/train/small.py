@@ -1,4 +1,4 @@
-"""A small run: a network with all that has state, and pictures that it can learn."""
+"""A small run: a network with all that has state, and images that it can learn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def compiled(hidden: int = 8, **how: Any) -> dl.Step:
     return dl.compile(network(hidden), BATCH, **how)
 
 
-def pictures(count: int, seed: int = 5) -> tuple[Array, Array]:
+def made_images(count: int, seed: int = 5) -> tuple[Array, Array]:
     """Each class has a pattern of its own, under noise."""
     generator = np.random.default_rng(seed)
     patterns = np.random.default_rng(1).normal(size=(CLASSES, *IMAGE))
@@ -38,8 +38,8 @@ def pictures(count: int, seed: int = 5) -> tuple[Array, Array]:
 
 def training(count: int = 24, seed: int = 0) -> Shuffled:
     """Six batches an epoch."""
-    return Shuffled(*pictures(count), BATCH, seed)
+    return Shuffled(*made_images(count), BATCH, seed)
 
 
 def validation(count: int = 14) -> InOrder:
-    return InOrder(*pictures(count, seed=6), BATCH)
+    return InOrder(*made_images(count, seed=6), BATCH)

@@ -7,7 +7,7 @@ import pytest
 
 from minidl.ir import ArgumentError
 from minidl.train import Ema, Trainer, measure
-from tests.train.small import compiled, pictures, training, validation
+from tests.train.small import compiled, made_images, training, validation
 from tests.training import state_bits
 
 
@@ -33,7 +33,7 @@ def test_swapped_weights_come_back_to_the_bit() -> None:
     for batch in training().epoch(0):
         step(*batch)
         ema.update(step)
-    before, images = state_bits(step), pictures(5)[0]
+    before, images = state_bits(step), made_images(5)[0]
     own = step.predict(images)
     with ema.swapped(step):
         assert step.predict(images).tobytes() != own.tobytes()

@@ -8,9 +8,9 @@ import pytest
 from minidl.data import batches
 from minidl.ir import ArgumentError
 from minidl.train import Feed, InOrder, Repeated, Shuffled, as_loader
-from tests.train.small import pictures
+from tests.train.small import made_images
 
-IMAGES, LABELS = pictures(23)
+IMAGES, LABELS = made_images(23)
 LIST = list(InOrder(IMAGES, LABELS, 5).epoch(0))
 LOADERS = [Shuffled(IMAGES, LABELS, 5, seed=3), InOrder(IMAGES, LABELS, 5), Repeated(LIST)]
 

@@ -224,7 +224,7 @@ def test_off_a_terminal_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> N
     assert errors == ""
     for i, line in enumerate(lines):
         assert re.fullmatch(
-            rf"epoch {i + 1}/2  loss \d\.\d{{4}}  test accuracy \d+\.\d\d %  [\d,]+ pictures/s  "
+            rf"epoch {i + 1}/2  loss \d\.\d{{4}}  test accuracy \d+\.\d\d %  [\d,]+ images/s  "
             r"\d+ s",
             line,
         )
@@ -267,5 +267,5 @@ def test_the_short_way(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert fit(step, data, 0) == 0.0
     few = Dataset("few", (), source.images[:3], source.labels[:3], test.images, test.labels)
-    with pytest.raises(ArgumentError, match="batch 4 is larger than the 3 training pictures"):
+    with pytest.raises(ArgumentError, match="batch 4 is larger than the 3 training images"):
         fit(step, few, 1)

@@ -10,7 +10,7 @@ import pytest
 
 from minidl.ir import ArgumentError, Array, ShapeError
 from minidl.train import Evaluation, Metrics, measure
-from tests.train.small import CLASSES, compiled, pictures, validation
+from tests.train.small import CLASSES, compiled, made_images, validation
 
 
 def measured(outputs: Array, targets: Array, cut: int) -> Evaluation:
@@ -92,14 +92,14 @@ def test_labels_that_do_not_fit() -> None:
         Metrics().add(outputs, labels + 11)
     with pytest.raises(ShapeError, match=r"\(4,\)"):
         Metrics().add(outputs, labels[:3])
-    with pytest.raises(ArgumentError, match="no pictures"):
+    with pytest.raises(ArgumentError, match="no images"):
         Metrics().result()
 
 
 def test_measure_predicts_batches_of_any_size() -> None:
     step = compiled()
     found = measure(step, validation(14).epoch(0))
-    images, labels = pictures(14, seed=6)
+    images, labels = made_images(14, seed=6)
     assert found.count == 14
     assert found.top1 == (step.predict(images).argmax(axis=1) == labels).mean()
     assert found.confusion is not None

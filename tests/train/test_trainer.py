@@ -29,7 +29,7 @@ from minidl.train import (
     checkpoint,
     latest,
 )
-from tests.train.small import BATCH, compiled, pictures, training, validation
+from tests.train.small import BATCH, compiled, made_images, training, validation
 from tests.training import state_bits
 
 ROOT = Path(__file__).parents[2]
@@ -269,7 +269,7 @@ def test_arguments_out_of_range(how: dict[str, Any]) -> None:
 
 def test_no_batches() -> None:
     with pytest.raises(ArgumentError, match="no batch"):
-        Trainer(compiled(), quiet=True).fit(Shuffled(*pictures(3), BATCH))
+        Trainer(compiled(), quiet=True).fit(Shuffled(*made_images(3), BATCH))
 
 
 def test_a_loss_that_is_not_finite_stops(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_history_is_what_happened() -> None:
     assert isinstance(history, History)
     assert history["epoch"] == [1, 2]
     assert history["steps"] == [6, 12]
-    images, labels = pictures(14, seed=6)
+    images, labels = made_images(14, seed=6)
     for epoch in range(2):
         losses = []
         for batch in training().epoch(epoch):
@@ -427,7 +427,7 @@ def test_early_stopping_needs_what_it_watches() -> None:
 
 
 class Failing(Shuffled):
-    """Fails on the way to a batch, as a broken picture does."""
+    """Fails on the way to a batch, as a broken image does."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Array, ...]]:
         for number, arrays in enumerate(super().epoch(epoch, start)):
@@ -440,7 +440,7 @@ def test_a_step_counts_whatever_becomes_of_the_next_batch() -> None:
     step, whole = compiled(), compiled()
     trainer = Trainer(step, quiet=True)
     with pytest.raises(StoppedError):
-        trainer.fit(Failing(*pictures(24), BATCH))
+        trainer.fit(Failing(*made_images(24), BATCH))
     assert (trainer.batch, trainer.steps, step.steps) == (3, 3, 3)
     trainer.fit(training())
     Trainer(whole, quiet=True).fit(training())

@@ -39,7 +39,7 @@ BOUNDS = {
     "bf16": Bounds(0.1, 0.7, 0.95),
 }
 ROUGH = {"float32": Bounds(1e-3, 0.3, 0.5), "bf16": Bounds(0.3, math.inf, math.inf)}
-"""Of networks in which rounding grows: of ResNet-50 on two pictures the gradients in float32 on the
+"""Of networks in which rounding grows: of ResNet-50 on two images the gradients in float32 on the
 CPU are 3 % away from those in float64. NaN is over every bound."""
 SMALL = 1e-3
 """A gradient below this share of all of them together is judged by that share."""
@@ -99,7 +99,7 @@ def outcome(case: Case, **how: Any) -> Outcome:
 
 
 def _representable(data: Batch) -> Batch:
-    """Pictures that bf16 has too, so that every precision sees the same."""
+    """Images that bf16 has too, so that every precision sees the same."""
     images, labels = data
     if images.dtype == np.uint8:
         return images, labels

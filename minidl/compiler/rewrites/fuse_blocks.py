@@ -1,4 +1,4 @@
-"""Max-pools in the epilogue of the op that makes their pictures."""
+"""Max-pools in the epilogue of the op that makes their images."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from minidl.ir import Op, StepGraph
 
 
 def fuse_blocks(graph: StepGraph) -> StepGraph:
-    """Run an op that reads pictures in blocks right behind the op that makes them block by block.
+    """Run an op that reads images in blocks right behind the op that makes them block by block.
 
-    The picture between them, four times as large as what a 2x2 max-pool leaves of it, has no bytes
+    The image between them, four times as large as what a 2x2 max-pool leaves of it, has no bytes
     and is never written.
     """
     return fuse_followers(graph, _follows, _takes)
 
 
 def _follows(op: Op) -> bool:
-    """Whether `op` reads blocks of a picture, and writes its mask packed."""
+    """Whether `op` reads blocks of an image, and writes its mask packed."""
     return op.blocks is not None and op.packs is None and len(op.reads) == 1
 
 

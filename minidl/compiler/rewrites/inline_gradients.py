@@ -1,4 +1,4 @@
-"""A data gradient that its readers make themselves: what a max-pool spreads over a picture."""
+"""A data gradient that its readers make themselves: what a max-pool spreads over an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def inline_gradients(graph: StepGraph) -> StepGraph:
     """Drop the write of each op that is `inlined` where every reader can make it while it reads.
 
     dgrad, wgrad and the bias gradient of a convolution in front of a max-pool then read the pooled
-    gradient and argmax; the gradient of the picture, mostly zeros, has no bytes.
+    gradient and argmax; the gradient of the image, mostly zeros, has no bytes.
     """
     uses = Uses(graph.ops)
     outputs = {t.storage for t in graph.outputs}

@@ -82,7 +82,7 @@ def _keeps_axes(t: Tensor) -> bool:
 def _takes_gaps(op: Op, t: Tensor) -> bool:
     """Whether `op` works on `t`, in t's own shape, when its pixels lie apart."""
     own = (x for x in (*op.reads, *op.writes) if x.storage is t)
-    return op.pitched and all(x.shape == t.shape for x in own)
+    return op.strided and all(x.shape == t.shape for x in own)
 
 
 def _cut(whole: Tensor, axis: int, pieces: tuple[Tensor, ...]) -> Iterable[Tensor]:

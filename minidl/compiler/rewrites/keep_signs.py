@@ -28,7 +28,7 @@ def keep_signs(graph: StepGraph) -> StepGraph:
                 maker = graph.ops[makers[0]]
                 signs = Tensor(f"{y.name}.signs", signs_shape(y.size), "uint8", "mask")
                 pack = Op(
-                    pack_signs, maker.layer, "dgrad", (signs,), (y,), flops=y.size, pitched=True
+                    pack_signs, maker.layer, "dgrad", (signs,), (y,), flops=y.size, strided=True
                 )
                 packs.setdefault(maker, []).append(pack)
                 reading[op] = _reading_signs(op, from_signs, dy, signs)

@@ -112,7 +112,7 @@ def conv2d_wgrad(op: Op) -> list[Launch]:
 
 
 def _pixels(dy: Tensor, shape: Shape, k: int, pixels: int, order: Order) -> Source:
-    """The filters of each pixel of a picture of that shape, in some order: patches of one tap."""
+    """The filters of each pixel of an image of that shape, in some order: patches of one tap."""
     (_, p, q, _), pitch = shape, pixel_pitch(dy)
     image, columns, block = order
     return _source(

@@ -81,16 +81,16 @@ def map_rows(
 
 def by_channel(
     op: Op,
-    pictures: list[Tensor],
+    images: list[Tensor],
     channels: list[Tensor],
     constants: tuple[np.generic, ...] = (),
 ) -> Launch:
-    """A functor of (result, pictures..., vectors of one element a channel...), pixel by pixel."""
+    """A functor of (result, images..., vectors of one element a channel...), pixel by pixel."""
     main, result = op.original, op.writes[0]
     pairs: Pairs = [sink(op, result, pixel_pitch)]
-    pairs += [typed("In", t, pixel_pitch) for t in pictures]
+    pairs += [typed("In", t, pixel_pitch) for t in images]
     pairs += [per_channel(t) for t in channels]
-    columns, large = result.shape[-1], [*sink_tensors(op, result), *pictures]
+    columns, large = result.shape[-1], [*sink_tensors(op, result), *images]
     gaps = (pixel_pitch(t) for t in large)
     width = width_of_vectors([*large, *channels], columns, *gaps)
     name, more = functor_name(main), sources_of_epilogue(op)

@@ -90,7 +90,7 @@ def int32(number: int) -> np.int32:
     if number > COUNTED:
         raise LimitError(
             f"{number:,} is more than a kernel can count, 31 bits: "
-            "use a smaller batch, smaller pictures or fewer channels"
+            "use a smaller batch, smaller images or fewer channels"
         )
     return np.int32(number)
 

@@ -35,7 +35,7 @@ class Limits:
 
 ANY_CARD = Limits()
 
-SMALLER = "use a smaller batch, or smaller pictures"
+SMALLER = "use a smaller batch, or smaller images"
 NARROWER = "use fewer channels, or fewer inputs"
 LESS_ALONG = {"x": SMALLER, "y": NARROWER, "z": "use fewer groups"}
 """What a grid's axes count: of products rows, columns, and groups with their splits."""

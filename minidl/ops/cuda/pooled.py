@@ -16,7 +16,7 @@ class PooledSink:
     """Where the result of a product goes, window by window: the op's epilogue is a max-pool."""
 
     pool: Op
-    picture: Tensor
+    image: Tensor
     """What is never written."""
     block: tuple[int, int]
 
@@ -29,7 +29,7 @@ class PooledSink:
 
     @property
     def pixels(self) -> int:
-        """Of the picture, as far as windows cover it."""
+        """Of the image, as far as windows cover it."""
         y = self.pool.writes[0]
         height, width = self.block
         return y.size // y.shape[-1] * height * width
@@ -44,7 +44,7 @@ class PooledSink:
         y, argmax, *_ = self.pool.writes
         kind, to = sink(self.pool, y, pixel_pitch)
         bits, (height, width) = self.pool.attributes["bits"], self.block
-        name = f"Pooled<{height}, {width}, {bits}, {ctype(self.picture)}, {kind}>"
+        name = f"Pooled<{height}, {width}, {bits}, {ctype(self.image)}, {kind}>"
         return name, (to, Address(argmax), int32(argmax.shape[-1]))
 
     def width(self) -> int:

@@ -66,8 +66,8 @@ def keep_positive(op: Op) -> list[Launch]:
 
     def launch(first: int, rows: int, counted: int) -> Launch:
         size, gaps = rows * columns, zip((dx, dy), pitches, strict=True)
-        pictures = (Address(t, first * pitch) for t, pitch in gaps)
-        places = (*pictures, Address(signs, first * columns // 8))
+        images = (Address(t, first * pitch) for t, pitch in gaps)
+        places = (*images, Address(signs, first * columns // 8))
         arguments = (*places, np.int64(size), _rows(dx), _rows(dy))
         return by_thread(kernel, FILE, size // width, arguments, counted=counted)
 

@@ -1,4 +1,4 @@
-"""First layers: pictures of so few channels that their patches come by way of shared memory.
+"""First layers: images of so few channels that their patches come by way of shared memory.
 
 See `Staged` in kernels/conv2d.cu, which the names here are those of.
 """
@@ -33,7 +33,7 @@ beyond it, fewer blocks of threads fit on a multiprocessor."""
 
 @dataclass(frozen=True)
 class Staging:
-    """How one convolution's pictures are cut into boxes."""
+    """How one convolution's images are cut into boxes."""
 
     window: Window
     x: Shape
@@ -51,7 +51,7 @@ class Staging:
 
     @property
     def blocks(self) -> tuple[int, int]:
-        """Of one picture, down and across."""
+        """Of one image, down and across."""
         return -(-self.y[1] // SIDE), -(-self.y[2] // SIDE)
 
     @property
@@ -136,7 +136,7 @@ class Staging:
         )
 
     def rows(self, size: Pair, block: Pair = (1, 1)) -> tuple[str, Argument]:
-        """`BlockRows` to a picture of that size, of one pixel for each window of `block`."""
+        """`BlockRows` to an image of that size, of one pixel for each window of `block`."""
         down, across = self.blocks
         fields = (division(down * across), division(across), *ints(*size))
         return f"BlockRows<{block[0]}, {block[1]}>", fields

@@ -1,4 +1,4 @@
-"""The table of cases, and the small network, step and pictures that they share."""
+"""The table of cases, and the small network, step and images that they share."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def compiled(classes: int = 10, **how: Any) -> dl.Step:
     return dl.compile(network(classes), batch=4, **how)
 
 
-def pictures(count: int = 4) -> Array:
+def images(count: int = 4) -> Array:
     return np.random.default_rng(0).normal(size=(count, 8, 8, 3)).astype(np.float32)
 
 

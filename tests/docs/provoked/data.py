@@ -1,4 +1,4 @@
-"""Pictures, their files, and the processes that read them."""
+"""Images, their files, and the processes that read them."""
 
 from __future__ import annotations
 
@@ -18,69 +18,69 @@ from minidl.data import (
     open_data,
 )
 from minidl.ir import Array
-from tests.data.pictures import Deadly, Faulty, Stuck
+from tests.data.images import Deadly, Faulty, Stuck
 from tests.docs.provoked.cases import jpeg, labels, put, raises, tar
 
 
 @raises("### No such data")
 def no_data(_: pytest.MonkeyPatch) -> object:
-    return open_data("picturs")
+    return open_data("imags")
 
 
-@raises("### No picture found")
-def no_picture(_: pytest.MonkeyPatch) -> object:
-    put("pictures/cat.jpg", jpeg())
-    return ImageFolder("pictures")
+@raises("### No image found")
+def no_image(_: pytest.MonkeyPatch) -> object:
+    put("images/cat.jpg", jpeg())
+    return ImageFolder("images")
 
 
 @raises("### Training and test have other classes")
 def other_classes(_: pytest.MonkeyPatch) -> object:
-    put("pictures/train/cat/0.jpg", jpeg())
-    put("pictures/train/dog/0.jpg", jpeg())
-    put("pictures/val/cat/0.jpg", jpeg())
-    return open_data("pictures")
+    put("images/train/cat/0.jpg", jpeg())
+    put("images/train/dog/0.jpg", jpeg())
+    put("images/val/cat/0.jpg", jpeg())
+    return open_data("images")
 
 
-@raises("### A picture is broken")
+@raises("### An image is broken")
 def broken(_: pytest.MonkeyPatch) -> object:
-    put("pictures/cat/0.jpg", jpeg()[:100])
-    return list(Loader(ImageFolder("pictures"), 1, evaluation(8), seed=0).epoch(0))
+    put("images/cat/0.jpg", jpeg()[:100])
+    return list(Loader(ImageFolder("images"), 1, evaluation(8), seed=0).epoch(0))
 
 
-@raises("### A picture is broken")
-def no_image(_: pytest.MonkeyPatch) -> object:
-    put("pictures/cat/0.jpg", b"<html>404 not found</html>")
-    return list(Loader(ImageFolder("pictures"), 1, evaluation(8), seed=0).epoch(0))
+@raises("### An image is broken")
+def broken_image(_: pytest.MonkeyPatch) -> object:
+    put("images/cat/0.jpg", b"<html>404 not found</html>")
+    return list(Loader(ImageFolder("images"), 1, evaluation(8), seed=0).epoch(0))
 
 
-@raises("### A picture is too large")
+@raises("### An image is too large")
 def too_large(_: pytest.MonkeyPatch) -> object:
-    put("pictures/cat/0.jpg", jpeg(400, 300))
-    loader = Loader(ImageFolder("pictures"), 1, evaluation(8), seed=0, pixels=100_000)
+    put("images/cat/0.jpg", jpeg(400, 300))
+    loader = Loader(ImageFolder("images"), 1, evaluation(8), seed=0, pixels=100_000)
     return list(loader.epoch(0))
 
 
-@raises("### An encoded picture without a transform")
+@raises("### An encoded image without a transform")
 def no_transform(_: pytest.MonkeyPatch) -> object:
-    put("pictures/cat/0.jpg", jpeg())
-    return Loader(ImageFolder("pictures"), 1, seed=0)
+    put("images/cat/0.jpg", jpeg())
+    return Loader(ImageFolder("images"), 1, seed=0)
 
 
-@raises("### Pictures of several sizes")
+@raises("### Images of several sizes")
 def sizes(_: pytest.MonkeyPatch) -> object:
-    put("pictures/cat/0.jpg", jpeg())
-    put("pictures/cat/1.jpg", jpeg(9, 8))
-    return decoded(ImageFolder("pictures"))
+    put("images/cat/0.jpg", jpeg())
+    put("images/cat/1.jpg", jpeg(9, 8))
+    return decoded(ImageFolder("images"))
 
 
-@raises("### Too many pictures to decode in memory")
+@raises("### Too many images to decode in memory")
 def too_many(_: pytest.MonkeyPatch) -> object:
-    put("pictures/cat/0.jpg", jpeg(640, 480))
-    return decoded(Repeated(ImageFolder("pictures"), 10_000))
+    put("images/cat/0.jpg", jpeg(640, 480))
+    return decoded(Repeated(ImageFolder("images"), 10_000))
 
 
 class Repeated:
-    """A picture many times."""
+    """An image many times."""
 
     def __init__(self, source: Source, count: int) -> None:
         self.source, self.count = source, count
@@ -96,27 +96,27 @@ class Repeated:
         return self.source.read(0)
 
 
-@raises("### More pictures in a batch than there are")
+@raises("### More images in a batch than there are")
 def batch(_: pytest.MonkeyPatch) -> object:
     return Loader(small(8), 16, seed=0)
 
 
-@raises("### Arrays that are no pictures")
-def no_pictures(_: pytest.MonkeyPatch) -> object:
+@raises("### Arrays that are no images")
+def no_images(_: pytest.MonkeyPatch) -> object:
     return Arrays(np.zeros((8, 28, 28), np.uint8), labels(8))
 
 
 @raises("### A tar is cut short")
 def cut_short(_: pytest.MonkeyPatch) -> object:
-    tar("pictures.tar", cat=jpeg(200, 200))
-    put("pictures.tar", Path("pictures.tar").read_bytes()[:600])
-    return ImageTar("pictures.tar")
+    tar("images.tar", cat=jpeg(200, 200))
+    put("images.tar", Path("images.tar").read_bytes()[:600])
+    return ImageTar("images.tar")
 
 
 @raises("### A tar is cut short")
 def no_tar(_: pytest.MonkeyPatch) -> object:
-    put("pictures.tar", b"<html>404 not found</html>")
-    return ImageTar("pictures.tar")
+    put("images.tar", b"<html>404 not found</html>")
+    return ImageTar("images.tar")
 
 
 def small(count: int = 40) -> Arrays:

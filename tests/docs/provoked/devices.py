@@ -14,7 +14,7 @@ from minidl.devices.cuda import CudaDevice
 from minidl.devices.nvrtc import nvrtc_library
 from minidl.interop import import_onnx
 from minidl.train import InOrder, Png, TensorBoard, Trainer
-from tests.docs.provoked.cases import compiled, jpeg, labels, network, pictures, put, raises
+from tests.docs.provoked.cases import compiled, images, jpeg, labels, network, put, raises
 from tests.simulator import fake_cupy
 
 
@@ -192,7 +192,7 @@ def no_onnx(monkeypatch: pytest.MonkeyPatch) -> object:
 def no_matplotlib(monkeypatch: pytest.MonkeyPatch) -> object:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     trainer = Trainer(compiled(), output_dir="run", callbacks=[Png()], quiet=True)
-    return trainer.fit(InOrder(pictures(), labels(), 4))
+    return trainer.fit(InOrder(images(), labels(), 4))
 
 
 @raises("### An extra is not installed")
@@ -205,4 +205,4 @@ def no_matplotlib_for_a_plan(monkeypatch: pytest.MonkeyPatch) -> object:
 def no_tensorboard(monkeypatch: pytest.MonkeyPatch) -> object:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     trainer = Trainer(compiled(), output_dir="run", callbacks=[TensorBoard()], quiet=True)
-    return trainer.fit(InOrder(pictures(), labels(), 4))
+    return trainer.fit(InOrder(images(), labels(), 4))

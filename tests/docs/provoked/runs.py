@@ -11,12 +11,12 @@ import pytest
 
 import minidl as dl
 from minidl.train import EarlyStopping, InOrder, Shuffled, State, Trainer, save
-from tests.docs.provoked.cases import compiled, labels, pictures, raises
+from tests.docs.provoked.cases import compiled, images, labels, raises
 
 
 def run(step: dl.Step, epochs: int = 1, **how: object) -> object:
     """Two batches an epoch, in the folder `run`."""
-    train = Shuffled(pictures(8), labels(8), 4)
+    train = Shuffled(images(8), labels(8), 4)
     return Trainer(step, output_dir="run", quiet=True, **how).fit(train, None, epochs)  # type: ignore[arg-type]
 
 
@@ -36,7 +36,7 @@ def first_op(_: pytest.MonkeyPatch) -> object:
 
 @raises("### The loss is not finite")
 def input_not_finite(_: pytest.MonkeyPatch) -> object:
-    x = pictures()
+    x = images()
     x[0, 0, 0, 1] = np.nan
     return compiled(check_finite=True)(x, labels())
 
@@ -63,9 +63,9 @@ def nothing(_: pytest.MonkeyPatch) -> object:
 def other_data(_: pytest.MonkeyPatch) -> object:
     step = compiled()
     trainer = Trainer(step, output_dir="run", quiet=True, checkpoint_every=1)
-    trainer.fit(Shuffled(pictures(8), labels(8), 4))
+    trainer.fit(Shuffled(images(8), labels(8), 4))
     Path("run/checkpoint-00000002.safetensors").unlink()
-    more = Shuffled(pictures(12), labels(12), 4)
+    more = Shuffled(images(12), labels(12), 4)
     return Trainer(step, output_dir="run", quiet=True, resume="run").fit(more)
 
 
@@ -118,21 +118,21 @@ def disk_full(monkeypatch: pytest.MonkeyPatch) -> object:
 
 @raises("### The loader has no batch")
 def no_batch(_: pytest.MonkeyPatch) -> object:
-    return Trainer(compiled(), quiet=True).fit(Shuffled(pictures(3), labels(3), 4))
+    return Trainer(compiled(), quiet=True).fit(Shuffled(images(3), labels(3), 4))
 
 
 @raises("### Arrays given to fit")
 def arrays(_: pytest.MonkeyPatch) -> object:
-    return Trainer(compiled(), quiet=True).fit(pictures(8), labels(8))
+    return Trainer(compiled(), quiet=True).fit(images(8), labels(8))
 
 
 @raises("### An iterator ends after one epoch")
 def iterator(_: pytest.MonkeyPatch) -> object:
-    return Trainer(compiled(), quiet=True).fit((pictures(), labels()) for _ in range(3))
+    return Trainer(compiled(), quiet=True).fit((images(), labels()) for _ in range(3))
 
 
 @raises("### EarlyStopping watches what is not measured")
 def not_measured(_: pytest.MonkeyPatch) -> object:
     callbacks = [EarlyStopping("val_loss")]
-    train = InOrder(pictures(), labels(), 4)
+    train = InOrder(images(), labels(), 4)
     return Trainer(compiled(), callbacks=callbacks, quiet=True).fit(train)

@@ -8,37 +8,37 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from tests.docs.provoked.cases import compiled, labels, network, pictures, raises
+from tests.docs.provoked.cases import compiled, images, labels, network, raises
 
 
-@raises("### Pictures are NCHW")
+@raises("### Images are NCHW")
 def nchw(_: pytest.MonkeyPatch) -> object:
-    return compiled()(pictures().transpose(0, 3, 1, 2), labels())
+    return compiled()(images().transpose(0, 3, 1, 2), labels())
 
 
 @raises("### The last batch is smaller")
 def last_batch(_: pytest.MonkeyPatch) -> object:
-    return compiled()(pictures(3), labels(3))
+    return compiled()(images(3), labels(3))
 
 
-@raises("### One picture without a batch")
-def one_picture(_: pytest.MonkeyPatch) -> object:
-    return compiled().predict(pictures()[0])
+@raises("### One image without a batch")
+def one_image(_: pytest.MonkeyPatch) -> object:
+    return compiled().predict(images()[0])
 
 
 @raises("### A label is out of range")
 def out_of_range(_: pytest.MonkeyPatch) -> object:
-    return compiled()(pictures(), labels() + 7)
+    return compiled()(images(), labels() + 7)
 
 
 @raises("### Labels are one-hot, or floats")
 def one_hot(_: pytest.MonkeyPatch) -> object:
-    return compiled()(pictures(), np.eye(10)[labels()])
+    return compiled()(images(), np.eye(10)[labels()])
 
 
 @raises("### Labels are one-hot, or floats")
 def float_labels(_: pytest.MonkeyPatch) -> object:
-    return compiled()(pictures(), labels().astype(np.float32))
+    return compiled()(images(), labels().astype(np.float32))
 
 
 @raises("### The network has no input")
@@ -46,19 +46,19 @@ def no_input(_: pytest.MonkeyPatch) -> object:
     return dl.compile(dl.Sequential(dl.Flatten(), dl.Linear(10)), batch=4)
 
 
-@raises("### A Linear behind a picture")
+@raises("### A Linear behind an image")
 def no_flatten(_: pytest.MonkeyPatch) -> object:
     return dl.plan(dl.Sequential(dl.Input((8, 8, 3)), dl.Conv2d(4, 3), dl.Linear(10)), batch=4)
 
 
-@raises("### A kernel larger than the picture")
+@raises("### A kernel larger than the image")
 def large_kernel(_: pytest.MonkeyPatch) -> object:
     return dl.plan(dl.Sequential(dl.Input((8, 8, 3)), dl.Conv2d(4, 11), dl.Flatten()), batch=4)
 
 
 @raises("### A layer is called with an array")
 def eager(_: pytest.MonkeyPatch) -> object:
-    return dl.Linear(10)(cast(Any, pictures()))
+    return dl.Linear(10)(cast(Any, images()))
 
 
 @raises("### A batch that is none")

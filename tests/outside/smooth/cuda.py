@@ -17,8 +17,8 @@ functor(ops.softplus_forward, ops.softplus_dgrad, file=FILE)
 
 @rule(ops.swish_forward, ops.swish_dgrad, file=FILE)
 def swish(op: Op) -> list[Launch]:
-    *pictures, beta = op.reads
-    return [by_channel(op, pictures, [beta])]
+    *images, beta = op.reads
+    return [by_channel(op, images, [beta])]
 
 
 @rule(ops.swish_wgrad, file=FILE)

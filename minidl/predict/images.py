@@ -74,7 +74,7 @@ def require_batch(batch: int, splits: Splits) -> None:
     """ArgumentError where there are fewer images to train on."""
     if batch > len(splits.train):
         raise ArgumentError(
-            f"batch {batch} is larger than the {len(splits.train)} training pictures of "
+            f"batch {batch} is larger than the {len(splits.train)} training images of "
             f"{splits.name}",
             SMALLER_BATCH,
         )
@@ -91,8 +91,7 @@ def require_images(card: ModelCard, source: Source, name: str) -> None:
         shape, dtype = first.shape, str(first.dtype)
     if (shape, dtype) != (card.image, card.reads):
         raise ArgumentError(
-            f"{name} has pictures {shape} of {dtype}, the network reads {card.image} of "
-            f"{card.reads}"
+            f"{name} has images {shape} of {dtype}, the network reads {card.image} of {card.reads}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Flags of the pictures, and what they stand for."""
+"""Flags of the images, and what they stand for."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from minidl.cli.options import Group, add_switch
 from minidl.cli.values import natural, numbers
 from minidl.predict import model_image
-from minidl.predict.pictures import MOST_WORKERS
+from minidl.predict.images import MOST_WORKERS
 
 DIGITS = 64
 """Side of the bundled digits where no flag says otherwise."""
 
 
-def add_pictures(parser: argparse.ArgumentParser, path: str | None) -> Group:
+def add_images(parser: argparse.ArgumentParser, path: str | None) -> Group:
     """--data-path, -j, --broken, --mean, --std."""
-    group = parser.add_argument_group("pictures")
+    group = parser.add_argument_group("images")
     group.add_argument(
         "--data-path",
         default=path,
@@ -31,13 +31,13 @@ def add_pictures(parser: argparse.ArgumentParser, path: str | None) -> Group:
         type=natural,
         metavar="N",
         help="processes that decode; 0: none but this one (default: half of the cores for "
-        f"pictures in files, at most {MOST_WORKERS}; 0 for arrays)",
+        f"images in files, at most {MOST_WORKERS}; 0 for arrays)",
     )
     group.add_argument(
         "--broken",
         choices=["refuse", "skip"],
         default="refuse",
-        help="a picture that cannot be decoded ends the run, or the next one takes its place",
+        help="an image that cannot be decoded ends the run, or the next one takes its place",
     )
     add_constants(group)
     return group
@@ -59,8 +59,8 @@ def add_constants(group: Group) -> None:
 
 
 def add_augmentation(group: Group) -> None:
-    add_switch(group, "--augment", "train on crops of the pictures, not as they are tested", True)
-    add_switch(group, "--flip", "mirror half of the pictures; grey ones never are", True)
+    add_switch(group, "--augment", "train on crops of the images, not as they are tested", True)
+    add_switch(group, "--flip", "mirror half of the images; grey ones never are", True)
 
 
 def digits_image(options: argparse.Namespace) -> tuple[int, int, int]:
@@ -70,7 +70,7 @@ def digits_image(options: argparse.Namespace) -> tuple[int, int, int]:
 
 
 def seeing(options: argparse.Namespace) -> dict[str, Any]:
-    """The flags that say what a model becomes for some pictures, for `card_for`."""
+    """The flags that say what a model becomes for some images, for `card_for`."""
     return {name: getattr(options, name) for name in ("classes", "image", "mean", "std")}
 
 

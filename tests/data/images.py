@@ -1,4 +1,4 @@
-"""Pictures, tars and sources for the tests."""
+"""Images, tars and sources for the tests."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def pixels(height: int, width: int, seed: int = 0) -> Array:
     return (127 + 120 * np.stack(waves, axis=-1)).astype(np.uint8)
 
 
-def encoded(picture: Array | Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+def encoded(image: Array | Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
@@ -38,8 +38,8 @@ def folder_of(path: Path, classes: int = 3, each: int = 4, size: int = 40) -> Pa
         (path / f"c{label}").mkdir(parents=True)
         for i in range(each):
             kind, end = (("JPEG", "jpg"), ("PNG", "PNG"), ("JPEG", "JpEg"))[i % 3]
-            picture = pixels(size + 7 * i, size + 5 * label, 10 * label + i)
-            (path / f"c{label}" / f"{i}.{end}").write_bytes(encoded(picture, kind))
+            image = pixels(size + 7 * i, size + 5 * label, 10 * label + i)
+            (path / f"c{label}" / f"{i}.{end}").write_bytes(encoded(image, kind))
     return path
 
 
@@ -65,7 +65,7 @@ def small(count: int = 40, side: int = 8) -> Arrays:
 
 
 class Deadly(Arrays):
-    """Ends the process that reads picture 7."""
+    """Ends the process that reads image 7."""
 
     def read(self, index: int) -> Array:
         if index == 7:
@@ -74,7 +74,7 @@ class Deadly(Arrays):
 
 
 class Faulty(Arrays):
-    """Raises at picture 7."""
+    """Raises at image 7."""
 
     def read(self, index: int) -> Array:
         if index == 7:
@@ -83,7 +83,7 @@ class Faulty(Arrays):
 
 
 class Stuck(Arrays):
-    """Sleeps at picture 7."""
+    """Sleeps at image 7."""
 
     def read(self, index: int) -> Array:
         if index == 7:
