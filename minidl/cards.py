@@ -163,6 +163,9 @@ BY_NAME = {card.name: card for card in CARDS}
 DEFAULT = BY_NAME["h100"]
 """What plans for cuda are for where nothing names a card."""
 
+ANYWHERE = "device='cpu' runs anywhere"
+"""The way out where a GPU is missing or too old."""
+
 TOO_OLD = {
     "t4": ("NVIDIA T4", "sm_75"),
     "v100": ("NVIDIA V100", "sm_70"),
@@ -191,11 +194,12 @@ def named(name: str) -> Card:
         title, architecture = TOO_OLD[word]
         raise ArgumentError(
             f"GPU {name!r} is {title}, {architecture}: the kernels need sm_80 or newer (Ampere, "
-            "2020); device='cpu' runs anywhere"
+            "2020)",
+            ANYWHERE,
         )
     near = dict.fromkeys(_near(word))
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise ArgumentError(f"unknown GPU {name!r}: {hint}choose from {', '.join(BY_NAME)}")
+    raise ArgumentError(f"unknown GPU {name!r}", f"{hint}choose from {', '.join(BY_NAME)}")
 
 
 def card_of(card: Card | None) -> Card:

@@ -163,14 +163,17 @@ def _recipe(
 def require_right(options: Options, batch: int) -> None:
     """ArgumentError with all that is wrong: names first, then values, then what does not go
     together."""
-    found = list(_unknown(options))
+    unknown = list(_unknown(options))
+    if len(unknown) == 1:
+        raise unknown[0]
+    found = [*map(str, unknown)]
     if not found:
         found = [*options.wrong(), *_out_of_batch(options, batch), *_conflicts(options)]
     if found:
         raise ArgumentError("; ".join(found))
 
 
-def _unknown(options: Options) -> Iterator[str]:
+def _unknown(options: Options) -> Iterator[ArgumentError]:
     """What each table says of a name that it has not."""
     asked: tuple[tuple[Callable[[Any], object], Any], ...] = (
         (require_device, options.device),
@@ -182,7 +185,7 @@ def _unknown(options: Options) -> Iterator[str]:
         try:
             require(name)
         except ArgumentError as error:
-            yield str(error)
+            yield error
 
 
 def _out_of_batch(options: Options, batch: int) -> Iterator[str]:

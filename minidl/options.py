@@ -31,7 +31,7 @@ for checking gradients on the CPU device, tf32 and bf16 are for CUDA's tensor co
 def require_precision(name: str) -> None:
     """ArgumentError names the ones there are."""
     if name not in PRECISIONS:
-        raise ArgumentError(f"unknown precision {name!r}: choose from {', '.join(PRECISIONS)}")
+        raise ArgumentError(f"unknown precision {name!r}", f"choose from {', '.join(PRECISIONS)}")
 
 
 TileTable = Mapping[str, tuple[str, int]]

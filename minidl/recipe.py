@@ -135,7 +135,9 @@ class Plan(PlacedGraph):
 
     def _free(self) -> int:
         if self.options.card is None:
-            raise ArgumentError("largest_batch of a plan for the cpu needs the memory: '12GiB'")
+            raise ArgumentError(
+                "largest_batch of a plan for the cpu needs the memory", "give it, as '12GiB'"
+            )
         return self.options.card.free
 
     # -- for people and programs -------------------------------------------------------------

@@ -42,10 +42,10 @@ def read_config(path: Path, command: str, commands: Commands) -> Values:
         plain = key.replace("-", "_")
         plain = plain if plain in known else RENAMED.get(plain, plain)
         if plain not in known:
-            flag = nearest(
+            near = nearest(
                 f"--{key}".replace("_", "-"), (f"--{k.replace('_', '-')}" for k in known)
             )
-            raise ArgumentError(f"--config {path}: unknown key {key!r}{flag}")
+            raise ArgumentError(f"--config {path}: unknown key {key!r}", near)
         action = by_command[command].get(plain)
         if action is not None and table in ("", command):
             values[action.dest] = _value(action, given, f"--config {path}: {key}")
@@ -96,8 +96,8 @@ def _entries(
             continue
         if table not in commands:
             raise ArgumentError(
-                f"--config {path}: no command [{table}]{nearest(table, commands)}; there are "
-                f"{', '.join(commands)}"
+                f"--config {path}: no command [{table}]",
+                nearest(table, commands) or f"choose from {', '.join(commands)}",
             )
         yield from ((table, key, given) for key, given in inside.items())
 

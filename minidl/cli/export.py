@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if options.onnx is None and options.safetensors is None:
-        raise ArgumentError("write what? --onnx FILE, --safetensors FILE or both")
+        raise ArgumentError("nothing to be written", "--onnx FILE, --safetensors FILE or both")
     network = predictor(options, batch=1)
     if options.safetensors is not None:
         network.save_weights(options.safetensors)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from minidl.cards import ANYWHERE
 from minidl.data.opening import UNDERSTOOD
 from minidl.interop import weights
 from minidl.ir import MinidlError
 from minidl.predict import card, evaluating, images, predictor, trained
+from minidl.runtime import arena
 
 HINTS = {
+    ANYWHERE: "--device cpu runs anywhere",
+    arena.SMALLER: "use a smaller batch or image, or --memory arena if another mode was chosen",
     UNDERSTOOD: "--help says what --data-path can be",
     weights.ANOTHER: "it is another network's",
     weights.OTHER_CLASSES: "build the network with the file's number of classes, or use --new-head "

@@ -155,7 +155,7 @@ def device(options: argparse.Namespace) -> dict[str, Any]:
     if options.amp and options.device != "cuda":
         raise ArgumentError("--amp computes in bf16 on tensor cores: it needs --device cuda")
     if options.amp and options.precision == "tf32":
-        raise ArgumentError("--amp is bf16: leave --precision tf32 out")
+        raise ArgumentError("--amp is bf16", "leave --precision tf32 out")
     own = settings(options, "device")
     return {**own, "precision": "bf16"} if options.amp else own
 

@@ -94,17 +94,17 @@ class Commands:
             known = [name for action in flags(parser) for name in action.option_strings]
             word = unknown[0].partition("=")[0]
             way_out = renamed(word, parser) or nearest(word, known)
-            parser.error(f"unknown argument {word}{way_out}")
+            parser.error(": ".join(filter(None, (f"unknown argument {word}", way_out))))
         return options
 
 
 def renamed(word: str, parser: argparse.ArgumentParser) -> str:
-    """`: it is --disable-passes now` of a flag of version 0.1.0, else nothing."""
+    """`it is --disable-passes now` of a flag of version 0.1.0, else nothing."""
     from minidl.options import RENAMED  # with NumPy, which a command's own module has loaded
 
     now = RENAMED.get(word.lstrip("-").replace("-", "_"))
     flag = next((a.option_strings[0] for a in flags(parser) if a.dest == now), "")
-    return f": it is {flag} now" if now and flag else ""
+    return f"it is {flag} now" if now and flag else ""
 
 
 def flags(parser: argparse.ArgumentParser) -> list[argparse.Action]:
@@ -132,9 +132,9 @@ def shown_default(action: argparse.Action) -> bool:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`: did you mean --lr?`, or nothing where nothing is near."""
+    """`did you mean --lr?`, or nothing where nothing is near."""
     found = difflib.get_close_matches(word, list(known), 1)
-    return f": did you mean {found[0]}?" if found else ""
+    return f"did you mean {found[0]}?" if found else ""
 
 
 def examples(lines: Iterable[tuple[str, str]]) -> str:

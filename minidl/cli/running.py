@@ -87,7 +87,7 @@ def require_folder(options: argparse.Namespace) -> None:
         if getattr(options, name) and options.output_dir is None:
             raise ArgumentError(f"--{name.replace('_', '-')} needs --output-dir")
     if options.resume == "auto" and options.output_dir is None:
-        raise ArgumentError("--resume auto looks into --output-dir: name one")
+        raise ArgumentError("--resume auto looks into --output-dir", "name one")
 
 
 def resumed(resume: str | None, output_dir: Path | None) -> Path | None:

@@ -92,7 +92,7 @@ def schedule(options: argparse.Namespace) -> Schedule:
 
 def _multistep(options: argparse.Namespace) -> Schedule:
     if not options.lr_milestones:
-        raise ArgumentError("--lr-scheduler multistep needs --lr-milestones, say 30,60")
+        raise ArgumentError("--lr-scheduler multistep needs --lr-milestones", "say 30,60")
     return MultiStep(options.lr_milestones, **_gamma(options))
 
 

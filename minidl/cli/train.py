@@ -103,10 +103,10 @@ def run(options: argparse.Namespace) -> int:
         options.output_dir = folder_of(resume)
     require_folder(options)
     if options.resume not in (None, "auto") and options.weights is not None:
-        raise ArgumentError("--resume goes on with the run's weights: leave --weights out")
+        raise ArgumentError("--resume goes on with the run's weights", "leave --weights out")
     if options.confusion is not None and not options.test_only:
         raise ArgumentError(
-            "--confusion is for --test-only; a run's --output-dir has confusion.csv"
+            "--confusion is for --test-only", "a run's --output-dir has confusion.csv"
         )
     schedule(options)
     splits = open_data(options.data_path, seed=options.seed, image=digits_image(options))

@@ -40,9 +40,9 @@ def add_trained(parser: argparse.ArgumentParser) -> Group:
 def predictor(options: argparse.Namespace, batch: int) -> Predictor:
     """What --run or --weights name; flags win over what is written there."""
     if (options.run_path is None) == (options.weights is None):
-        raise ArgumentError("which weights? --run DIR, or --weights FILE")
+        raise ArgumentError("which weights?", "--run DIR, or --weights FILE")
     if options.model_ema and options.run_path is None:
-        raise ArgumentError(f"--model-ema is for --run; a run writes {AVERAGED} for --weights")
+        raise ArgumentError("--model-ema is for --run", f"a run writes {AVERAGED} for --weights")
     found = Trained.at(
         options.weights if options.run_path is None else options.run_path,
         model=options.model,

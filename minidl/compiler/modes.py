@@ -96,7 +96,7 @@ MODES = {
 def find_mode(name: str) -> Mode:
     """The mode called `name`; ArgumentError names the ones there are."""
     if name not in MODES:
-        raise ArgumentError(f"unknown memory mode {name!r}: choose from {', '.join(MODES)}")
+        raise ArgumentError(f"unknown memory mode {name!r}", f"choose from {', '.join(MODES)}")
     return MODES[name]
 
 
@@ -109,4 +109,6 @@ def check_switches(names: Iterable[str]) -> None:
     """ArgumentError for a name that is no pass."""
     for name in names:
         if name not in switches():
-            raise ArgumentError(f"no pass {name!r} to leave out: there are {', '.join(switches())}")
+            raise ArgumentError(
+                f"no pass {name!r} to leave out", f"choose from {', '.join(switches())}"
+            )

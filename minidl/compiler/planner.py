@@ -41,7 +41,8 @@ def _require_countable(graph: StepGraph) -> None:
     if largest is not None and sum(t.nbytes for t in owners) > MOST_BYTES:
         raise LimitError(
             f"the step's tensors are more than {MOST_BYTES:,} bytes, {largest.name} "
-            f"{largest.shape} the largest: use a smaller batch, or smaller layers"
+            f"{largest.shape} the largest",
+            "use a smaller batch, or smaller layers",
         )
 
 

@@ -151,5 +151,5 @@ def job_of(recipe: Recipe, shape: Shape) -> bytes:
         return pickle.dumps((recipe, shape), protocol=pickle.HIGHEST_PROTOCOL)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise WorkerError(
-            f"the source cannot be sent to workers: {error}; use workers=0"
+            f"the source cannot be sent to workers: {error}", "use workers=0"
         ) from error

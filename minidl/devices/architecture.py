@@ -67,8 +67,9 @@ def require_kernels_run(capability: int, card: str) -> None:
     """ArchitectureError where a card is too old for the kernels."""
     if capability < OLDEST:
         raise ArchitectureError(
-            f"{card} has compute capability {capability // 10}.{capability % 10}: the kernels need "
-            "8.0 or newer (Ampere, 2020); device='cpu' runs anywhere"
+            f"{card} has compute capability {capability // 10}.{capability % 10}: the kernels "
+            "need 8.0 or newer (Ampere, 2020)",
+            cards.ANYWHERE,
         )
 
 

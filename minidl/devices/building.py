@@ -39,7 +39,8 @@ def in_processes(
             yield waiting[future], future.result()
     except BrokenProcessPool:
         raise MinidlError(
-            "a process that compiles kernels died: is there memory enough? Try fewer with --workers"
+            "a process that compiles kernels died, perhaps for want of memory",
+            "try fewer with --workers",
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -89,8 +89,8 @@ class CudaDevice:
             if "MemoryAllocation" not in str(error) and "OUT_OF_MEMORY" not in str(error):
                 raise
             raise ArenaTooLargeError(
-                f"the device refused {what}: {free_memory(self, self.available() or 0)}: use a "
-                "smaller batch, memory='arena', or budget="
+                f"the device refused {what}: {free_memory(self, self.available() or 0)}",
+                "use a smaller batch, memory='arena', or budget=",
             ) from None
 
     def read(self, memory: Any, offset: int, nbytes: int) -> Array:
@@ -165,8 +165,9 @@ class CudaDevice:
         apart = zip(shape, strides, steps, strict=True)
         if interface.get("mask") is not None or any(n > 1 and a != b for n, a, b in apart):
             raise ArgumentError(
-                f"the array of shape {shape} on the GPU is masked, or its elements are not side by "
-                "side, row-major: make it contiguous"
+                f"the array of shape {shape} on the GPU is masked, or its elements are not side "
+                "by side, row-major",
+                "make it contiguous",
             )
         stream = interface.get("stream", 0)
         if stream == 0:  # before version 3 a library does not say which stream writes the array

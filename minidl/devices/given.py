@@ -70,8 +70,8 @@ def host_array(value: Any) -> Array:
     on_host = dlpack_device(value)[0] in (CPU, CUDA_PINNED, ROCM_PINNED)
     if not on_host or hasattr(value, "__cuda_array_interface__"):
         raise ArgumentError(
-            "the array lies on a GPU, the step runs on the CPU: give it a copy on the host, as "
-            "x.cpu() or cupy.asnumpy(x) makes one"
+            "the array lies on a GPU, the step runs on the CPU",
+            "give it a copy on the host, as x.cpu() or cupy.asnumpy(x) makes one",
         )
     if not hasattr(value, "__array__") and not hasattr(value, "__dlpack__"):
         return np.asarray(value)

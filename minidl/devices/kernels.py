@@ -81,7 +81,9 @@ def _included(source: str, folders: Sequence[Path]) -> dict[str, str]:
             continue
         if len(paths) > 1:
             both = " and ".join(map(str, paths))
-            raise ArgumentError(f"{both} are included by one kernel: call one of them differently")
+            raise ArgumentError(
+                f"{both} are included by one kernel", "call one of them differently"
+            )
         found[name] = paths[0].read_text(encoding="utf-8")
         waiting += INCLUDE.findall(found[name])[::-1]
     return found

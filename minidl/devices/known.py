@@ -68,7 +68,7 @@ DEVICES = {
 def require_device(name: str) -> None:
     """ArgumentError names the ones there are."""
     if name not in DEVICES:
-        raise ArgumentError(f"unknown device {name!r}: choose {' or '.join(DEVICES)}")
+        raise ArgumentError(f"unknown device {name!r}", f"choose {' or '.join(DEVICES)}")
 
 
 def device_of(device: str | Device) -> Device:

@@ -23,6 +23,9 @@ REMARK = re.compile(r"\bwarning\b|\(C\d+\)|Potential Performance Loss", re.IGNOR
 it prints as info; lines of info without a code are figures."""
 
 
+INSTALL = "install minidl[nvrtc13], or minidl[nvrtc12] for an older driver"
+
+
 class CompileError(MinidlError):
     """A CUDA source was refused, or NVRTC is missing or too old."""
 
@@ -45,9 +48,7 @@ def nvrtc_library() -> Any:
     try:
         from cuda.bindings import nvrtc
     except ImportError:
-        raise CompileError(
-            "NVRTC is missing: install minidl[nvrtc13], or minidl[nvrtc12] for an older driver"
-        ) from None
+        raise CompileError("NVRTC is missing", INSTALL) from None
     return nvrtc
 
 
@@ -59,8 +60,7 @@ def version() -> tuple[int, int]:
         _, major, minor = nvrtc.nvrtcVersion()
     except RuntimeError as error:
         raise CompileError(
-            f"the bindings find no NVRTC ({' '.join(str(error).split())}): install "
-            "minidl[nvrtc13], or minidl[nvrtc12] for an older driver"
+            f"the bindings find no NVRTC ({' '.join(str(error).split())})", INSTALL
         ) from None
     return int(major), int(minor)
 

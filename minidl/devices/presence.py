@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from minidl.cards import ANYWHERE
 from minidl.ir import ArgumentError, MinidlError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """The environment variable that hides GPUs from a process:
 https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables."""
+
+
+INSTALL = "pip install 'minidl[cuda13]', or 'minidl[cuda12]' for a driver older than 580"
 
 
 class DeviceError(MinidlError):
@@ -22,14 +26,10 @@ def without_cupy(error: Exception) -> DeviceError:
     """The error where `import cupy` failed: it is not installed, or installed and broken. Then any
     exception may come: ImportError for a library that is missing, ValueError for another NumPy."""
     if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
-        return DeviceError(
-            f"device 'cuda' needs CuPy ({error}): pip install 'minidl[cuda13]', or "
-            "'minidl[cuda12]' for a driver older than 580"
-        )
+        return DeviceError(f"device 'cuda' needs CuPy ({error})", INSTALL)
     return DeviceError(
-        f"CuPy is installed and cannot be imported ({_last_words(error)}): remove cupy-cuda12x and "
-        "cupy-cuda13x, of which only one may be there, and pip install 'minidl[cuda13]', or "
-        "'minidl[cuda12]' for a driver older than 580"
+        f"CuPy is installed and cannot be imported ({_last_words(error)})",
+        f"remove cupy-cuda12x and cupy-cuda13x, of which only one may be there, and {INSTALL}",
     )
 
 
@@ -48,9 +48,7 @@ def require_device(runtime: Any, index: int) -> None:
     try:
         driver = runtime.driverGetVersion()
         if not driver:
-            raise DeviceError(
-                "no NVIDIA driver: device 'cuda' needs one; device='cpu' runs anywhere"
-            )
+            raise DeviceError("no NVIDIA driver: device 'cuda' needs one", ANYWHERE)
         count = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
         raise _no_device(runtime, error) from None
@@ -67,15 +65,16 @@ def _no_device(runtime: Any, error: Exception) -> DeviceError:
         has, needs = runtime.driverGetVersion(), runtime.runtimeGetVersion()
         return DeviceError(
             f"the NVIDIA driver is too old: it has CUDA {version(has)}, this CuPy needs "
-            f"{version(needs)}: update the driver, or install minidl[cuda12]"
+            f"{version(needs)}",
+            "update the driver, or install minidl[cuda12]",
         )
     hidden = os.environ.get(VISIBLE)
     if "NoDevice" in str(error) and hidden is not None:
         return DeviceError(
-            f"no NVIDIA GPU to be used: {VISIBLE}={hidden} hides every one: unset it, or set it to "
-            "the number of one, as nvidia-smi counts them; device='cpu' runs anywhere"
+            f"no NVIDIA GPU to be used: {VISIBLE}={hidden} hides every one",
+            f"unset it, or set it to the number of one, as nvidia-smi counts them; {ANYWHERE}",
         )
-    return DeviceError(f"no NVIDIA GPU to be used: {error}; device='cpu' runs anywhere")
+    return DeviceError(f"no NVIDIA GPU to be used: {error}", ANYWHERE)
 
 
 def version(number: int) -> str:
@@ -96,6 +95,7 @@ def first_use(runtime: Any, index: int) -> Iterator[None]:
         else:
             why = f"cannot be used ({error})"
         raise DeviceError(
-            f"GPU {index} {why}: nvidia-smi shows who uses it; end that, or take another GPU with "
-            f"CudaDevice(index=...) or {VISIBLE}"
+            f"GPU {index} {why}",
+            "nvidia-smi shows who uses it; end that, or take another GPU with "
+            f"CudaDevice(index=...) or {VISIBLE}",
         ) from None

@@ -63,9 +63,9 @@ def exported(step: Step, name: str) -> Array | CudaArray:
         return step.array(name)
     found = {v.name: v.tensor for v in step.plan.graph.variables}
     if name not in found:
-        raise ArgumentError(f"no variable {name!r}: there are {', '.join(found)}")
+        raise ArgumentError(f"no variable {name!r}", f"choose from {', '.join(found)}")
     if not hasattr(device, "array"):
-        raise ArgumentError(f"device {device.name!r} does not lend its memory: use state_dict()")
+        raise ArgumentError(f"device {device.name!r} does not lend its memory", "use state_dict()")
     tensor = found[name]
     offset = step.plan.offset(tensor)
     return CudaArray(device, step.arena.bytes, offset, tensor.shape, tensor.dtype)

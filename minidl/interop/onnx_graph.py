@@ -110,5 +110,6 @@ def bin_means(size: int, count: int) -> Array:
     return means
 
 
-def unsupported(at: Place, why: str) -> ArgumentError:
-    return ArgumentError(f"layer {at.name!r}, {at.layer!r}: ONNX has no such operator: {why}")
+def unsupported(at: Place, why: str, hint: str = "") -> ArgumentError:
+    said = f"layer {at.name!r}, {at.layer!r}: ONNX has no such operator: {why}"
+    return ArgumentError(said, hint)

@@ -75,8 +75,9 @@ def _input(m: Model, given: Any) -> Value:
     shape = [d.dim_value if d.HasField("dim_value") else 0 for d in kind.shape.dim]
     if len(shape) not in (2, 4) or min(shape[1:]) < 1 or max(shape) >= 2**31:
         raise ArgumentError(
-            f"input {shown(given.name)} has shape {shape[:9]}, 0 for what is not fixed: (batch, C, "
-            "H, W) or (batch, features) with fixed sizes is expected; export it at one size"
+            f"input {shown(given.name)} has shape {shape[:9]}, 0 for what is not fixed: (batch, "
+            "C, H, W) or (batch, features) with fixed sizes is expected",
+            "export it at one size",
         )
     name, dtype = _cast(m, given.name, kind.elem_type)
     nhwc = [shape[2], shape[3], shape[1]] if len(shape) == 4 else shape[1:]
@@ -96,7 +97,7 @@ def _cast(m: Model, name: str, kind: int) -> tuple[str, str | None]:
     behind = _consumed(m, name, "Cast", to=types.FLOAT)
     if kind != types.UINT8 or behind is None:
         raise ArgumentError(
-            f"input {shown(name)} is no float32, and no uint8 that is cast to it: export it so"
+            f"input {shown(name)} is no float32, and no uint8 that is cast to it", "export it so"
         )
     return behind, "uint8"
 

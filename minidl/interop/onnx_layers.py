@@ -117,7 +117,7 @@ def _flatten(g: Graph, at: Place, x: Value) -> Value:
 def _lrn(g: Graph, at: Place, x: Value) -> Value:
     layer = at.layer
     if layer.size % 2 == 0:
-        raise unsupported(at, "its windows of an even size lean the other way: use an odd size")
+        raise unsupported(at, "its windows of an even size lean the other way", "use an odd size")
     how = {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta, "bias": layer.k}
     return Value(g.node("LRN", [x.name], at, **how), at.shape)
 

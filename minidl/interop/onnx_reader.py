@@ -163,7 +163,7 @@ def _require_plain(model: Any) -> None:
     version = versions.get("", versions.get("ai.onnx", 0))
     if not OLDEST_OPSET <= version <= NEWEST_OPSET:
         raise ArgumentError(
-            f"it has opset {version}: {OLDEST_OPSET} to {NEWEST_OPSET} are read; export it again"
+            f"it has opset {version}: {OLDEST_OPSET} to {NEWEST_OPSET} are read", "export it again"
         )
     if model.functions or model.training_info or model.graph.sparse_initializer:
         raise ArgumentError("it has functions, training or sparse tensors: not supported")
@@ -190,8 +190,9 @@ def _require_plain(model: Any) -> None:
 def _require_inside(tensor: Any) -> None:
     if tensor.external_data or tensor.data_location == onnx().TensorProto.EXTERNAL:
         raise ArgumentError(
-            f"tensor {shown(tensor.name)} is in another file, which is not opened: save the model "
-            "with its weights inside, onnx.save(model, path, save_as_external_data=False)"
+            f"tensor {shown(tensor.name)} is in another file, which is not opened",
+            "save the model with its weights inside, onnx.save(model, path, "
+            "save_as_external_data=False)",
         )
 
 

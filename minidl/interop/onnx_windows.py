@@ -117,7 +117,9 @@ def matmul(m: Model, node: Any) -> Value:
         or found is None
         or found[1].op_type != "MatMul"
     ):
-        raise refused(node, "a product that is no AdaptiveAvgPool2d of minidl; use Gemm for Linear")
+        raise refused(
+            node, "a product that is no AdaptiveAvgPool2d of minidl", "use Gemm for Linear"
+        )
     x, (position, other) = m.value(node, 1), found
     down, across = decoded(m.constants[node.input[0]]), m.required(other, 1)
     ours = len(x.shape) == 4 and down.ndim == across.ndim == 2

@@ -259,6 +259,6 @@ class Site:
         if (self.owner, name) not in known:
             tensor = self._tensor(name, shape, kind, dtype)
             if any(v.name == tensor.name for v in known.values()):
-                raise ArgumentError(f"two layers have a {tensor.name!r}: name one differently")
+                raise ArgumentError(f"two layers have a {tensor.name!r}", "name one differently")
             known[self.owner, name] = Variable(tensor.name, tensor, initial, **how)
         return known[self.owner, name].tensor

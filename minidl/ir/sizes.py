@@ -19,7 +19,7 @@ def parse_size(text: str | int) -> int:
         return text
     match = _PATTERN.fullmatch(text)
     if match is None or match[2].lower() not in _UNITS:
-        raise ArgumentError(f"{text!r} is not a size: write for example 12GiB, 800MiB or 1.5GB")
+        raise ArgumentError(f"{text!r} is not a size", "write for example 12GiB, 800MiB or 1.5GB")
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 

@@ -91,7 +91,7 @@ class LeakyReLU(Activation):
 
     def __post_init__(self) -> None:
         if not 0 < self.slope < math.inf:
-            raise ArgumentError(f"{self!r}: slope must be positive; for 0 use ReLU")
+            raise ArgumentError(f"{self!r}: slope must be positive", "use ReLU for 0")
 
     def functions(self) -> tuple[Function, Function]:
         return leaky_relu_forward, leaky_relu_dgrad

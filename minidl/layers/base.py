@@ -59,8 +59,9 @@ class Layer:
         for node in inputs:
             if not isinstance(node, Node):
                 raise ArgumentError(
-                    f"{self!r} is applied to dl.Input or to another layer's output, "
-                    f"not to {type(node).__name__}: arrays go to the compiled step"
+                    f"{self!r} is applied to dl.Input or to another layer's output, not to "
+                    f"{type(node).__name__}",
+                    "give arrays to the compiled step",
                 )
         return Node(self, inputs, name)
 
@@ -99,8 +100,8 @@ def require_bool(layer: Layer, bias: object) -> None:
     naming the inputs first has it."""
     if not isinstance(bias, bool):
         raise ArgumentError(
-            f"{layer!r}: bias is True or False, got {bias!r}: a layer is given its features, the "
-            "size of its input is inferred"
+            f"{layer!r}: bias is True or False, got {bias!r}",
+            "give a layer its features alone, the size of its input is inferred",
         )
 
 

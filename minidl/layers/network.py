@@ -90,8 +90,9 @@ def as_network(layer: Layer, image: Shape | None = None) -> Network:
     node = Input(image) if image is not None else given
     if node is None:
         raise ArgumentError(
-            f"{layer!r}: give the input's shape: Sequential(dl.Input((height, width, channels)), "
-            "...) or image=(height, width, channels)"
+            f"{layer!r} has no Input",
+            "give the input's shape: Sequential(dl.Input((height, width, channels)), ...) or "
+            "image=(height, width, channels)",
         )
     return Network(node, layer(node, name=""))
 

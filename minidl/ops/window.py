@@ -35,7 +35,8 @@ class Window:
             side = ("height", "width")[axis]
             raise ShapeError(
                 f"a window of {extent} is larger than the input's {side} {size} with padding "
-                f"{padding}: use a larger image, a smaller window or more padding"
+                f"{padding}",
+                "use a larger image, a smaller window or more padding",
             )
         count = (room + (stride - 1 if self.ceil_mode else 0)) // stride + 1
         if self.ceil_mode and (count - 1) * stride >= size + padding:

@@ -69,7 +69,10 @@ class Trained:
             arguments = checkpoint.read(where)[1].arguments
         else:
             if averaged:
-                raise ArgumentError(f"averaged weights are a run's: it writes them as {AVERAGED}")
+                raise ArgumentError(
+                    "averaged weights are a run's",
+                    f"take {AVERAGED}, as which it writes them, without averaged",
+                )
             where.open("rb").close()
             arguments = described(where)
         known = _written(arguments, where)

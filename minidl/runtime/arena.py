@@ -88,12 +88,14 @@ def _converted(values: Array, tensor: Tensor) -> Array:
     return np.ascontiguousarray(values, host_dtype(tensor.dtype))
 
 
+SMALLER = "use a smaller batch or image, or memory='arena' if another mode was chosen"
+
+
 def require_memory(nbytes: int, device: Device) -> None:
     """ArenaTooLargeError unless the device has `nbytes` of memory free."""
     free = device.available()
     if free is not None and nbytes > free:
         raise ArenaTooLargeError(
-            f"the arena needs {format_size(nbytes)}, "
-            f"{free_memory(device, free)}: "
-            "use a smaller batch or image, or memory='arena' if another mode was chosen"
+            f"the arena needs {format_size(nbytes)}, {free_memory(device, free)}",
+            SMALLER,
         )

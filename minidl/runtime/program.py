@@ -63,7 +63,7 @@ class Program:
             values = self.arena.read(self.plan, t)
             if (where := first_not_finite(values)) is not None:
                 raise NotFiniteError(
-                    f"op {i} {op.name} wrote {values.flat[where]} to {t.name} "
-                    f"at element {where} of shape {t.shape}: lower the learning rate, or check "
-                    "the input's scale"
+                    f"op {i} {op.name} wrote {values.flat[where]} to {t.name} at element "
+                    f"{where} of shape {t.shape}",
+                    "lower the learning rate, or check the input's scale",
                 )

@@ -121,7 +121,7 @@ class Step:
     def _take(self) -> None:
         """Put the batch where the next call's plan has it, whatever came between."""
         if self._batch is None:
-            raise ArgumentError("no batch to train on: put(images, labels) first")
+            raise ArgumentError("no batch to train on", "put(images, labels) first")
         if self._sent_for is not self._next.plan:
             self._send(self._batch)
         self.arena.take_inputs(self._next.plan)
@@ -246,7 +246,7 @@ class Step:
         """The norm of all weight gradients together in the last update, before it was clipped; 0
         before the first. ArgumentError unless the step was compiled with clip_norm."""
         if "gradient_norm" not in self._variables:
-            raise ArgumentError("the step has no gradient_norm: compile it with clip_norm")
+            raise ArgumentError("the step has no gradient_norm", "compile it with clip_norm")
         return float(self.array("gradient_norm"))
 
     @property
@@ -264,7 +264,9 @@ class Step:
         """A variable in minidl's layout (NHWC, KRSC): on the CPU device a view of its bytes in the
         arena, which can be written; on a GPU a copy."""
         if name not in self._variables:
-            raise ArgumentError(f"no variable {name!r}: there are {', '.join(self._variables)}")
+            raise ArgumentError(
+                f"no variable {name!r}", f"choose from {', '.join(self._variables)}"
+            )
         return self.arena.view(self.plan, self._variables[name].tensor)
 
     def state_dict(self) -> dict[str, Array]:
@@ -348,15 +350,16 @@ def _require_shapes(arrays: list[Given], tensors: tuple[Tensor, ...], batch: int
         expected = (batch, *tensor.shape[1:])
         if array.shape != expected:
             raise ShapeError(
-                f"{tensor.name}: the step was compiled for shape {expected}, got {array.shape}: "
-                + _way_out(array.shape, expected)
+                f"{tensor.name}: the step was compiled for shape {expected}, got {array.shape}",
+                _way_out(array.shape, expected),
             )
         if not isinstance(array, OnDevice):
             _require_numbers(array, tensor.name)
         elif str(array.dtype) != tensor.dtype:
             raise ArgumentError(
                 f"{tensor.name}: on the GPU the step reads {tensor.dtype}, the array is "
-                f"{array.dtype}: convert it there, or give an array on the host"
+                f"{array.dtype}",
+                "convert it there, or give an array on the host",
             )
 
 
@@ -393,8 +396,8 @@ def _require_held(arrays: Mapping[str, Array], accumulate: int) -> None:
     held = int(arrays.get("micro_batch", np.zeros((), np.int64)))
     if not 0 <= held < accumulate:
         raise ArgumentError(
-            f"gradients of {held} calls wait for an update, which this step makes of {accumulate}: "
-            "compile it with the accumulate that they come from"
+            f"gradients of {held} calls wait for an update, which this step makes of {accumulate}",
+            "compile it with the accumulate that they come from",
         )
 
 

@@ -51,7 +51,7 @@ class History:
     def __getitem__(self, name: str) -> list[Any]:
         """One column: `history["val_loss"]`."""
         if name not in FIELDS:
-            raise ArgumentError(f"an epoch has no {name!r}: choose from {', '.join(FIELDS)}")
+            raise ArgumentError(f"an epoch has no {name!r}", f"choose from {', '.join(FIELDS)}")
         return [getattr(epoch, name) for epoch in self.epochs]
 
     @property

@@ -61,9 +61,11 @@ class Repeated:
 
     def __init__(self, source: Iterable[Any], length: int | None = None) -> None:
         if iter(source) is source:
-            raise ArgumentError("an iterator ends after one epoch: give a list or a loader")
+            raise ArgumentError("an iterator ends after one epoch", "give a list or a loader")
         if length is None and not hasattr(source, "__len__"):
-            raise ArgumentError("how many batches? Repeated(source, length=...) says it")
+            raise ArgumentError(
+                "nobody knows how many batches there are", "say it, Repeated(source, length=...)"
+            )
         self.source, self.length = source, length
 
     def __len__(self) -> int:

@@ -70,6 +70,6 @@ def _launches_of(op: Op) -> list[Launch]:
     if main.elementwise and op.epilogue is None:
         return elementwise(op)
     raise PlanError(
-        f"{op.name}: {main.function.__name__} is a functor, and the op not elementwise: "
-        "state its launches with a rule"
+        f"{op.name}: {main.function.__name__} is a functor, and the op not elementwise",
+        "state its launches with a rule",
     )

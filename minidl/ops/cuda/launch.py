@@ -89,8 +89,8 @@ def int32(number: int) -> np.int32:
     """A field of 31 bits; LimitError where the number has more."""
     if number > COUNTED:
         raise LimitError(
-            f"{number:,} is more than a kernel can count, 31 bits: "
-            "use a smaller batch, smaller images or fewer channels"
+            f"{number:,} is more than a kernel can count, 31 bits",
+            "use a smaller batch, smaller images or fewer channels",
         )
     return np.int32(number)
 

@@ -48,7 +48,8 @@ def require_launchable(op: Op, launches: Iterable[Launch], limits: Limits = ANY_
             if asked > most:
                 raise LimitError(
                     f"{described(op)}: its kernel {launch.name} needs {asked:,} {what}, "
-                    f"{most:,} is the most there can be: {way_out}"
+                    f"{most:,} is the most there can be",
+                    way_out,
                 )
 
 

@@ -212,8 +212,9 @@ def choose(
     tiles = tuple(t for t in TILES if t.unit == problem.unit and _fits(t, shared, card))
     if not tiles:
         raise PlanError(
-            f"no tile of unit {problem.unit} fits into the {card.limits.shared_of_a_block:,} bytes "
-            f"of shared memory that a block has on {card.name}: take another GPU"
+            f"no tile of unit {problem.unit} fits into the {card.limits.shared_of_a_block:,} "
+            f"bytes of shared memory that a block has on {card.name}",
+            "take another GPU",
         )
     tiles = tuple(t for t in tiles if _across(problem, t) <= LAYERS) or tiles
     return _fastest(problem, tiles, min(scratch_limit, SCRATCH), splits, card)

@@ -87,8 +87,8 @@ def _state(function: Function, kernel: Kernel) -> None:
     before = next((k for f, k in KERNELS.items() if f.__name__ == name), None)
     if before is not None:
         raise ArgumentError(
-            f"{kernel.place}: a kernel {name} is stated at {before.place} already: "
-            "call the function and its C++ another name"
+            f"{kernel.place}: a kernel {name} is stated at {before.place} already",
+            "call the function and its C++ another name",
         )
     KERNELS[function] = kernel
 
@@ -97,7 +97,9 @@ def kernel_of(op: Op) -> Kernel:
     """The kernel of the op's function; PlanError where none is stated."""
     if op.function not in KERNELS:
         name = op.function.__name__
-        raise PlanError(f"{op.name}: {name} has no CUDA kernel: state one with a rule or a functor")
+        raise PlanError(
+            f"{op.name}: {name} has no CUDA kernel", "state one with a rule or a functor"
+        )
     return KERNELS[op.function]
 
 
