@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
-from docs import commands
+from docs import commands, names
 from docs.rows import Cells, Rows, table
 from minidl import models
 from minidl.cards import CARDS
@@ -339,6 +339,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/cards.md", "cards"): cards_table,
     ("docs/cards.md", "card sources"): card_sources,
     **commands.TABLES,
+    **names.TABLES,
 }
 
 

@@ -1,4 +1,5 @@
-"""docs/names.md: every name of minidl in its tables exists, and takes the arguments shown."""
+"""docs/names.md: every name of minidl in its tables exists, and takes the arguments shown; every
+layer, loss, optimizer, schedule and memory mode has a row in docs/names.tsv."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 import minidl as dl
+from docs import names
+from minidl.compiler.modes import MODES
 from minidl.train import SCHEDULES, Trainer
 from tests.docs.pages import page
 
@@ -51,8 +54,11 @@ def resolved(node: ast.expr, roots: dict[str, Any]) -> Any:
 
 def require_arguments(call: ast.Call, known: list[str]) -> None:
     """Keywords are the function's own, and so are words in their places."""
-    assert {k.arg for k in call.keywords} <= set(known), ast.unparse(call)
-    words = [a.id if isinstance(a, ast.Name) else None for a in call.args]
+    starred = [k.value for k in call.keywords if k.arg is None]
+    assert {k.arg for k in call.keywords} - {None} <= set(known), ast.unparse(call)
+    assert set(map(ast.unparse, starred)) <= set(known), ast.unparse(call)
+    plain = [a.value if isinstance(a, ast.Starred) else a for a in call.args]
+    words = [a.id if isinstance(a, ast.Name) else None for a in plain]
     for i, word in enumerate(words):
         assert word in (None, known[i]), f"{ast.unparse(call)}: argument {i} is {known[i]}"
 
@@ -70,10 +76,41 @@ def test_rows_have_four_cells_and_names_of_minidl_in_the_third() -> None:
         assert set(begun) <= {"dl", "minidl", "step", "trainer"}, row
 
 
-def test_every_layer_optimizer_and_schedule_is_in_a_table() -> None:
+def test_every_layer_loss_optimizer_schedule_and_mode_has_a_row() -> None:
     published = {name: getattr(dl, name) for name in dl.__all__}
-    kinds = (dl.Layer, dl.Optimizer)
-    names = {n for n, it in published.items() if isinstance(it, type) and issubclass(it, kinds)}
-    names |= {f"train.{type(schedule).__name__}" for schedule in SCHEDULES.values()}
-    for name in names - {"Loss", "Optimizer", "train.Constant"}:
-        assert any(re.search(rf"\b{re.escape(name)}\b", shown) for shown in IN_TABLES), name
+    kinds = (dl.Layer, dl.Loss, dl.Optimizer)
+    wanted = {n for n, it in published.items() if isinstance(it, type) and issubclass(it, kinds)}
+    wanted |= {f"train.{type(schedule).__name__}" for schedule in SCHEDULES.values()}
+    wanted |= {f'memory="{mode}"' for mode in MODES}
+    missing = {
+        name
+        for name in wanted - {"Loss", "Optimizer", "train.Constant"}
+        if not any(re.search(rf"\b{re.escape(name)}(?!\w)", row.names) for row in names.ROWS)
+    }
+    assert missing == set(), "add a line to docs/names.tsv, and run: python -m docs.make"
+
+
+def test_arguments_are_the_codes_or_an_example() -> None:
+    """Nobody types a signature: a call in the table of names has constants only."""
+    for row in names.ROWS:
+        for name in filter(None, row.names.split("; ")):
+            for call in ast.walk(ast.parse(name, mode="eval")):
+                given = [*call.args, *call.keywords] if isinstance(call, ast.Call) else []
+                for value in given:
+                    value = value.value if isinstance(value, ast.keyword) else value
+                    assert isinstance(value, ast.Constant), f"{name}: write {name.split('(')[0]}()"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("dl.Dropout()", "dl.Dropout(p=0.5)"),
+        ("dl.GELU()", 'dl.GELU(approximate="none")'),
+        ("dl.plan()", "dl.plan(network, batch, ...)"),
+        ("dl.Sequential()", "dl.Sequential(*layers, **named)"),
+        ("step()", "step(*arrays)"),
+        ("dl.plan(..., seed=0)", "dl.plan(..., seed=0)"),
+    ],
+)
+def test_the_arguments_shown_are_those_of_the_code(name: str, shown: str) -> None:
+    assert names.with_signature(name) == shown
