@@ -92,14 +92,14 @@ class Alone:
         """Of one run of the op, from about `repeats` of them."""
         if self.graphed is None:
             self.run()
-            once = milliseconds(self.device, self._again, 1)
+            once = milliseconds(self.device, self._once, 1)
             launches = max(1, min(MOST_LAUNCHES, round(GRAPH_MS / once)))
             self.fill()
             self.graphed = Graphed(self.device, self.call, launches)
         self.fill()
         return self.graphed.milliseconds(max(1, repeats // self.graphed.launches))
 
-    def _again(self) -> None:
+    def _once(self) -> None:
         with self.device.running():
             self.call()
 

@@ -148,7 +148,7 @@ class Run:
         if status in (0, NOT_STARTED):
             self.children.remove(child)
         elif status == STICKY and child.at is None:
-            self.again(child, stop)
+            self.restart(child, stop)
         else:
             why = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
             self.blame(child, "died", why, stop)
@@ -158,9 +158,9 @@ class Run:
         child.fruitless += child.at is None
         name = child.at or f"(start {child.fruitless} of worker {child.index})"
         self.note(child.phase, child.index, {"case": name, "result": result, "why": why})
-        self.again(child, stop)
+        self.restart(child, stop)
 
-    def again(self, child: Child, stop: float) -> None:
+    def restart(self, child: Child, stop: float) -> None:
         if time.time() < stop - GRACE and child.fruitless < TRIES:
             child.start()
         else:

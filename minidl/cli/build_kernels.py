@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 import minidl as dl
 from minidl.cards import BY_NAME
 from minidl.cli.options import (
-    AGAIN,
+    SEVERAL,
     Group,
     add_config,
     add_network,
@@ -83,7 +83,7 @@ def _add_card(group: Group) -> None:
         choices=["float32", "tf32", "bf16"],
         default=[],
         metavar="NAME",
-        help=f"float32 (where none is given), tf32 or bf16{AGAIN}",
+        help=f"float32 (where none is given), tf32 or bf16{SEVERAL}",
     )
     add_settings(group, "device", ("tuning", "scratch_limit"))
 

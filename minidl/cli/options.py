@@ -20,7 +20,7 @@ Group = argparse._ArgumentGroup
 """Where flags are added: their heading in --help."""
 
 
-AGAIN = "; again for more than one"
+SEVERAL = "; again for more than one"
 
 
 def add_switch(group: Group, name: str, what: str, default: bool = False) -> None:
@@ -49,7 +49,7 @@ def add_network(
         choices=sorted(dl.models.MODELS),
         default=[] if several else model,
         metavar="NAME",
-        help=f"network: {', '.join(sorted(dl.models.MODELS))}{AGAIN if several else ''}",
+        help=f"network: {', '.join(sorted(dl.models.MODELS))}{SEVERAL if several else ''}",
     )
     if batch is not None:
         group.add_argument(
@@ -122,7 +122,7 @@ def _add_setting(group: Group, setting: Field[Any]) -> None:
     elif isinstance(setting.default, tuple):
         names = CHOICES.get(setting.name)
         how |= {"action": "append", "default": [], "metavar": said.unit, "choices": names}
-        how["help"] += f": {', '.join(names)}{AGAIN}" if names else AGAIN
+        how["help"] += f": {', '.join(names)}{SEVERAL}" if names else SEVERAL
     else:
         how |= {"type": of_word(said.read), "choices": CHOICES.get(setting.name)}
         how |= {"metavar": said.unit or None, "default": _shown(said, setting.default)}

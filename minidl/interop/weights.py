@@ -81,13 +81,13 @@ def _chosen(saved: Any) -> dict[str, View]:
 
 def _what_else(head: bytes) -> tuple[str, str]:
     """What a file is that is not read, and the way out."""
-    again = "open it with PyTorch and save it again with torch.save, or as .safetensors"
+    resave = "open it with PyTorch and save it again with torch.save, or as .safetensors"
     if LEGACY in head[:64]:
-        return "it is in the format that torch.save had before version 1.6", again
+        return "it is in the format that torch.save had before version 1.6", resave
     if head[257:262] == b"ustar":
-        return "it is a tar archive, as the first versions of torch.save wrote", again
+        return "it is a tar archive, as the first versions of torch.save wrote", resave
     if head[:1] == b"\x80":
-        return "it is a bare pickle, which is not read since it could execute anything", again
+        return "it is a bare pickle, which is not read since it could execute anything", resave
     return "it is neither .safetensors, .pth nor .npz, or it is damaged", ""
 
 
