@@ -4,7 +4,7 @@
 
 compiles every kernel with the NVRTC that is installed, for every architecture or for some; it needs
 no GPU. It fails where a kernel is refused, spills, uses local memory, draws a warning or does not
-fit, and where a figure is not that of kernels/resources/VERSION.csv; --write writes that file.
+fit, and where a figure is not that of kernels/resources/<version>.csv; --write writes that file.
 `python -m benchmarks.gate` runs it with every NVRTC that minidl supports.
 """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
-from docs import commands, names
+from docs import commands, measured, names
 from docs.rows import Cells, Rows, table
 from minidl import models
 from minidl.cards import CARDS
@@ -340,6 +340,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/cards.md", "card sources"): card_sources,
     **commands.TABLES,
     **names.TABLES,
+    **measured.TABLES,
 }
 
 

@@ -24,11 +24,11 @@ def test_the_network_shown_is_the_one_planned() -> None:
     assert [line[:69].rstrip() for line in shown] == rows
 
 
-def test_the_image_has_every_room_on_its_floor() -> None:
-    (image,) = re.findall(
+def test_the_drawing_has_every_room_on_its_floor() -> None:
+    (drawing,) = re.findall(
         r"^```\n(.*?)^```$", under(page("docs/architecture.md"), "## Floors"), re.M | re.S
     )
-    lines = [line[:47] for line in image.splitlines()[1:]]
+    lines = [line[:47] for line in drawing.splitlines()[1:]]
     assert len(lines) == len(FLOORS)
     for line, rooms in zip(reversed(lines), FLOORS, strict=True):
         for name in set(rooms) - {"minidl.checkout", "minidl.__main__"}:

@@ -22,6 +22,13 @@ def an_empty_folder(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> Iterat
     pillow.cache_clear()
 
 
+def test_every_published_error_is_in_the_table() -> None:
+    published = [(name, getattr(dl, name)) for name in dl.__all__]
+    errors = {n for n, it in published if isinstance(it, type) and issubclass(it, dl.MinidlError)}
+    named = set(re.findall(r"^\| `dl\.(\w+)`", PAGE, re.MULTILINE))
+    assert named == errors - {"MinidlError"}
+
+
 def test_every_section_is_provoked() -> None:
     assert re.findall(r"^### .*$", PAGE, re.MULTILINE) == sorted(
         CASES, key=lambda heading: PAGE.find(heading)

@@ -1,12 +1,16 @@
-"""README: its commands stand where .ci/run looks for them, its example runs."""
+"""README: its commands stand where .ci/run looks for them, its example runs, its figures are the
+measured ones, it names every command."""
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
-from tests.docs.pages import blocks, page, under
+from docs.measured import cpu_steps
+from minidl.cli import COMMANDS
+from tests.docs.pages import ROOT, blocks, page, under, words
 
 README = page("README.md")
 
@@ -30,3 +34,19 @@ def test_the_example_trains(capsys: pytest.CaptureFixture[str]) -> None:
     assert "test accuracy" in printed
     for mode in ("naive", "caffe", "liveness", "fujitsu2016", "arena"):
         assert mode in printed
+
+
+def test_measured_figures_are_those_of_the_files() -> None:
+    rows, speed = cpu_steps(), words(under(README, "## Speed"))
+    *first, last = (f"{100 * row['recompute_share']:.2f}" for row in rows)
+    outside = max(row["transient_bytes"] for row in rows) / 2**20
+    loader = json.loads((ROOT / "benchmarks/results/cpu/2026-11-25/loader.json").read_text("utf-8"))
+    (alone,) = (row for row in loader["rows"] if row["workers"] == 0)
+    assert f"and did {', '.join(first)} and {last} %" in speed
+    assert f"a step holds {outside:.1f} MiB at most" in speed
+    assert f"batched {alone['minidl_over_pytorch']:.2f} times as fast" in speed
+
+
+def test_every_command_is_named() -> None:
+    commands = words(under(README, "## Status")).partition("the commands ")[2].partition(".")[0]
+    assert re.findall(r"`([\w-]+)`", commands) == list(COMMANDS)
