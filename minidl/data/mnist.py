@@ -14,6 +14,7 @@ import numpy as np
 
 from minidl.data.source import Arrays, Splits
 from minidl.files.archives import opened_gzip
+from minidl.files.words import is_shape
 from minidl.ir import ArgumentError, Array
 
 STEMS = {"train": "train", "test": "t10k"}
@@ -63,7 +64,7 @@ def _idx(file: BinaryIO, path: Path, dimensions: int, most: int) -> Array:
         raise ArgumentError(f"{path}: not an idx file of bytes with {dimensions} dimensions")
     shape = tuple(int(n) for n in header[4:].view(">u4"))
     size = math.prod(shape)
-    if size + len(header) > most:
+    if size + len(header) > most or not is_shape(shape, 1):
         raise ArgumentError(f"{path}: the header says {shape}, which the file cannot hold")
     raw = file.read(size + 1)
     if len(raw) != size:

@@ -19,7 +19,8 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from minidl.files.atomic import write_atomically
-from minidl.files.words import is_count, shown
+from minidl.files.opening import open_file
+from minidl.files.words import MOST_AXES, is_count, is_shape, shown
 from minidl.ir import ArgumentError, Array, Shape
 
 HEADER_LIMIT = 100_000_000
@@ -62,7 +63,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Array], Header]:
     ArgumentError, naming the file, where a rule of the format is broken; OSError where it cannot be
     read.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         try:
             header = _header(file)
             return {
@@ -74,7 +75,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Array], Header]:
 
 def read_header(path: str | Path) -> Header:
     """What a file has, its data left alone. Errors as `read_safetensors`."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         try:
             return _header(file)
         except ArgumentError as error:
@@ -181,9 +182,9 @@ def _entry(name: str, about: Any) -> Entry:
         raise ArgumentError(
             f"tensor {shown(name)} has dtype {shown(dtype)}: minidl reads {', '.join(DTYPES)}"
         )
-    if not isinstance(shape, list) or len(shape) > 32 or not all(map(is_count, shape)):
+    if not isinstance(shape, list) or len(shape) > MOST_AXES or not all(map(is_count, shape)):
         raise ArgumentError(
-            f"tensor {shown(name)}: its shape is no list of at most 32 whole numbers >= 0"
+            f"tensor {shown(name)}: its shape is no list of at most {MOST_AXES} whole numbers >= 0"
         )
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(is_count, offsets)):
         raise ArgumentError(f"tensor {shown(name)}: data_offsets are no two whole numbers >= 0")
@@ -193,6 +194,8 @@ def _entry(name: str, about: Any) -> Entry:
             f"tensor {shown(name)}: {dtype} of shape {tuple(shape)} has {needed:,} bytes, "
             f"data_offsets {offsets} span {offsets[1] - offsets[0]:,}"
         )
+    if not is_shape(shape, np.dtype(DTYPES[dtype]).itemsize):
+        raise ArgumentError(f"tensor {shown(name)} has a shape that nothing can have, {shape}")
     return Entry(name, dtype, tuple(shape), *offsets)
 
 

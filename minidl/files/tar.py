@@ -82,12 +82,14 @@ def first_names(path: Path, count: int) -> list[str]:
 def opened(path: Path) -> Iterator[Tape]:
     """A tar to go through from front to back; whatever is wrong with it names it."""
     try:
-        with open_file(path) as file:
-            yield Tape(file)
-    except ArgumentError as error:
-        raise error if str(path) in error.message else error.at(path) from None
+        file = open_file(path)
     except OSError as error:
         raise ArgumentError(f"{path}: cannot be opened: {error.strerror or error}") from None
+    with file:
+        try:
+            yield Tape(file)
+        except ArgumentError as error:
+            raise error.at(path) from None
 
 
 def _member(tape: Tape, info: Found, parts: tuple[str, ...]) -> Member:

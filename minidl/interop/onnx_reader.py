@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.files.words import shown
+from minidl.files.opening import read_bytes
+from minidl.files.words import is_shape, shown
 from minidl.interop.onnx_proto import NEWEST_OPSET, OLDEST_OPSET, onnx
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape
@@ -133,7 +134,7 @@ def parsed(path: str | Path) -> Any:
     if size > LARGEST_FILE:
         raise ArgumentError(f"it has {size:,} bytes: ONNX holds at most 2 GiB in a file")
     try:
-        model = module.ModelProto.FromString(Path(path).read_bytes())
+        model = module.ModelProto.FromString(read_bytes(path))
     except Exception as error:
         if type(error).__name__ != "DecodeError":
             raise
@@ -203,7 +204,7 @@ def decoded(tensor: Any) -> Array:
     name, shape = shown(tensor.name), tuple(tensor.dims)
     if kind not in TYPED:
         raise ArgumentError(f"tensor {name} is {kind}: minidl reads {', '.join(TYPED)}")
-    if tensor.HasField("segment") or len(shape) > 32 or min(shape, default=0) < 0:
+    if tensor.HasField("segment") or not is_shape(shape, 8):
         raise ArgumentError(f"tensor {name} is in segments, or its shape is none")
     dtype, where = np.dtype(TYPED[kind][0]), TYPED[kind][1]
     if tensor.HasField("raw_data"):

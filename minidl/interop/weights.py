@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.files.archives import opened_archive
 from minidl.files.npz import read_npz
+from minidl.files.opening import open_file
 from minidl.files.safetensors import read_safetensors, write_safetensors
 from minidl.files.words import shown
 from minidl.interop.names import AUXILIARY, listed, state_dict_in, usual
@@ -39,7 +40,7 @@ def read_weights(path: str | Path) -> dict[str, Array]:
     `module.`) are taken off. Nothing in the file is executed: see `minidl.interop.pth`.
     ArgumentError names the file and what is wrong with it; OSError where it cannot be read.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         head = file.read(512)
     if head.startswith(ZIP):
         arrays = _read_zip(path)

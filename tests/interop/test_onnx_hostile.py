@@ -221,7 +221,8 @@ def _watch(module: Any, name: str, opened: list[str], monkeypatch: pytest.Monkey
     real = getattr(module, name)
 
     def watched(path: Any, *arguments: Any, **how: Any) -> Any:
-        opened.append(str(path))
+        if not isinstance(path, int):  # a descriptor: what it is of was opened before
+            opened.append(str(path))
         return real(path, *arguments, **how)
 
     monkeypatch.setattr(module, name, watched)
