@@ -14,11 +14,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from minidl.files.atomic import write_atomically
+from minidl.files.fields import parse_json, take
 from minidl.files.opening import open_file
 from minidl.files.words import MOST_AXES, is_count, is_shape, shown
 from minidl.ir import ArgumentError, Array, Shape
@@ -138,9 +139,7 @@ def _header(file: BinaryIO) -> Header:
             f"{HEADER_LIMIT:,} are allowed: the file is damaged or cut short"
         )
     header = _parsed(file.read(length))
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise ArgumentError("the header's __metadata__ is no map from words to words")
+    metadata = take(dict[str, str], header.pop("__metadata__", {}), "the header's __metadata__")
     entries = tuple(_entry(name, about) for name, about in header.items())
     _require_tight(entries, size - 8 - length)
     return Header(entries, metadata, 8 + length)
@@ -148,30 +147,10 @@ def _header(file: BinaryIO) -> Header:
 
 def _parsed(raw: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_number
-        )
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        if isinstance(error, ArgumentError):
-            raise
-        kind = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ArgumentError(f"the header is no JSON: {kind}") from None
-    if not isinstance(header, dict):
-        raise ArgumentError("the header is no JSON object")
+        header: dict[str, Any] = take(dict[str, Any], parse_json(raw, finite=True), "it")
+    except ArgumentError as error:
+        raise error.at("the header") from None
     return header
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ArgumentError(f"the header has {shown(key)} twice")
-        found[key] = value
-    return found
-
-
-def _no_number(word: str) -> NoReturn:
-    raise ArgumentError(f"the header has {word}, which is no number of JSON")
 
 
 def _entry(name: str, about: Any) -> Entry:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minidl.files.words import is_count, shown
+from minidl.files.fields import parse_json, take
+from minidl.files.words import shown
 from minidl.interop.onnx_operators import OPERATORS
 from minidl.interop.onnx_proto import BATCHES, onnx
 from minidl.interop.onnx_reader import Model, Value, parsed, refused
@@ -118,11 +118,9 @@ def _count_batches(m: Model, model: Any) -> None:
     """BatchNorm2d's counters, where minidl wrote the model."""
     words = {p.key: p.value for p in model.metadata_props}
     try:
-        counts = json.loads(words.get(BATCHES, "{}"))
-    except (ValueError, RecursionError):
-        counts = None
-    if not isinstance(counts, dict) or not all(map(is_count, counts.values())):
-        raise ArgumentError(f"its metadata {BATCHES} is no JSON map of whole numbers")
+        counts = take(dict[str, int], parse_json(words.get(BATCHES, "{}")), "it")
+    except ArgumentError as error:
+        raise error.at(f"its metadata {BATCHES} is no JSON map of whole numbers") from None
     for name, count in counts.items():
         if name in m.state and m.state[name].shape == () and name.endswith("num_batches_tracked"):
             m.state[name] = np.array(count)

@@ -12,6 +12,7 @@ import numpy as np
 import minidl as dl
 from minidl.data import evaluation, normalised
 from minidl.data.decode import opened, seen
+from minidl.files.fields import take
 from minidl.ir import ArgumentError, Array
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -91,13 +92,10 @@ class ModelCard:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> ModelCard:
-        """What `as_dict` gave, JSON's lists for tuples; TypeError or ValueError where not."""
-        if not isinstance(data, Mapping):
-            raise TypeError(f"a card is a map, not a {type(data).__name__}")
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-        }
-        return cls(**fields)
+        """What `as_dict` gave, as JSON has it; ArgumentError where it is something else."""
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+        card: ModelCard = take(cls, plain, "its card")
+        return card
 
 
 def usual_constants(channels: int) -> tuple[Numbers, Numbers]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import minidl as dl
+from minidl.files.fields import parse_json, take
+from minidl.files.opening import open_file
 from minidl.files.safetensors import read_header
 from minidl.interop import load_weights
 from minidl.ir import ArgumentError, CheckpointError
@@ -70,7 +72,7 @@ class Trained:
         else:
             if averaged:
                 raise ArgumentError(f"averaged weights are a run's: it writes them as {AVERAGED}")
-            where.open("rb").close()
+            open_file(where).close()
             arguments = described(where)
         known = _written(arguments, where)
         if known is None:
@@ -81,9 +83,7 @@ class Trained:
         if image is not None:
             changes["image"] = (image, image, known.image[2])
         changes |= {k: v for k, v in (("mean", mean), ("std", std)) if v is not None}
-        flags = arguments.get("flags")
-        kept = flags if isinstance(flags, Mapping) else {}
-        return cls(replace(known, **changes), where, is_run, averaged, kept)
+        return cls(replace(known, **changes), where, is_run, averaged, _flags(arguments, where))
 
     def load(self, step: dl.Step) -> None:
         """Put the weights into a step of the card's network; ShapeError, ArgumentError or
@@ -111,10 +111,16 @@ def description(card: ModelCard, flags: Mapping[str, Any]) -> dict[str, str]:
 def described(path: Path) -> dict[str, Any]:
     """What `description` wrote, empty where it did not."""
     try:
-        found = json.loads(read_header(path).metadata.get(HEADER, "{}"))
-    except ValueError:
+        metadata = read_header(path).metadata
+    except ArgumentError:
+        return {}  # a .pth, a .npz, or one that is broken: who reads the weights says so
+    if HEADER not in metadata:
         return {}
-    return found if isinstance(found, dict) else {}
+    try:
+        found: dict[str, Any] = take(dict[str, Any], parse_json(metadata[HEADER]), "it")
+    except ArgumentError as error:
+        raise error.at(f"{path}: the header's {HEADER!r}") from None
+    return found
 
 
 def _written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
@@ -122,9 +128,28 @@ def _written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
     if "about" not in arguments:
         return None
     try:
-        return ModelCard.of(arguments["about"])
-    except (TypeError, ValueError) as error:
+        return ModelCard.of(take(dict[str, Any], arguments["about"], "its card"))
+    except ArgumentError as error:
         raise CheckpointError(f"{path}: says nothing of use about its network: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Flags:
+    """Those of a run's flags that are read here."""
+
+    data_path: str | None = None
+    seed: int = 0
+
+
+def _flags(arguments: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """How a run was asked for; CheckpointError where that is nothing one could have said."""
+    try:
+        flags: dict[str, Any] = take(dict[str, Any], arguments.get("flags", {}), "its flags")
+        read = {f.name for f in fields(_Flags)} & flags.keys()
+        take(_Flags, {name: flags[name] for name in read}, "its flags")
+    except ArgumentError as error:
+        raise CheckpointError(f"{path}: says nothing of use about its run: {error}") from None
+    return flags
 
 
 def _of_model(model: str | None, classes: int | None, names: Sequence[str]) -> ModelCard:
