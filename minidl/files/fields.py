@@ -162,6 +162,8 @@ def seen(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
         return f"a list of {len(value)}"
+    if isinstance(value, (int, float)):
+        return repr(value)
     return "an object" if isinstance(value, Mapping) else shown(str(value))
 
 
