@@ -36,7 +36,7 @@ def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
 
 def _network(model: Any) -> tuple[Network, dict[str, Array]]:
     graph = model.graph
-    m = Model(list(graph.node), {t.name: t for t in graph.initializer})
+    m = Model(list(graph.node), {t.name: t for t in graph.initializer}, model.ByteSize())
     inputs = [_input(m, given) for given in graph.input if given.name not in m.constants]
     for position, node in enumerate(m.nodes):
         if position not in m.done:

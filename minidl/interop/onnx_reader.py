@@ -26,6 +26,10 @@ from minidl.layers.base import Node
 LARGEST_FILE = 2**31 - 1
 MOST_NODES = 20_000
 
+SHARED, MOST_DECODED = 64, 64 * 2**20
+"""How often a file's bytes may be read as constants, on average: what recurs is unrolled; and so
+many bytes in any case."""
+
 TYPED = {
     "FLOAT": ("<f4", "float_data"), "DOUBLE": ("<f8", "double_data"),
     "INT64": ("<i8", "int64_data"), "INT32": ("<i4", "int32_data"),
@@ -54,9 +58,15 @@ class Model:
     nodes: list[Any]
     constants: dict[str, Any]
     """Tensors by name, not yet decoded."""
+    size: int = 0
+    """Bytes of the file."""
     values: dict[str, Value] = field(default_factory=dict)
     layers: dict[tuple[Any, ...], tuple[Any, str]] = field(default_factory=dict)
     """Layers with weights and their names, by what makes them one layer: their initializers."""
+    taken: set[str] = field(default_factory=set)
+    """The names of these layers."""
+    decoded: int = 0
+    """Bytes of constants so far, each use counted."""
     state: dict[str, Array] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     """Positions of nodes that were read together with an earlier one."""
@@ -91,7 +101,11 @@ class Model:
             return None
         if name not in self.constants:
             raise refused(node, f"its input {index}, {shown(name)}, must be a constant")
-        return decoded(self.constants[name])
+        array = decoded(self.constants[name])
+        self.decoded += array.nbytes
+        if self.decoded > MOST_DECODED + SHARED * self.size:
+            raise refused(node, f"the file's constants are read more than {SHARED} times each")
+        return array
 
     def required(self, node: Any, index: int) -> Array:
         array = self.constant(node, index)
