@@ -15,6 +15,7 @@ from minidl.interop.onnx_reader import Model, Value, parsed, refused
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
 from minidl.layers.base import Input
 from minidl.layers.network import Network
+from minidl.runtime.finite import warn_not_finite
 
 TO_NCHW = [0, 3, 1, 2]
 """Transpose's axes from NHWC."""
@@ -29,9 +30,11 @@ def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
     float32, by their initializers' names where these end in `.weight`.
     """
     try:
-        return _network(parsed(path))
+        network, state = _network(parsed(path))
     except (ArgumentError, ShapeError) as error:
         raise error.at(path) from None
+    warn_not_finite(path, state)
+    return network, state
 
 
 def _network(model: Any) -> tuple[Network, dict[str, Array]]:

@@ -16,6 +16,7 @@ from minidl.files.safetensors import read_header
 from minidl.interop import load_weights
 from minidl.ir import ArgumentError, CheckpointError
 from minidl.predict.card import ModelCard, Numbers, model_classes, model_image, usual_constants
+from minidl.runtime.finite import warn_not_finite
 from minidl.train import checkpoint, checkpoint_file
 
 WEIGHTS = "weights.safetensors"
@@ -170,12 +171,14 @@ def load_checkpoint(step: dl.Step, path: Path, averaged: bool = False) -> None:
             if "ema" not in state.arrays:
                 raise ArgumentError("it has no averaged weights", NEVER_AVERAGED)
             step.load_state_dict(state.arrays["ema"])
+            warn_not_finite(path, state.arrays["ema"])
             return
         kept = {v.name for v in step.plan.graph.variables if v.saved}
         weights = {name: array for name, array in variables.items() if name in kept}
         if missing := kept - weights.keys():
             raise ArgumentError(f"missing {', '.join(sorted(missing)[:5])}")
         step.load_variables({**step.variables_dict(), **weights})
+        warn_not_finite(path, weights)
     except (dl.ShapeError, ArgumentError) as error:
         said = f"{path}: not this network's: {error.message}"
         raise CheckpointError(said, error.hint) from None

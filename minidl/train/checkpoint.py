@@ -20,6 +20,7 @@ from typing import Any
 from minidl.files.atomic import sweep
 from minidl.files.fields import parse_json, take
 from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
+from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
 from minidl.train import checkpoint_file
 
@@ -149,13 +150,14 @@ def read(path: str | Path) -> tuple[Arrays, State]:
 def load(path: str | Path, step: Step) -> State:
     """Put a checkpoint's variables into `step`, whatever memory mode either has, and return its
     state. CheckpointError where it is damaged or of another network, which names the tensor and
-    both shapes: the step is then unchanged."""
+    both shapes: the step is then unchanged. RuntimeWarning where a NaN or an infinity is loaded."""
     variables, state = read(path)
     try:
         step.load_variables(variables)
     except (ShapeError, ArgumentError) as error:
         said = f"{path} is of another network or optimizer: {error.message}"
         raise CheckpointError(said, error.hint) from None
+    warn_not_finite(path, variables)
     return state
 
 

@@ -119,9 +119,9 @@ def test_png_with_rows_missing_is_broken(
     for rows in range(1, size[0]) if not interlaced else range(1, 7):
         if interlaced and not any(image[y::d, x::r].size for x, y, r, d in PASSES[rows:]):
             continue
-        with pytest.raises(BrokenImageError, match="^x: "):
+        with pytest.raises(BrokenImageError, match="x: "):
             decode(png_of(image, colour, rows, interlaced), "x")
-        with pytest.raises(BrokenImageError, match="^x: "):
+        with pytest.raises(BrokenImageError, match="x: "):
             look(png_of(image, colour, rows, interlaced), View((0, 0, *size[::-1]), (4, 4)))
 
 
