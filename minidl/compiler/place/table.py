@@ -29,6 +29,13 @@ class Table:
 
 def read_table(text: str, name: str) -> Table:
     """The blocks in `text`; ArgumentError names the file, the line and what is wrong there."""
+    try:
+        return _table(text, name)
+    except csv.Error as error:
+        raise ArgumentError(f"{name}: no table: {error}") from None
+
+
+def _table(text: str, name: str) -> Table:
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     columns = tuple(column.strip() for column in reader.fieldnames or ())
     missing = [column for column in COLUMNS if column not in columns]
