@@ -59,8 +59,10 @@ def found(tape: Tape) -> Iterator[Found]:
         yield Found(name, regular, start, size)
         tape.skip(start + size + -size % BLOCK - tape.at)
         said = {}
-    if first and not block:
-        raise ArgumentError("not a tar that can be read: it is empty")
+    if not block:
+        raise ArgumentError(
+            "not a tar that can be read: it is empty" if first else "cut short: it has no end"
+        )
 
 
 def _require_sum(block: bytes, first: bool) -> None:

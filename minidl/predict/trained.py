@@ -77,9 +77,9 @@ class Trained:
             arguments = described(where)
         known = _written(arguments, where)
         if known is None:
-            known = _of_model(model, classes, names)
+            known = _of_model(where, model, classes, names)
         elif model not in (None, known.model):
-            raise ArgumentError(f"these are weights of {known.model}, not of {model}")
+            raise ArgumentError(f"{where}: these are weights of {known.model}, not of {model}")
         changes: dict[str, Any] = {"names": tuple(names)} if names else {}
         if image is not None:
             changes["image"] = (image, image, known.image[2])
@@ -153,10 +153,12 @@ def _flags(arguments: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return flags
 
 
-def _of_model(model: str | None, classes: int | None, names: Sequence[str]) -> ModelCard:
+def _of_model(
+    path: Path, model: str | None, classes: int | None, names: Sequence[str]
+) -> ModelCard:
     """A network that no run describes: the model's own image, ImageNet's constants."""
     if model is None:
-        raise ArgumentError("nobody knows which network the weights are of", SAY_MODEL)
+        raise ArgumentError(f"{path}: nobody knows which network these weights are of", SAY_MODEL)
     image = model_image(model)
     mean, std = usual_constants(image[2])
     count = classes or len(names) or model_classes(model)

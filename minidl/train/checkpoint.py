@@ -64,6 +64,7 @@ class _Head:
     ema: bool
 
 
+COUNTS = ("steps", "epoch", "batch", "steps_per_epoch", "loss_count")
 HEAD = tuple(f.name for f in fields(_Head))
 
 
@@ -186,4 +187,6 @@ def _from_json(words: str) -> State:
     if "arrays" in data:
         raise ArgumentError("it has arrays, which are beside it")
     state: State = take(State, data, "it")
+    if negative := [name for name, value in vars(state).items() if name in COUNTS and value < 0]:
+        raise ArgumentError(f"it has {', '.join(negative)} below 0")
     return state

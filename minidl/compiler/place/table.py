@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from minidl.compiler.lifetimes import Lifetime
 from minidl.compiler.place.blocks import Block
+from minidl.files.words import shown
 from minidl.ir import ArgumentError
 
 COLUMNS = ("id", "lower", "upper", "size")
@@ -70,9 +71,9 @@ def _block(row: dict[str, str], where: str) -> Block:
 def _number(text: str, column: str, where: str) -> int:
     digits = text.strip()
     if not (digits.lstrip("+-").isascii() and digits.lstrip("+-").isdigit()):
-        raise ArgumentError(f"{where}: {column} {text!r} is no whole number")
+        raise ArgumentError(f"{where}: {column} {shown(text)} is no whole number")
     if len(digits) > len(str(LARGEST)) + 1 or not 0 <= int(digits) < LARGEST:
-        raise ArgumentError(f"{where}: {column} must be in [0, 2^62), got {digits}")
+        raise ArgumentError(f"{where}: {column} must be in [0, 2^62), got {shown(digits)[1:-1]}")
     return int(digits)
 
 
