@@ -131,7 +131,9 @@ def _written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
     try:
         return ModelCard.of(take(dict[str, Any], arguments["about"], "its card"))
     except ArgumentError as error:
-        raise CheckpointError(f"{path}: says nothing of use about its network: {error}") from None
+        raise CheckpointError(
+            f"{path}: says nothing of use about its network: {error.message}"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,9 @@ def _flags(arguments: Mapping[str, Any], path: Path) -> dict[str, Any]:
         read = {f.name for f in fields(_Flags)} & flags.keys()
         take(_Flags, {name: flags[name] for name in read}, "its flags")
     except ArgumentError as error:
-        raise CheckpointError(f"{path}: says nothing of use about its run: {error}") from None
+        raise CheckpointError(
+            f"{path}: says nothing of use about its run: {error.message}"
+        ) from None
     return flags
 
 

@@ -234,6 +234,7 @@ def test_bytes_that_are_no_model(content: bytes, tmp_path: Path) -> None:
         import_onnx(written(tmp_path, content, "m.onnx"))
 
 
+@pytest.mark.filterwarnings("ignore:.*NaN or infinity:RuntimeWarning")
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
