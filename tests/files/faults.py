@@ -258,7 +258,7 @@ PNGS: dict[str, bytes | Callable[[], bytes]] = {
 
 # -- pickles ---------------------------------------------------------------------------------------
 
-TOUCH = b"cposix\nsystem\nX\x11\x00\x00\x00touch /tmp/harmful\x85R."
+TOUCH = b"cposix\nsystem\nX\x0d\x00\x00\x00touch harmful\x85R."
 PICKLES: dict[str, bytes] = {
     "sixty pairs that hash for ever": b"\x80\x02}"
     + b")"
