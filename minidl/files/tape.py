@@ -90,8 +90,8 @@ class _Xz(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while True:
             if self.unpacker.eof:
-                rest = self.unpacker.unused_data or self.file.read(PIECE)
-                if not rest.strip(b"\0"):
+                rest = self._next_stream()
+                if not rest:
                     return 0
                 self.unpacker = _unpacker()
             elif self.unpacker.needs_input:
@@ -103,6 +103,13 @@ class _Xz(io.RawIOBase):
             if found := self.unpacker.decompress(rest, len(buffer)):
                 buffer[: len(found)] = found
                 return len(found)
+
+    def _next_stream(self) -> bytes:
+        """What is there of the next stream, past the zeros in front; nothing at the end."""
+        rest = self.unpacker.unused_data.lstrip(b"\0")
+        while not rest and (piece := self.file.read(PIECE)):
+            rest = piece.lstrip(b"\0")
+        return rest
 
 
 def _unpacker() -> lzma.LZMADecompressor:
