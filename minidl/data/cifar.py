@@ -66,6 +66,8 @@ def _read(where: str, name: str, raw: bytes) -> tuple[Array, Array]:
         if not raw or len(raw) % (1 + PIXELS):
             raise ArgumentError(f"{where}: {len(raw):,} bytes are not records of {1 + PIXELS:,}")
         records = np.frombuffer(raw, np.uint8).reshape(-1, 1 + PIXELS)
+        if (largest := int(records[:, 0].max())) >= len(CLASSES):
+            raise ArgumentError(f"{where}: label {largest}: 0 to {len(CLASSES) - 1} are expected")
         return records[:, 1:], records[:, 0].astype(np.int64)
     found = unpickled(raw, where)
     data, labels = found.get("data"), found.get("labels")

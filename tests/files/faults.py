@@ -352,6 +352,7 @@ OWN: dict[str, dict[str, Fault]] = {
         **{name: of(content) for name, content in ZIPS.items()},
     },
     "cifar": {name: of(content) for name, content in PICKLES.items()},
+    "cifar.bin": {"a label of 32": of(b"\x20" + bytes(3072))},
     "pth": {
         **{name: packed(content) for name, content in PICKLES.items()},
         "a compressed pickle": of(lambda: archive(b"\x80\x02}.", {}, zipfile.ZIP_DEFLATED)),
