@@ -154,7 +154,7 @@ def test_the_verifier_shares_no_code_with_the_planner() -> None:
     for name, path in MODULES.items():
         if name.startswith("minidl.placed"):
             own = {room(m) for m in imports(name, path) if m.startswith("minidl.")}
-            assert own <= {"minidl.placed", "minidl.ir", "minidl.options"}, name
+            assert own <= {"minidl.placed", "minidl.ir", "minidl.options", "minidl.files"}, name
 
 
 OWN = {"minidl", "numpy"}

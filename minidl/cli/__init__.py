@@ -25,7 +25,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 done, 1 it failed, 2 it was not asked right, 130 Ctrl-C. Errors are one
-    line."""
+    line, whatever they are; with --traceback they are raised."""
     commands = Commands(COMMANDS)
     options = commands.parse(arguments)
     from minidl.cli.call import call  # with NumPy, which --help and a wrong flag do without

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 
@@ -18,11 +19,10 @@ from minidl.ir import MinidlError
 def call(options: argparse.Namespace, commands: Commands, arguments: Sequence[str] | None) -> int:
     """The exit status of the command that `arguments` were parsed to."""
     name = f"minidl {options.command}"
+    if options.traceback:
+        return _run(name, options, commands, arguments)
     try:
-        with warnings.catch_warnings():
-            _tell_warnings(name)
-            options = complete(options, commands, arguments)
-            return int(options.run(options))
+        return _run(name, options, commands, arguments)
     except BrokenPipeError:
         # Whoever read is gone: Python must not find that out again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -34,6 +34,22 @@ def call(options: argparse.Namespace, commands: Commands, arguments: Sequence[st
     except KeyboardInterrupt as stop:
         print(": ".join([f"{name}: interrupted", *map(str, stop.args)]), file=sys.stderr)
         return 130
+    except Exception as error:
+        print(f"{name}: error: {_fault(error)}", file=sys.stderr)
+        return 1
+
+
+def _run(
+    name: str,
+    options: argparse.Namespace,
+    commands: Commands,
+    arguments: Sequence[str] | None,
+) -> int:
+    """The command itself, with whatever it raises."""
+    with warnings.catch_warnings():
+        _tell_warnings(name)
+        options = complete(options, commands, arguments)
+        return int(options.run(options))
 
 
 def complete(
@@ -61,6 +77,20 @@ def _tell_warnings(name: str) -> None:
 
     warnings.filterwarnings("always", message="skipped: ")
     warnings.showwarning = show  # type: ignore[assignment]
+
+
+def _fault(error: Exception) -> str:
+    """What nobody raised on purpose, in one line, with the place to look at."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(str(error).split())[:LONGEST]
+    return (
+        f"a fault in minidl, {type(error).__name__} in {os.path.basename(place.filename)}, line "
+        f"{place.lineno}: {said or 'no words'}: `minidl --traceback ...` shows all of it"
+    )
+
+
+LONGEST = 200
+"""Characters of a fault's own words."""
 
 
 def _words(error: BaseException) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from minidl.cli.parser import Commands, flags, is_switch, nearest
+from minidl.files.fields import parsed
+from minidl.files.opening import read_text
 from minidl.ir import ArgumentError
 from minidl.options import RENAMED
 
@@ -29,11 +31,13 @@ def read_config(path: Path, command: str, commands: Commands) -> Values:
     key that no command has, or whose value is none.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_text(path)
     except OSError as error:
         raise ArgumentError(f"--config {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise ArgumentError(f"--config {path}: not TOML: {error}") from None
+    try:
+        data = parsed(tomllib.loads, text, "TOML")
+    except ArgumentError as error:
+        raise error.at(f"--config {path}") from None
     by_command = {name: _by_key(parser) for name, parser in commands.by_name.items()}
     everywhere = {k: a for known in by_command.values() for k, a in known.items()}
     values: Values = {}

@@ -77,6 +77,9 @@ class Commands:
             epilog=examples([command.examples[0] for command in commands.values()]),
         )
         self.top.add_argument("--version", action="version", version=f"minidl {minidl.__version__}")
+        self.top.add_argument(
+            "--traceback", action="store_true", help="show where an error comes from, not one line"
+        )
         self.by_name = Parsers()
         subparsers = self.top.add_subparsers(
             dest="command", required=True, metavar="COMMAND", parser_class=CommandParser

@@ -11,7 +11,7 @@ from minidl.cli.values import size
 from minidl.compiler.place import EFFORT, max_load, place, top
 from minidl.compiler.place.table import read_table, write_table
 from minidl.files.atomic import write_text
-from minidl.ir import ArgumentError
+from minidl.files.opening import read_text
 
 HARD = 100 * EFFORT
 """A file is placed once and may be worth minutes."""
@@ -40,11 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    try:
-        text = options.file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ArgumentError(f"{options.file} is no text: {error}") from None
-    table = read_table(text, str(options.file))
+    table = read_table(read_text(options.file), str(options.file))
     offsets = place(table.blocks, HARD, options.capacity or 0)
     height, load = top(table.blocks, offsets), max_load(table.blocks)
     fits = options.capacity is None or height <= options.capacity

@@ -39,6 +39,7 @@ from minidl.cli.running import (
 )
 from minidl.cli.schedules import add_schedule, schedule
 from minidl.data import Loader, Splits, open_data
+from minidl.files.fields import take
 from minidl.interop import load_weights, save_weights
 from minidl.ir import ArgumentError
 from minidl.predict import (
@@ -199,4 +200,6 @@ def inherited(options: argparse.Namespace) -> dict[str, Any]:
     found = resumed(options.resume, options.output_dir)
     if found is None:
         return {}
-    return dict(checkpoints.read(checkpoints.at(found))[1].arguments.get("flags", {}))
+    path = checkpoints.at(found)
+    flags = checkpoints.read(path)[1].arguments.get("flags", {})
+    return dict(take(dict[str, Any], flags, f"{path}: its flags"))

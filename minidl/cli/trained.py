@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from minidl.cli.options import Group, add_switch, device
+from minidl.files.opening import read_text
 from minidl.ir import ArgumentError
 from minidl.predict import Predictor, Trained
 from minidl.predict.trained import AVERAGED
@@ -60,8 +61,5 @@ def predictor(options: argparse.Namespace, batch: int) -> Predictor:
 def _names(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ArgumentError(f"{path}: no text: {error}") from None
+    lines = read_text(path).splitlines()
     return tuple(line.strip() for line in lines if line.strip())

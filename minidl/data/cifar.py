@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from minidl.data.source import Arrays, Splits
+from minidl.files.opening import read_bytes
 from minidl.files.pickle import Allowed, read_pickle
-from minidl.files.tar import content, opened, split
+from minidl.files.tar import first_names, read_members
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
 
@@ -34,9 +35,7 @@ def is_cifar(path: Path) -> bool:
     """Whether a folder has the files, or a tar its name for them at the front."""
     if path.is_dir():
         return any(FILE.fullmatch(found.name) for found in _files(path))
-    with opened(path) as (tar, _):
-        first = [info.name for info, _ in zip(tar, range(4), strict=False)]
-    return any(FILE.fullmatch(name.rpartition("/")[2]) for name in first)
+    return any(_file_of(name) for name in first_names(path, 4))
 
 
 def cifar10(path: str | os.PathLike[str]) -> Splits:
@@ -67,6 +66,8 @@ def _read(where: str, name: str, raw: bytes) -> tuple[Array, Array]:
         if not raw or len(raw) % (1 + PIXELS):
             raise ArgumentError(f"{where}: {len(raw):,} bytes are not records of {1 + PIXELS:,}")
         records = np.frombuffer(raw, np.uint8).reshape(-1, 1 + PIXELS)
+        if (largest := int(records[:, 0].max())) >= len(CLASSES):
+            raise ArgumentError(f"{where}: label {largest}: 0 to {len(CLASSES) - 1} are expected")
         return records[:, 1:], records[:, 0].astype(np.int64)
     found = unpickled(raw, where)
     data, labels = found.get("data"), found.get("labels")
@@ -86,18 +87,17 @@ def _of_folder(path: Path) -> dict[str, bytes]:
     found = {file.name: file for file in _files(path) if FILE.fullmatch(file.name)}
     for file in found.values():
         _check_size(str(file), file.stat().st_size)
-    return {name: file.read_bytes() for name, file in found.items()}
+    return {name: read_bytes(file) for name, file in found.items()}
 
 
 def _of_tar(path: Path) -> dict[str, bytes]:
-    files = {}
-    with opened(path) as (tar, _):
-        for info in tar:
-            name = (split(info.name, str(path)) or ("",))[-1]
-            if info.isreg() and not info.issparse() and FILE.fullmatch(name):
-                _check_size(f"{path}: {name}", info.size)
-                files[name] = content(tar, info)
-    return files
+    members = read_members(path, _file_of, largest=LARGEST)
+    return {member.parts[-1]: member.read(path) for member in members}
+
+
+def _file_of(name: str) -> bool:
+    """Whether a path in a tar is that of one of the files."""
+    return FILE.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def _check_size(where: str, size: int) -> None:

@@ -15,11 +15,16 @@ import numpy as np
 
 from minidl.data.errors import BrokenImageError
 from minidl.data.transforms import View
+from minidl.files.png_rows import has_all_rows
 from minidl.ir import ArgumentError, Array
 
 PIXELS = 89_478_485
 """The most pixels of one image: a gigabyte when decoded to RGB with room to work. Pillow warns
 there; here it is an error, since a training run does not read warnings."""
+
+ANYWAY, A_BYTE = 2**24, 32
+"""As many pixels as any file may have, and as many as each byte of a larger image must stand for at
+most: what is photographed or drawn takes more than a quarter of a bit."""
 
 FORMATS = ("JPEG", "PNG")
 SHARPEST = 8
@@ -63,10 +68,15 @@ def opened(raw: bytes, name: str, limit: int = PIXELS) -> Any:
     with _naming(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", library.image.DecompressionBombWarning)
         image = library.image.open(io.BytesIO(raw), formats=FORMATS)
-    if image.width * image.height > limit:
+    pixels, size = image.width * image.height, f"{image.width} x {image.height} pixels"
+    if pixels > limit:
+        raise BrokenImageError(f"{name}: {size} are more than the {limit:,} allowed")
+    if pixels > max(ANYWAY, A_BYTE * len(raw)):
         raise BrokenImageError(
-            f"{name}: {image.width} x {image.height} pixels are more than the {limit:,} allowed"
+            f"{name}: {size} in {len(raw):,} bytes: more than {ANYWAY:,} are decoded where there "
+            f"are at most {A_BYTE} a byte"
         )
+    image.encoded = raw
     return image
 
 
@@ -118,7 +128,7 @@ def _resized(image: Any, box: tuple[float, float, float, float], size: tuple[int
     height, width = size
     if image.size == (width, height) and box == (0, 0, width, height):
         return image
-    image.load()
+    _load(image)
     return image.resize((width, height), pillow().bilinear, box=box)
 
 
@@ -138,15 +148,28 @@ def _reduced(image: Any, view: View) -> tuple[float, float, float, float]:
 
 def _rgb(image: Any) -> Any:
     """In mode RGB: 16-bit grey by its upper bits, palettes with alpha by way of RGBA."""
+    _load(image)
     if image.mode == "RGB":
-        image.load()
         return image
     if image.mode.startswith("I"):
-        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        grey = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
         image = pillow().image.fromarray(grey)
     elif image.mode == "P":
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def _load(image: Any) -> None:
+    """Decode it; ValueError where rows of a PNG are missing, which would be black.
+
+    Those in front of a last row that is not black are there, unless they come in another order.
+    """
+    image.load()
+    if image.format != "PNG":
+        return
+    last = np.asarray(image.crop((0, image.height - 1, *image.size)))
+    if ("interlace" in image.info or not last.any()) and not has_all_rows(image.encoded):
+        raise ValueError("rows are missing")
 
 
 class _naming:  # noqa: N801 - read as a word of the `with` statement

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.data.errors import BrokenImageError
+from minidl.files.opening import read_bytes
 from minidl.ir import ArgumentError, Array
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
@@ -43,7 +45,15 @@ class ImageFolder:
         return str(self.folder / self.paths[index])
 
     def read(self, index: int) -> bytes:
-        return (self.folder / self.paths[index]).read_bytes()
+        return read_image(self.folder / self.paths[index])
+
+
+def read_image(path: Path) -> bytes:
+    """An encoded image; OSError where it cannot be read, BrokenImageError where it is no file."""
+    try:
+        return read_bytes(path)
+    except ArgumentError as error:
+        raise BrokenImageError(error.message) from None
 
 
 def is_image(name: str) -> bool:

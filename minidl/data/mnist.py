@@ -14,9 +14,11 @@ import numpy as np
 
 from minidl.data.source import Arrays, Splits
 from minidl.files.archives import opened_gzip
+from minidl.files.words import is_shape
 from minidl.ir import ArgumentError, Array
 
-STEMS = {"train": "train", "test": "t10k"}
+STEMS = ("train", "t10k")
+"""Training and test."""
 
 
 def is_mnist(folder: Path) -> bool:
@@ -36,16 +38,16 @@ def mnist(folder: str | os.PathLike[str]) -> Splits:
             _read(folder, f"{stem}-images", 3)[..., np.newaxis],
             _read(folder, f"{stem}-labels", 1),
             classes,
-            f"{folder}: {split} image",
+            f"{_find(folder, f'{stem}-images', 3)}: image",
         )
-        for split, stem in STEMS.items()
+        for stem in STEMS
     )
     return Splits("mnist", train, test)
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path | None:
     names = [f"{stem}{dot}idx{dimensions}-ubyte{end}" for dot in "-." for end in ("", ".gz")]
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if (folder / name).exists()), None)
 
 
 def _read(folder: Path, stem: str, dimensions: int) -> Array:
@@ -63,7 +65,7 @@ def _idx(file: BinaryIO, path: Path, dimensions: int, most: int) -> Array:
         raise ArgumentError(f"{path}: not an idx file of bytes with {dimensions} dimensions")
     shape = tuple(int(n) for n in header[4:].view(">u4"))
     size = math.prod(shape)
-    if size + len(header) > most:
+    if size + len(header) > most or not is_shape(shape, 1):
         raise ArgumentError(f"{path}: the header says {shape}, which the file cannot hold")
     raw = file.read(size + 1)
     if len(raw) != size:

@@ -49,10 +49,10 @@ def open_data(
     path = Path(path)
     if path.is_dir():
         return _folder(path, seed)
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix == ".npz" and path.exists():
         arrays = read_npz(path)
         return Splits(str(path), *arrays) if len(arrays) == 2 else held_out(arrays[0], seed, path)
-    if path.name.lower().endswith(TARS) and path.is_file():
+    if path.name.lower().endswith(TARS) and path.exists():
         return cifar10(path) if is_cifar(path) else _tar(path, seed)
     what = "not understood" if path.exists() else "no such file or folder"
     raise ArgumentError(f"{path}: {what}", UNDERSTOOD)

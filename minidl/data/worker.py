@@ -1,13 +1,13 @@
 """A process that makes batches: told which by its parent, it writes them into the shared ring.
 
 It is a fresh interpreter, so it has no threads, locks or GPU of the parent's, and it imports minidl
-alone, not the user's script. It ends when the parent closes the connection or dies.
+alone, not the user's script. Its import path is its parent's before it imports anything: what lies
+in the current folder is nothing to it. It ends when the parent closes the connection or dies.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import mmap
 import os
 import pickle
@@ -17,16 +17,21 @@ import subprocess
 import sys
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import NamedTuple
 
 from minidl.data.errors import BrokenImageError, WorkerError
 from minidl.data.recipe import Recipe, Skipped
 from minidl.data.ring import Ring, Shape
 
+INHERITED = 3
+"""Descriptors that a worker gets: the socket, the pickled recipe, the ring."""
+
 BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    "from minidl.data.worker import main; main(*map(int, sys.argv[2:]))"
+    f"import sys; given = sys.argv[1:]; sys.path[:] = given[{INHERITED}:];"
+    f"from minidl.data.worker import main; main(*map(int, given[:{INHERITED}]))"
 )
+"""`sys` is a part of the interpreter: no file is looked for before the path is the parent's."""
 
 
 class Order(NamedTuple):
@@ -55,9 +60,9 @@ class Worker:
 
     def __init__(self, number: int, job: int, ring: int) -> None:
         ours, theirs = socket.socketpair()
-        paths = json.dumps([os.path.abspath(path) for path in sys.path])
         inherited = (theirs.fileno(), job, ring)
-        command = [sys.executable, "-c", BOOT, paths, *map(str, inherited)]
+        command = [sys.executable, *interpreter_flags(), "-c", BOOT]
+        command += [*map(str, inherited), *import_path()]
         self.number, self.orders = number, 0
         with theirs:
             # A session of its own: Ctrl-C on the terminal is for the parent, which ends workers.
@@ -108,6 +113,19 @@ class Worker:
         self.connection.close()
         self.process.kill()
         self.process.wait()
+
+
+def interpreter_flags() -> list[str]:
+    """`-I`: neither the current folder nor PYTHONPATH comes in front of the path while the
+    interpreter starts. With it the child reads no PYTHON* variable, so what matters is said."""
+    flags = ["-I", "-X", f"utf8={sys.flags.utf8_mode}"]
+    return [*flags, "-B"] if sys.dont_write_bytecode else flags
+
+
+def import_path() -> list[str]:
+    """The parent's, and last where minidl was found: by an import hook it need not be on it."""
+    paths = [os.path.abspath(path) for path in sys.path if isinstance(path, str)]
+    return [*paths, str(Path(__file__).parents[2])]
 
 
 def main(connection: int, job: int, file: int) -> None:

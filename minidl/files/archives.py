@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from minidl.files.opening import open_file
 from minidl.files.words import shown
-from minidl.ir import ArgumentError
+from minidl.ir import ArgumentError, MinidlError
 
 EXPANSION = 200
 """How many times as large as the file its unpacked content may be: weights and images do not
@@ -23,22 +24,34 @@ BROKEN = (
     zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError,
     OverflowError, struct.error, zlib.error, UnicodeDecodeError,
 )  # fmt: skip
-"""What `zipfile` raises at a damaged or unusual archive."""
+"""What `zipfile` raises at a damaged or unusual entry."""
 
 
 @contextmanager
 def opened_archive(path: str | Path) -> Iterator[zipfile.ZipFile]:
     """The archive at `path`, its directory checked; ArgumentError names path and entry."""
+    with open_file(path) as file:
+        try:
+            with _directory(file) as archive:
+                _require_honest(archive, file)
+                yield archive
+        except MinidlError as error:
+            raise error.at(path) from None
+        except BROKEN as error:
+            raise _damaged(error).at(path) from None
+
+
+def _directory(file: BinaryIO) -> zipfile.ZipFile:
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            _require_honest(archive, file)
-            yield archive
-    except ArgumentError as error:
-        raise error.at(path) from None
-    except BROKEN as error:
-        raise ArgumentError(
-            f"{path}: the zip archive is damaged: it cannot be read: {error}"
-        ) from None
+        return zipfile.ZipFile(file)
+    except (
+        Exception
+    ) as error:  # of hostile bytes: ValueError, IndexError, struct.error, OSError, ...
+        raise _damaged(error) from None
+
+
+def _damaged(error: Exception) -> ArgumentError:
+    return ArgumentError(f"the zip archive is damaged: it cannot be read: {shown(str(error))}")
 
 
 @contextmanager
@@ -50,10 +63,10 @@ def opened_gzip(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     try:
         size = path.stat().st_size
         if path.suffix == ".gz":
-            with gzip.open(path) as unpacked:
+            with open_file(path) as packed, gzip.GzipFile(fileobj=packed) as unpacked:
                 yield cast(BinaryIO, unpacked), EXPANSION * size
         else:
-            with path.open("rb") as plain:
+            with open_file(path) as plain:
                 yield plain, size
     except (OSError, EOFError, zlib.error) as error:
         raise ArgumentError(f"{path}: cannot be read: {error}") from error

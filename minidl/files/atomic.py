@@ -59,7 +59,7 @@ def append_line(path: str | Path, line: str) -> None:
 
 def unfinished(path: Path) -> Path:
     """Where a file may lie until it is whole: a hidden name of its own, in the same folder."""
-    return path.with_name(f".{path.name[:LONGEST]}.{secrets.token_hex(4)}.part")
+    return path.with_name(f".{path.name[:LONGEST]}.{secrets.token_hex(8)}.part")
 
 
 def sweep(folder: Path, start: str) -> None:

@@ -14,12 +14,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from minidl.files.atomic import write_atomically
-from minidl.files.words import is_count, shown
+from minidl.files.fields import parse_json, take
+from minidl.files.opening import open_file
+from minidl.files.words import MOST_AXES, is_count, is_shape, shown
 from minidl.ir import ArgumentError, Array, Shape
 
 HEADER_LIMIT = 100_000_000
@@ -62,7 +64,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Array], Header]:
     ArgumentError, naming the file, where a rule of the format is broken; OSError where it cannot be
     read.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         try:
             header = _header(file)
             return {
@@ -74,7 +76,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Array], Header]:
 
 def read_header(path: str | Path) -> Header:
     """What a file has, its data left alone. Errors as `read_safetensors`."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         try:
             return _header(file)
         except ArgumentError as error:
@@ -137,9 +139,7 @@ def _header(file: BinaryIO) -> Header:
             f"{HEADER_LIMIT:,} are allowed: the file is damaged or cut short"
         )
     header = _parsed(file.read(length))
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise ArgumentError("the header's __metadata__ is no map from words to words")
+    metadata = take(dict[str, str], header.pop("__metadata__", {}), "the header's __metadata__")
     entries = tuple(_entry(name, about) for name, about in header.items())
     _require_tight(entries, size - 8 - length)
     return Header(entries, metadata, 8 + length)
@@ -147,30 +147,10 @@ def _header(file: BinaryIO) -> Header:
 
 def _parsed(raw: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_number
-        )
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        if isinstance(error, ArgumentError):
-            raise
-        kind = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ArgumentError(f"the header is no JSON: {kind}") from None
-    if not isinstance(header, dict):
-        raise ArgumentError("the header is no JSON object")
+        header: dict[str, Any] = take(dict[str, Any], parse_json(raw, finite=True), "it")
+    except ArgumentError as error:
+        raise error.at("the header") from None
     return header
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ArgumentError(f"the header has {shown(key)} twice")
-        found[key] = value
-    return found
-
-
-def _no_number(word: str) -> NoReturn:
-    raise ArgumentError(f"the header has {word}, which is no number of JSON")
 
 
 def _entry(name: str, about: Any) -> Entry:
@@ -181,9 +161,9 @@ def _entry(name: str, about: Any) -> Entry:
         raise ArgumentError(
             f"tensor {shown(name)} has dtype {shown(dtype)}: minidl reads {', '.join(DTYPES)}"
         )
-    if not isinstance(shape, list) or len(shape) > 32 or not all(map(is_count, shape)):
+    if not isinstance(shape, list) or len(shape) > MOST_AXES or not all(map(is_count, shape)):
         raise ArgumentError(
-            f"tensor {shown(name)}: its shape is no list of at most 32 whole numbers >= 0"
+            f"tensor {shown(name)}: its shape is no list of at most {MOST_AXES} whole numbers >= 0"
         )
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(is_count, offsets)):
         raise ArgumentError(f"tensor {shown(name)}: data_offsets are no two whole numbers >= 0")
@@ -193,6 +173,8 @@ def _entry(name: str, about: Any) -> Entry:
             f"tensor {shown(name)}: {dtype} of shape {tuple(shape)} has {needed:,} bytes, "
             f"data_offsets {offsets} span {offsets[1] - offsets[0]:,}"
         )
+    if not is_shape(shape, np.dtype(DTYPES[dtype]).itemsize):
+        raise ArgumentError(f"tensor {shown(name)} has a shape that nothing can have, {shape}")
     return Entry(name, dtype, tuple(shape), *offsets)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from minidl.files.atomic import append_line, write_text
+from minidl.files.opening import read_text
+from minidl.ir import ArgumentError
 
 Fields = Sequence[object]
 
@@ -25,9 +27,12 @@ def append_row(path: str | Path, row: Fields) -> None:
 
 def read_table(path: str | Path) -> list[dict[Any, Any]]:
     """The rows below the header, by its names; as `csv.DictReader` has them, a row that is too
-    short has None as values, one that is too long None as a key."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    short has None as values, one that is too long None as a key. ArgumentError, naming the file,
+    where it is no text, or what no table has."""
+    try:
+        return list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+    except csv.Error as error:
+        raise ArgumentError(f"{path}: no table: {error}") from None
 
 
 def _line(row: Fields) -> str:

@@ -1,22 +1,25 @@
-"""Tar archives, compressed or not, read where they are: nothing is ever written to the disk."""
+"""Tar archives, compressed or not, read where they are: nothing is ever written to the disk.
+
+The headers are read here, not by `tarfile`, which lets a header ask for any work and any memory.
+Layout: POSIX.1-2017, pax, "pax Interchange Format" and "ustar Interchange Format"; GNU tar, "Basic
+Tar Format".
+"""
 
 from __future__ import annotations
 
-import lzma
-import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from minidl.files.opening import open_file
+from minidl.files.tape import Tape
+from minidl.files.tar_headers import Found, found
+from minidl.files.words import shown
 from minidl.ir import ArgumentError, format_size
 
 KEPT = 2 * 2**30
 """The most bytes that are kept of one compressed tar."""
-
-BROKEN = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
 
 
 @dataclass(frozen=True)
@@ -33,76 +36,76 @@ class Member:
         if self.raw is not None:
             return self.raw
         # A file of its own for each read: nothing is shared by processes, forked or not.
-        with open(path, "rb", buffering=0) as file:
+        with open_file(path) as file:
             file.seek(self.offset)
             return file.read(self.size)
 
 
 def read_members(
-    path: Path, wanted: Callable[[str], bool], prefix: str = "", limit: int = KEPT
+    path: Path,
+    wanted: Callable[[str], bool],
+    prefix: str = "",
+    limit: int = KEPT,
+    largest: int = 2**63,
 ) -> list[Member]:
     """Every regular file below a prefix whose name is wanted, with its bytes where the tar is
-    compressed: `limit` of them at most.
+    compressed: `limit` of them at most, of one file `largest`.
 
     Links, devices and sparse files are passed over. ArgumentError for a member that points outside
-    (an absolute path or `..`), a tar cut short, or too many bytes.
+    (an absolute path or `..`), a tar that is damaged or cut short, or too many bytes.
     """
-    with opened(path) as (tar, plain):
-        end, kept, members, top = path.stat().st_size, 0, [], split(prefix)
-        for info in tar:
-            parts = split(info.name, str(path))
-            if not (info.isreg() and not info.issparse() and wanted(info.name)):
+    with opened(path) as tape:
+        kept, members, top = 0, [], split(prefix)
+        for info in found(tape):
+            parts = split(info.name)
+            if not info.regular or not wanted(info.name) or parts[: len(top)] != top:
                 continue
-            if parts[: len(top)] != top:
-                continue
-            if plain and info.offset_data + info.size > end:
-                raise ArgumentError(f"{path}: cut short: {info.name} ends after the file")
-            kept += info.size
-            if not plain and kept > limit:
+            if info.size > largest:
+                raise ArgumentError(f"{shown(info.name)} has {info.size:,} bytes: too many")
+            kept += 0 if tape.plain else info.size
+            if kept > limit:
                 raise ArgumentError(
-                    f"{path}: more than {format_size(limit)} would have to stay in memory",
+                    f"more than {format_size(limit)} would have to stay in memory",
                     "unpack it into a folder, or store it as a plain .tar",
                 )
-            raw = None if plain else content(tar, info)
-            members.append(Member(parts, info.offset_data, info.size, raw))
+            members.append(_member(tape, info, parts))
     return members
 
 
+def first_names(path: Path, count: int) -> list[str]:
+    """What the first members are called, whatever they are. Errors as `read_members`."""
+    with opened(path) as tape:
+        return [info.name for info, _ in zip(found(tape), range(count), strict=False)]
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[tarfile.TarFile, bool]]:
-    """A tar to go through from front to back, and whether it is a plain one."""
-    plain = is_plain(path)
-    mode: Literal["r:", "r|*"] = "r:" if plain else "r|*"
+def opened(path: Path) -> Iterator[Tape]:
+    """A tar to go through from front to back; whatever is wrong with it names it."""
     try:
-        with tarfile.open(path, mode) as tar:
-            yield tar, plain
-    except BROKEN as error:
-        raise ArgumentError(f"{path}: not a tar that can be read: {error}") from error
-
-
-def is_plain(path: Path) -> bool:
-    """Whether a file is a tar without compression."""
-    try:
-        with tarfile.open(path, "r:"):
-            return True
-    except tarfile.TarError:
-        return False
+        file = open_file(path)
     except OSError as error:
-        raise ArgumentError(f"{path}: cannot be opened: {error.strerror}") from error
+        raise ArgumentError(f"{path}: cannot be opened: {error.strerror or error}") from None
+    with file:
+        try:
+            yield Tape(file)
+        except ArgumentError as error:
+            raise error.at(path) from None
 
 
-def content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    """A member's bytes; ArgumentError where the tar ends before."""
-    file = tar.extractfile(info)
-    raw = b"" if file is None else file.read()
-    if len(raw) != info.size:
-        raise ArgumentError(f"{tar.name!s}: cut short inside of {info.name}")
-    return raw
+def _member(tape: Tape, info: Found, parts: tuple[str, ...]) -> Member:
+    if not tape.plain:
+        raw = tape.read(info.size) if info.size else b""
+        if len(raw) != info.size:
+            raise ArgumentError(f"cut short inside of {shown(info.name)}")
+        return Member(parts, info.offset, info.size, raw)
+    if info.offset + info.size > tape.size:
+        raise ArgumentError(f"cut short: {shown(info.name)} ends after the file")
+    return Member(parts, info.offset, info.size)
 
 
-def split(name: str, where: str = "prefix") -> tuple[str, ...]:
+def split(name: str) -> tuple[str, ...]:
     """The parts of a path inside of a tar; ArgumentError for one that points outside."""
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if name.startswith("/") or ".." in parts:
-        raise ArgumentError(f"{where}: refused, as a path in it points outside: {name!r}")
+        raise ArgumentError(f"refused, as a path in it points outside: {shown(name)}")
     return parts

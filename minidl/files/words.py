@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 LONGEST = 80
 """Characters of a file's own words that an error repeats."""
 
@@ -15,3 +18,18 @@ def shown(word: object) -> str:
 def is_count(value: object) -> bool:
     """Whether it is a whole number in [0, 2^63); True and False are none."""
     return type(value) is int and 0 <= value < 2**63
+
+
+MOST_AXES = 32
+"""Of a shape: what NumPy 1 can hold."""
+
+
+def is_shape(value: Any, itemsize: int) -> bool:
+    """Whether it is a list or tuple of counts that an array can have: also one without elements is
+    refused where the others' product leaves 63 bits."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) <= MOST_AXES
+        and all(map(is_count, value))
+        and math.prod(max(n, 1) for n in value) * max(itemsize, 1) < 2**63
+    )

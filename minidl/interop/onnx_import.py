@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minidl.files.words import is_count, shown
+from minidl.files.fields import parse_json, take
+from minidl.files.words import shown
 from minidl.interop.onnx_operators import OPERATORS
 from minidl.interop.onnx_proto import BATCHES, onnx
 from minidl.interop.onnx_reader import Model, Value, parsed, refused
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
 from minidl.layers.base import Input
 from minidl.layers.network import Network
+from minidl.runtime.finite import warn_not_finite
 
 TO_NCHW = [0, 3, 1, 2]
 """Transpose's axes from NHWC."""
@@ -29,14 +30,16 @@ def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
     float32, by their initializers' names where these end in `.weight`.
     """
     try:
-        return _network(parsed(path))
+        network, state = _network(parsed(path))
     except (ArgumentError, ShapeError) as error:
         raise error.at(path) from None
+    warn_not_finite(path, state)
+    return network, state
 
 
 def _network(model: Any) -> tuple[Network, dict[str, Array]]:
     graph = model.graph
-    m = Model(list(graph.node), {t.name: t for t in graph.initializer})
+    m = Model(list(graph.node), {t.name: t for t in graph.initializer}, model.ByteSize())
     inputs = [_input(m, given) for given in graph.input if given.name not in m.constants]
     for position, node in enumerate(m.nodes):
         if position not in m.done:
@@ -119,11 +122,9 @@ def _count_batches(m: Model, model: Any) -> None:
     """BatchNorm2d's counters, where minidl wrote the model."""
     words = {p.key: p.value for p in model.metadata_props}
     try:
-        counts = json.loads(words.get(BATCHES, "{}"))
-    except (ValueError, RecursionError):
-        counts = None
-    if not isinstance(counts, dict) or not all(map(is_count, counts.values())):
-        raise ArgumentError(f"its metadata {BATCHES} is no JSON map of whole numbers")
+        counts = take(dict[str, int], parse_json(words.get(BATCHES, "{}")), "it")
+    except ArgumentError as error:
+        raise error.at(f"its metadata {BATCHES} is no JSON map of whole numbers") from None
     for name, count in counts.items():
         if name in m.state and m.state[name].shape == () and name.endswith("num_batches_tracked"):
             m.state[name] = np.array(count)

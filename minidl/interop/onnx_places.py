@@ -27,11 +27,11 @@ def owned(m: Model, node: Any, make: Callable[[], Layer], arrays: dict[str, Arra
     key = (node.op_type, *node.input[1:], *(a.SerializeToString() for a in node.attribute))
     if key not in m.layers:
         first = node.input[1]
-        taken = {name for _, name in m.layers.values()}
         plain = first.removesuffix(".weight") if first.endswith(".weight") else node.name
-        name = plain if plain and plain not in taken else f"{node.op_type.lower()}{len(taken)}"
-        if name in taken:
+        name = plain if plain and plain not in m.taken else f"{node.op_type.lower()}{len(m.taken)}"
+        if name in m.taken:
             raise refused(node, f"two layers are called {name}")
+        m.taken.add(name)
         m.layers[key] = make(), name
         m.state.update({f"{name}.{own}": array for own, array in arrays.items()})
     return m.layers[key]

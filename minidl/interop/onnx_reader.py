@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.files.words import shown
+from minidl.files.opening import read_bytes
+from minidl.files.words import is_shape, shown
 from minidl.interop.onnx_proto import NEWEST_OPSET, OLDEST_OPSET, onnx
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape
@@ -24,6 +25,10 @@ from minidl.layers.base import Node
 
 LARGEST_FILE = 2**31 - 1
 MOST_NODES = 20_000
+
+SHARED, MOST_DECODED = 64, 64 * 2**20
+"""How often a file's bytes may be read as constants, on average: what recurs is unrolled; and so
+many bytes in any case."""
 
 TYPED = {
     "FLOAT": ("<f4", "float_data"), "DOUBLE": ("<f8", "double_data"),
@@ -53,9 +58,15 @@ class Model:
     nodes: list[Any]
     constants: dict[str, Any]
     """Tensors by name, not yet decoded."""
+    size: int = 0
+    """Bytes of the file."""
     values: dict[str, Value] = field(default_factory=dict)
     layers: dict[tuple[Any, ...], tuple[Any, str]] = field(default_factory=dict)
     """Layers with weights and their names, by what makes them one layer: their initializers."""
+    taken: set[str] = field(default_factory=set)
+    """The names of these layers."""
+    decoded: int = 0
+    """Bytes of constants so far, each use counted."""
     state: dict[str, Array] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     """Positions of nodes that were read together with an earlier one."""
@@ -90,7 +101,11 @@ class Model:
             return None
         if name not in self.constants:
             raise refused(node, f"its input {index}, {shown(name)}, must be a constant")
-        return decoded(self.constants[name])
+        array = decoded(self.constants[name])
+        self.decoded += array.nbytes
+        if self.decoded > MOST_DECODED + SHARED * self.size:
+            raise refused(node, f"the file's constants are read more than {SHARED} times each")
+        return array
 
     def required(self, node: Any, index: int) -> Array:
         array = self.constant(node, index)
@@ -133,7 +148,7 @@ def parsed(path: str | Path) -> Any:
     if size > LARGEST_FILE:
         raise ArgumentError(f"it has {size:,} bytes: ONNX holds at most 2 GiB in a file")
     try:
-        model = module.ModelProto.FromString(Path(path).read_bytes())
+        model = module.ModelProto.FromString(read_bytes(path))
     except Exception as error:
         if type(error).__name__ != "DecodeError":
             raise
@@ -204,7 +219,7 @@ def decoded(tensor: Any) -> Array:
     name, shape = shown(tensor.name), tuple(tensor.dims)
     if kind not in TYPED:
         raise ArgumentError(f"tensor {name} is {kind}: minidl reads {', '.join(TYPED)}")
-    if tensor.HasField("segment") or len(shape) > 32 or min(shape, default=0) < 0:
+    if tensor.HasField("segment") or not is_shape(shape, 8):
         raise ArgumentError(f"tensor {name} is in segments, or its shape is none")
     dtype, where = np.dtype(TYPED[kind][0]), TYPED[kind][1]
     if tensor.HasField("raw_data"):

@@ -18,7 +18,8 @@ import numpy as np
 
 from minidl.files.archives import opened_archive, require_stored
 from minidl.files.pickle import Allowed, Calls, Word, read_pickle
-from minidl.files.words import is_count, shown
+from minidl.files.words import MOST_AXES, is_count, is_shape, shown
+from minidl.interop.names import listed
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape
 
@@ -55,6 +56,8 @@ class View:
     offset: int
     shape: Shape
     strides: Shape
+    negative: bool = False
+    """The negative bit: the elements are those of the storage times -1."""
 
     @property
     def size(self) -> int:
@@ -144,7 +147,8 @@ class _Checkpoint:
         strides = tuple(step * dtype.itemsize for step in view.strides)
         seen = np.ndarray(view.shape, dtype, raw, view.offset * dtype.itemsize, strides)
         own = np.array(seen, dtype.newbyteorder("="), order="C")
-        return widened(own, view.storage.kind == "BFloat16Storage")
+        wide = widened(own, view.storage.kind == "BFloat16Storage")
+        return np.negative(wide, out=wide) if view.negative else wide
 
 
 class Ordered(dict[Any, Any]):
@@ -175,7 +179,8 @@ def _device(*arguments: Any) -> Word:
 
 
 def _tensor(*arguments: Any) -> View:
-    """torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks)."""
+    """torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks), and
+    the bits that say how the elements are meant where one is set."""
     if len(arguments) not in (6, 7):
         raise ArgumentError(f"its pickle makes a tensor of {len(arguments)} arguments, not 6")
     storage, offset, shape, strides, _, hooks = arguments[:6]
@@ -183,18 +188,33 @@ def _tensor(*arguments: Any) -> View:
         raise ArgumentError("its pickle makes a tensor of what is no storage, or with hooks")
     if not all(isinstance(t, tuple) and all(map(is_count, t)) for t in (shape, strides)):
         raise ArgumentError("its pickle makes a tensor whose shape or strides are no whole numbers")
-    if len(shape) != len(strides) or len(shape) > 32:
+    if len(shape) != len(strides) or len(shape) > MOST_AXES:
         raise ArgumentError(
             f"its pickle makes a tensor of shape {shape[:9]}, strides {strides[:9]}"
         )
-    view = View(storage, offset, shape, strides)
+    view = View(storage, offset, shape, strides, _is_negative(*arguments[6:]))
+    if view.negative and storage.kind == "BoolStorage":
+        raise ArgumentError("its pickle makes a tensor of booleans with the negative bit")
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if view.size and (last >= storage.size or view.size > storage.size):
         raise ArgumentError(
             f"a tensor of shape {shape}, strides {strides}, offset {offset} does not lie in its "
             f"storage of {storage.size:,} elements, each once"
         )
+    if not is_shape(shape, 8):
+        raise ArgumentError(f"a tensor has a shape that nothing can have, {shape}")
     return view
+
+
+def _is_negative(bits: object = None) -> bool:
+    """The bits as a map: `neg`, and `conj`, which says nothing of real numbers. Integers and
+    booleans have none."""
+    known = {} if bits is None else bits
+    if not isinstance(known, dict) or not all(type(bit) is bool for bit in known.values()):
+        raise ArgumentError("its pickle makes a tensor with bits that are no map of booleans")
+    if unknown := known.keys() - {"neg", "conj"}:
+        raise ArgumentError(f"its pickle makes a tensor with the bits {listed(map(str, unknown))}")
+    return bool(known.get("neg", False))
 
 
 def _parameter(*arguments: Any) -> View:

@@ -11,12 +11,14 @@ import numpy as np
 
 from minidl.files.archives import opened_archive
 from minidl.files.npz import read_npz
+from minidl.files.opening import open_file
 from minidl.files.safetensors import read_safetensors, write_safetensors
 from minidl.files.words import shown
 from minidl.interop.names import AUXILIARY, listed, state_dict_in, usual
 from minidl.interop.pth import View, pth_arrays
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
+from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
 
 ZIP = b"PK\x03\x04"
@@ -39,7 +41,7 @@ def read_weights(path: str | Path) -> dict[str, Array]:
     `module.`) are taken off. Nothing in the file is executed: see `minidl.interop.pth`.
     ArgumentError names the file and what is wrong with it; OSError where it cannot be read.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         head = file.read(512)
     if head.startswith(ZIP):
         arrays = _read_zip(path)
@@ -122,7 +124,7 @@ def load_weights(
     which files from before 2018 lack, and GoogLeNet's auxiliary heads are not asked for.
     new_head: for fine-tuning, leave the last Linear at its first values where it has another number
     of classes. Any other shape that differs is refused: ShapeError or ArgumentError name the file,
-    the tensors, their shapes and the way out.
+    the tensors, their shapes and the way out. RuntimeWarning where a NaN or an infinity is loaded.
     """
     arrays, wanted = read_weights(path), saved_shapes(step)
     _require_names(path, arrays, wanted, strict)
@@ -139,6 +141,7 @@ def load_weights(
         step.load_state_dict({**present, **taken})
     except ArgumentError as error:
         raise error.at(path) from None
+    warn_not_finite(path, taken)
     kept = (name for name in wanted if name not in taken)
     unused = (name for name in arrays if name not in wanted)
     return Loaded(tuple(taken), tuple(kept), tuple(unused))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ import numpy as np
 import minidl as dl
 from minidl.data import evaluation, normalised
 from minidl.data.decode import opened, seen
+from minidl.data.source import MOST_CLASSES
+from minidl.files.fields import take
+from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -22,6 +26,9 @@ GREY = (0.299, 0.587, 0.114)
 
 SAY_CONSTANTS = "say it with mean= and std="
 """Hint where nobody knows how an image becomes what the network reads."""
+
+LARGEST_SIDE = 2**16
+"""Pixels of a side, and channels."""
 
 Numbers = tuple[float, ...]
 
@@ -55,6 +62,24 @@ class ModelCard:
                 f"no model {self.model!r} for images {self.image}",
                 f"choose from {known}, and image=(height, width, channels)",
             )
+        if wrong := list(self._wrong()):
+            raise ArgumentError(f"no network can have {'; '.join(wrong)}")
+
+    def _wrong(self) -> Iterator[str]:
+        """Values that no network is made with."""
+        if not 1 <= self.classes <= MOST_CLASSES:
+            yield f"{self.classes:,} classes"
+        if not all(1 <= side <= LARGEST_SIDE for side in self.image):
+            yield f"images of {self.image}"
+        if self.reads not in ("uint8", "float32"):
+            yield f"an input of {shown(self.reads)}"
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if numbers is not None and len(numbers) not in (1, self.image[2]):
+                yield f"{name} of {len(numbers)} numbers for {self.image[2]} channels"
+            if numbers is not None and not all(map(math.isfinite, numbers)):
+                yield f"{name} {numbers}"
+        if self.std is not None and not all(number > 0 for number in self.std):
+            yield f"std {self.std}: must be above 0"
 
     def network(self) -> dl.Network:
         """The network, its weights not trained."""
@@ -91,13 +116,10 @@ class ModelCard:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> ModelCard:
-        """What `as_dict` gave, JSON's lists for tuples; TypeError or ValueError where not."""
-        if not isinstance(data, Mapping):
-            raise TypeError(f"a card is a map, not a {type(data).__name__}")
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-        }
-        return cls(**fields)
+        """What `as_dict` gave, as JSON has it; ArgumentError where it is something else."""
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+        card: ModelCard = take(cls, plain, "its card")
+        return card
 
 
 def usual_constants(channels: int) -> tuple[Numbers, Numbers]:

@@ -14,6 +14,7 @@ import numpy as np
 
 import minidl as dl
 from minidl.data import BrokenImageError, Source, Splits, open_data
+from minidl.data.folder import read_image
 from minidl.interop import export_onnx, save_weights
 from minidl.ir import ArgumentError, Array
 from minidl.predict.card import ModelCard
@@ -127,7 +128,7 @@ class Predictor:
     ) -> Iterator[tuple[Path, Array]]:
         for path in paths:
             try:
-                yield path, self.card.see(path.read_bytes(), str(path))
+                yield path, self.card.see(read_image(path), str(path))
             except (BrokenImageError, OSError) as error:
                 if unreadable is None:
                     raise

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import minidl as dl
+from minidl.files.fields import parse_json, take
+from minidl.files.opening import open_file
 from minidl.files.safetensors import read_header
 from minidl.interop import load_weights
 from minidl.ir import ArgumentError, CheckpointError
 from minidl.predict.card import ModelCard, Numbers, model_classes, model_image, usual_constants
+from minidl.runtime.finite import warn_not_finite
 from minidl.train import checkpoint, checkpoint_file
 
 WEIGHTS = "weights.safetensors"
@@ -73,20 +76,18 @@ class Trained:
                     "averaged weights are a run's",
                     f"take {AVERAGED}, as which it writes them, without averaged",
                 )
-            where.open("rb").close()
+            open_file(where).close()
             arguments = described(where)
         known = _written(arguments, where)
         if known is None:
-            known = _of_model(model, classes, names)
+            known = _of_model(where, model, classes, names)
         elif model not in (None, known.model):
-            raise ArgumentError(f"these are weights of {known.model}, not of {model}")
+            raise ArgumentError(f"{where}: these are weights of {known.model}, not of {model}")
         changes: dict[str, Any] = {"names": tuple(names)} if names else {}
         if image is not None:
             changes["image"] = (image, image, known.image[2])
         changes |= {k: v for k, v in (("mean", mean), ("std", std)) if v is not None}
-        flags = arguments.get("flags")
-        kept = flags if isinstance(flags, Mapping) else {}
-        return cls(replace(known, **changes), where, is_run, averaged, kept)
+        return cls(replace(known, **changes), where, is_run, averaged, _flags(arguments, where))
 
     def load(self, step: dl.Step) -> None:
         """Put the weights into a step of the card's network; ShapeError, ArgumentError or
@@ -114,10 +115,16 @@ def description(card: ModelCard, flags: Mapping[str, Any]) -> dict[str, str]:
 def described(path: Path) -> dict[str, Any]:
     """What `description` wrote, empty where it did not."""
     try:
-        found = json.loads(read_header(path).metadata.get(HEADER, "{}"))
-    except ValueError:
+        metadata = read_header(path).metadata
+    except ArgumentError:
+        return {}  # a .pth, a .npz, or one that is broken: who reads the weights says so
+    if HEADER not in metadata:
         return {}
-    return found if isinstance(found, dict) else {}
+    try:
+        found: dict[str, Any] = take(dict[str, Any], parse_json(metadata[HEADER]), "it")
+    except ArgumentError as error:
+        raise error.at(f"{path}: the header's {HEADER!r}") from None
+    return found
 
 
 def _written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
@@ -125,15 +132,40 @@ def _written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
     if "about" not in arguments:
         return None
     try:
-        return ModelCard.of(arguments["about"])
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: says nothing of use about its network: {error}") from None
+        return ModelCard.of(take(dict[str, Any], arguments["about"], "its card"))
+    except ArgumentError as error:
+        raise CheckpointError(
+            f"{path}: says nothing of use about its network: {error.message}"
+        ) from None
 
 
-def _of_model(model: str | None, classes: int | None, names: Sequence[str]) -> ModelCard:
+@dataclass(frozen=True)
+class _Flags:
+    """Those of a run's flags that are read here."""
+
+    data_path: str | None = None
+    seed: int = 0
+
+
+def _flags(arguments: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """How a run was asked for; CheckpointError where that is nothing one could have said."""
+    try:
+        flags: dict[str, Any] = take(dict[str, Any], arguments.get("flags", {}), "its flags")
+        read = {f.name for f in fields(_Flags)} & flags.keys()
+        take(_Flags, {name: flags[name] for name in read}, "its flags")
+    except ArgumentError as error:
+        raise CheckpointError(
+            f"{path}: says nothing of use about its run: {error.message}"
+        ) from None
+    return flags
+
+
+def _of_model(
+    path: Path, model: str | None, classes: int | None, names: Sequence[str]
+) -> ModelCard:
     """A network that no run describes: the model's own image, ImageNet's constants."""
     if model is None:
-        raise ArgumentError("nobody knows which network the weights are of", SAY_MODEL)
+        raise ArgumentError(f"{path}: nobody knows which network these weights are of", SAY_MODEL)
     image = model_image(model)
     mean, std = usual_constants(image[2])
     count = classes or len(names) or model_classes(model)
@@ -148,12 +180,14 @@ def load_checkpoint(step: dl.Step, path: Path, averaged: bool = False) -> None:
             if "ema" not in state.arrays:
                 raise ArgumentError("it has no averaged weights", NEVER_AVERAGED)
             step.load_state_dict(state.arrays["ema"])
+            warn_not_finite(path, state.arrays["ema"])
             return
         kept = {v.name for v in step.plan.graph.variables if v.saved}
         weights = {name: array for name, array in variables.items() if name in kept}
         if missing := kept - weights.keys():
             raise ArgumentError(f"missing {', '.join(sorted(missing)[:5])}")
         step.load_variables({**step.variables_dict(), **weights})
+        warn_not_finite(path, weights)
     except (dl.ShapeError, ArgumentError) as error:
         said = f"{path}: not this network's: {error.message}"
         raise CheckpointError(said, error.hint) from None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from minidl.files.fields import take
 from minidl.ir import ArgumentError, Array
 from minidl.runtime.step import Step
 from minidl.train.history import History
@@ -77,6 +79,15 @@ class Callback:
 HIGHER_IS_BETTER = ("top1", "top5", "ema_top1", "ema_top5")
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What a checkpoint has of early stopping."""
+
+    best: float | None
+    best_epoch: int
+    bad: int
+
+
 class EarlyStopping(Callback):
     """Stop once `metric` has not improved by more than `min_delta` for `patience` epochs.
 
@@ -134,13 +145,14 @@ class EarlyStopping(Callback):
             trainer.step.load_state_dict(self._weights)
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best, "best_epoch": self.best_epoch, "bad": self.bad}
+        return asdict(_Kept(self.best, self.best_epoch, self.bad))
 
     def arrays(self) -> dict[str, Array]:
         return self._weights
 
     def load(self, state: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-        self.best, self.best_epoch, self.bad = state["best"], state["best_epoch"], state["bad"]
+        kept: _Kept = take(_Kept, dict(state), "early stopping")
+        self.best, self.best_epoch, self.bad = kept.best, kept.best_epoch, kept.bad
         self._weights = dict(arrays)
 
 

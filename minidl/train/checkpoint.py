@@ -13,12 +13,14 @@ import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from minidl.files.atomic import sweep
+from minidl.files.fields import parse_json, take
 from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
+from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
 from minidl.train import checkpoint_file
 
@@ -52,6 +54,18 @@ class State:
     arguments: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, Arrays] = field(default_factory=dict)
     """Arrays beside the variables, by group and name: `ema` has the averaged weights."""
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What stands beside the state, for people: nobody reads it back."""
+
+    fingerprint: str
+    ema: bool
+
+
+COUNTS = ("steps", "epoch", "batch", "steps_per_epoch", "loss_count")
+HEAD = tuple(f.name for f in fields(_Head))
 
 
 def save(folder: str | Path, step: Step, state: State, keep: int = 3) -> Path:
@@ -126,8 +140,8 @@ def read(path: str | Path) -> tuple[Arrays, State]:
         state = _from_json(words)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its state is not one of a run: {error}") from None
+    except ArgumentError as error:
+        raise CheckpointError(f"{path}: its state is not one of a run: {error.message}") from None
     for full, array in tensors.items():
         group, _, name = full.partition("/")
         state.arrays.setdefault(group, {})[name] = array
@@ -137,13 +151,14 @@ def read(path: str | Path) -> tuple[Arrays, State]:
 def load(path: str | Path, step: Step) -> State:
     """Put a checkpoint's variables into `step`, whatever memory mode either has, and return its
     state. CheckpointError where it is damaged or of another network, which names the tensor and
-    both shapes: the step is then unchanged."""
+    both shapes: the step is then unchanged. RuntimeWarning where a NaN or an infinity is loaded."""
     variables, state = read(path)
     try:
         step.load_variables(variables)
     except (ShapeError, ArgumentError) as error:
         said = f"{path} is of another network or optimizer: {error.message}"
         raise CheckpointError(said, error.hint) from None
+    warn_not_finite(path, variables)
     return state
 
 
@@ -165,14 +180,13 @@ def _without_arrays(state: State) -> State:
 
 
 def _from_json(words: str) -> State:
-    data = json.loads(words)
-    if data.pop("format") != FORMAT:
-        raise ValueError(f"its format is not {FORMAT}: another version of minidl wrote it")
-    del data["fingerprint"], data["ema"]
-    state = State(**data)
-    for name, value in vars(State()).items():
-        given = getattr(state, name)
-        wanted = (int, float) if isinstance(value, float) else type(value)
-        if not isinstance(given, wanted) or isinstance(given, bool):
-            raise TypeError(f"{name} is {given!r}")
+    data = take(dict[str, Any], parse_json(words), "it")
+    if data.pop("format", None) != FORMAT:
+        raise ArgumentError(f"its format is not {FORMAT}: another version of minidl wrote it")
+    take(_Head, {name: data.pop(name, None) for name in HEAD}, "it")
+    if "arrays" in data:
+        raise ArgumentError("it has arrays, which are beside it")
+    state: State = take(State, data, "it")
+    if negative := [name for name, value in vars(state).items() if name in COUNTS and value < 0]:
+        raise ArgumentError(f"it has {', '.join(negative)} below 0")
     return state

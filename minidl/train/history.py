@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from minidl.files.fields import take
 from minidl.ir import ArgumentError
 
 
@@ -64,5 +65,5 @@ class History:
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> History:
-        """What `rows` gave. TypeError where they are something else."""
-        return cls([Epoch(**row) for row in rows])
+        """What `rows` gave. ArgumentError where they are something else."""
+        return cls(take(list[Epoch], [dict(row) for row in rows], "the history"))

@@ -266,7 +266,7 @@ class Trainer:
                 if name in state.callbacks:
                     arrays = state.arrays.get(f"callback {name}", {})
                     callback.load(state.callbacks[name], arrays)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:  # a user's callback raises what it likes
             raise CheckpointError(f"{path}: its state is not one of a run: {error}") from None
         self.steps, self.epoch, self.batch = state.steps, state.epoch, state.batch
         self.steps_per_epoch, self.base_rate = state.steps_per_epoch, state.learning_rate

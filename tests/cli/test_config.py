@@ -80,7 +80,7 @@ def test_a_switch_is_taken_back(tmp_path: Path) -> None:
         ("learning-rate = 1", ["unknown key 'learning-rate'"]),
         ("momentun = 1", ["unknown key 'momentun'", "did you mean --momentum?"]),
         ("[trian]\nlr = 1", ["no command [trian]", "did you mean train?"]),
-        ("lr = ", ["not TOML"]),
+        ("lr = ", ["no TOML"]),
         ('lr = "fast"', ["lr: 'fast'"]),
         ("amp = 1", ["amp: must be true or false"]),
         ("lr = true", ["lr: True"]),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import minidl as dl
-from minidl.cli import main
+from minidl.cli import main, versions
 from minidl.interop import save_weights
 from tests.cli.runs import SMALL, failed, run
 from tests.docs.pages import ROOT
@@ -55,6 +55,9 @@ __all__ = ["run"]
         ("predict --weights pyproject.toml --model lenet --model-ema x.jpg", 2, "--model-ema"),
         ("export --run nowhere", 2, "--onnx FILE, --safetensors FILE"),
         ("completion tcsh", 2, "tcsh"),
+        (f"plan --model lenet --budget {'9' * 400}", 2, "is not a size"),
+        ("plan --model lenet --budget 9999999TiB", 2, "no memory has 2^63 bytes"),
+        (f"plan --model lenet -b {'9' * 5000}", 2, "-b"),
     ],
 )
 def test_one_line(
@@ -159,3 +162,23 @@ def test_main_is_a_function(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["plan", "--model", "lenet", "-b", "1"]) == 0
     assert sys.modules["warnings"].showwarning is before  # type: ignore[attr-defined]
     assert capsys.readouterr().err == ""
+
+
+def test_a_fault_of_minidls_own_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> list[tuple[str, str]]:
+        raise KeyError("nothing\nof it")
+
+    monkeypatch.setattr(versions, "rows", fails)
+    status, error = failed(capsys, "about")
+    assert status == 1
+    assert "a fault in minidl, KeyError in test_errors.py, line" in error
+    assert "`minidl --traceback ...`" in error
+    with pytest.raises(KeyError):
+        main(["--traceback", "about"])
+
+
+def test_errors_are_raised_where_that_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(dl.ArgumentError, match="nowhere"):
+        main(["--traceback", "train", "--data-path", str(tmp_path / "nowhere")])

@@ -12,6 +12,7 @@ from PIL import Image
 
 from minidl.data import BrokenImageError, View, decode
 from minidl.data.decode import opened, pillow, seen, seen_of_array
+from minidl.files.png_rows import CHANNELS, PASSES
 from minidl.ir import ArgumentError, Array
 from tests.data.images import encoded, pixels
 
@@ -89,6 +90,52 @@ def test_text_bomb_in_a_png_is_refused() -> None:
     raw = png_header(4, 4) + chunk(b"zTXt", text) + chunk(b"IEND", b"")
     with pytest.raises(BrokenImageError, match="x: "):
         decode(raw, "x")
+
+
+def png_of(image: Array, colour: int, rows: int | None = None, interlaced: bool = False) -> bytes:
+    """Pixels (H, W, C) uint8 as a PNG, of which the rows (of Adam7 the passes) after `rows` are
+    missing; everything else of it is whole."""
+    height, width = image.shape[:2]
+    passes = [image[y::down, x::right] for x, y, right, down in PASSES[:rows]]
+    lines = [line for part in passes for line in part] if interlaced else list(image[:rows])
+    data = b"".join(b"\0" + line.tobytes() for line in lines if line.size)
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, interlaced)
+    chunks = [(b"IHDR", header), (b"PLTE", bytes(range(256)) * 3)][: 2 if colour == 3 else 1]
+    packed = zlib.compress(data)
+    chunks += [(b"IDAT", packed[:9]), (b"IDAT", packed[9:]), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in chunks)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("colour", CHANNELS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (13, 10), (16, 16)])
+@pytest.mark.parametrize("shade", [0, 1])
+def test_png_with_rows_missing_is_broken(
+    size: tuple[int, int], colour: int, interlaced: bool, shade: int
+) -> None:
+    """Not black; one that is black is what it is."""
+    image = np.full((*size, CHANNELS[colour]), shade, np.uint8)
+    assert decode(png_of(image, colour, interlaced=interlaced), "x").shape == (*size, 3)
+    for rows in range(1, size[0]) if not interlaced else range(1, 7):
+        if interlaced and not any(image[y::d, x::r].size for x, y, r, d in PASSES[rows:]):
+            continue
+        with pytest.raises(BrokenImageError, match="x: "):
+            decode(png_of(image, colour, rows, interlaced), "x")
+        with pytest.raises(BrokenImageError, match="x: "):
+            look(png_of(image, colour, rows, interlaced), View((0, 0, *size[::-1]), (4, 4)))
+
+
+@pytest.mark.parametrize(("side", "fits"), [(4_096, True), (4_097, False), (9_000, False)])
+def test_a_small_file_is_no_large_image(side: int, fits: bool) -> None:
+    """Found by the header, before anything is decoded."""
+    raw = png_header(side, side) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    if fits:
+        assert opened(raw, "x").size == (side, side)
+    else:
+        with pytest.raises(BrokenImageError, match=r"x: .* are decoded where there are at most 32"):
+            opened(raw, "x")
+    large = png_header(side, side) + chunk(b"tEXt", b"k\0" + bytes(side * side // 32))
+    assert opened(large + chunk(b"IDAT", b"") + chunk(b"IEND", b""), "x").size == (side, side)
 
 
 def test_limit_is_exact() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.data import Loader, PadCrop, WorkerError, pool
+from minidl.data import Loader, PadCrop, WorkerError, pool, worker
 from tests.data.images import Deadly, Faulty, Stuck, small
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc to look at")
@@ -179,6 +179,25 @@ def script(body: str) -> tuple[subprocess.Popen[str], list[int]]:
     )
     assert process.stdout is not None
     return process, [int(number) for number in process.stdout.readline().split()]
+
+
+@pytest.mark.parametrize("named", ["json", "mmap", "numpy", "minidl", "sitecustomize", "site"])
+def test_nothing_of_the_current_folder_is_run(tmp_path: Path, named: str) -> None:
+    """Started with -I the parent has no current folder on its path, so its workers have none."""
+    mark = tmp_path / "mark"
+    (tmp_path / f"{named}.py").write_text(f"open({str(mark)!r}, 'w')")
+    ends = SCRIPT.format(body="sys.exit(0)")
+    begins = f"import sys; sys.path.append({str(ROOT)!r})\n"
+    subprocess.run(
+        [sys.executable, "-I", "-c", begins + ends], cwd=tmp_path, check=True, timeout=PATIENCE
+    )
+    assert not mark.exists()
+
+
+def test_a_worker_has_the_path_that_its_parent_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the parent's order, `''` as the folder that it means; one that is no text is left out."""
+    monkeypatch.setattr(sys, "path", ["", "/b", "/a", b"/bytes"])
+    assert worker.import_path()[:-1] == [os.getcwd(), "/b", "/a"]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

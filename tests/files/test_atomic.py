@@ -16,6 +16,7 @@ import pytest
 import minidl as dl
 from minidl.cli import main
 from minidl.devices import cubins
+from minidl.files import atomic
 from minidl.files.atomic import append_line, sweep, unfinished, write_atomically, write_text
 from minidl.files.tables import append_row, read_table, write_table
 from minidl.interop import export_onnx, save_weights
@@ -88,6 +89,22 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     os.close(reader)
     assert stat.S_ISFIFO(path.stat().st_mode)
     assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_a_link_at_the_unfinished_files_name_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where somebody had guessed its sixteen digits."""
+    path, target = tmp_path / "plan.json", tmp_path / "elsewhere"
+    target.write_text("old")
+    first, second = unfinished(path), unfinished(path)
+    assert first != second
+    assert len(first.name) >= len(".plan.json.part") + 16
+    monkeypatch.setattr(atomic, "unfinished", lambda _: first)
+    first.symlink_to(target)
+    with pytest.raises(FileExistsError, match=r"plan\.json"):
+        write_text(path, "new")
+    assert (target.read_text(), path.exists(), first.is_symlink()) == ("old", False, True)
 
 
 def test_leftovers_are_swept_by_the_start_of_their_name(tmp_path: Path) -> None:

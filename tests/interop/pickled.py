@@ -49,10 +49,16 @@ def storage(key: str, size: int, kind: str = "FloatStorage") -> bytes:
 
 
 def tensor(
-    stored: bytes, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0
+    stored: bytes, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0, *bits: bytes
 ) -> bytes:
-    rest = number(offset), numbers(shape), numbers(strides), b"\x89", EMPTY
+    rest = number(offset), numbers(shape), numbers(strides), b"\x89", EMPTY, *bits
     return called(name("torch._utils", "_rebuild_tensor_v2"), stored, *rest)
+
+
+def bits(**values: bool) -> bytes:
+    """What a tensor has as its last argument where a bit is set: a map of booleans."""
+    items = b"".join(word(key) + (b"\x88" if value else b"\x89") for key, value in values.items())
+    return b"}(" + items + b"u"
 
 
 def state_dict(tensors: dict[str, bytes]) -> bytes:

@@ -22,6 +22,7 @@ from minidl.ir import ArgumentError
 from tests.interop.pickled import (
     EMPTY,
     archive,
+    bits,
     called,
     checkpoint,
     name,
@@ -279,6 +280,17 @@ LIES: dict[str, tuple[bytes, str]] = {
         ),
         "no whole numbers",
     ),
+    "an unknown bit": (tensor(S4, (4,), (1,), 0, bits(neg=True, odd=True)), "the bits odd"),
+    "bits that are no map": (tensor(S4, (4,), (1,), 0, number(1)), "no map of booleans"),
+    "bits that are no booleans": (
+        tensor(S4, (4,), (1,), 0, b"}(" + word("neg") + number(1) + b"u"),
+        "no map of booleans",
+    ),
+    "booleans times -1": (
+        tensor(storage("0", 16, "BoolStorage"), (16,), (1,), 0, bits(neg=True)),
+        "negative bit",
+    ),
+    "empty, and beyond 2^63": (tensor(S4, (0, *[2**31 - 1] * 3), (1,) * 4), "nothing can have"),
     "33 axes": (tensor(S4, (1,) * 33, (1,) * 33), "shape"),
     "hooks": (
         called(
@@ -312,6 +324,17 @@ def test_tensors_that_lie(lie: str, tmp_path: Path) -> None:
     path = written(tmp_path, archive(pickle_of(state_dict({"w": value})), DATA))
     with pytest.raises(ArgumentError, match=message):
         read_weights(path)
+
+
+@pytest.mark.parametrize(("set_bits", "sign"), [({}, 1), ({"neg": True}, -1), ({"conj": True}, 1)])
+def test_bits_that_say_how_elements_are_meant(
+    set_bits: dict[str, bool], sign: int, tmp_path: Path
+) -> None:
+    """`torch.save` keeps the elements of x.conj().imag as they are in memory, and a bit."""
+    value = tensor(S4, (2,), (2,), 1, bits(**set_bits))
+    raw = np.array([1, 2, 3, -4], "<f4").tobytes()
+    path = written(tmp_path, archive(pickle_of(state_dict({"w": value})), {"0": raw}))
+    assert read_weights(path)["w"].tolist() == [2 * sign, -4 * sign]
 
 
 def test_many_tensors_of_one_storage(tmp_path: Path) -> None:

@@ -44,10 +44,10 @@ BAD: dict[str, tuple[bytes, str]] = {
     "nested maps": (made(b'{"a":' * 10**6), "nested too deeply|no JSON"),
     "NaN": (made(b'{"a": NaN}'), "no number of JSON"),
     "a long number": (made(b'{"a": 1' + b"0" * 10**5 + b"}"), "no JSON|needs dtype"),
-    "twice": (made(b'{"a": 1, "a": 2}'), "'a' twice"),
+    "twice": (made(b'{"a": 1, "a": 2}'), "'a' is there twice"),
     "twice inside": (
         made(b'{"a": {"dtype": "F32", "dtype": "F64", "shape": [], "data_offsets": [0, 4]}}'),
-        "'dtype' twice",
+        "'dtype' is there twice",
     ),
     "metadata": (made({"__metadata__": {"a": 1}}), "__metadata__"),
     "no map": (made({"a": 1}), "needs dtype"),

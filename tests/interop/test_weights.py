@@ -238,6 +238,17 @@ def test_all_weights_are_loaded(step: dl.Step, tmp_path: Path) -> None:
     assert (sorted(done.taken), done.kept, done.unused) == (sorted(others()), (), ())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_said(value: float, step: dl.Step, tmp_path: Path) -> None:
+    """By file and name, of an element anywhere; it is loaded as it is."""
+    name = "features.0.weight"
+    arrays = {**others(), name: others()[name].copy()}
+    arrays[name].reshape(-1)[-1] = value
+    with pytest.warns(RuntimeWarning, match=rf"w\.safetensors: NaN or infinity in {name}: "):
+        load_weights(step, saved(tmp_path, arrays))
+    same(step.state_dict(), arrays)
+
+
 def test_old_files_have_no_counters(step: dl.Step, tmp_path: Path) -> None:
     counter = "features.1.num_batches_tracked"
     arrays = {n: a for n, a in others().items() if n != counter}

@@ -140,28 +140,47 @@ CARD = {
 }
 
 MALFORMED: list[tuple[Callable[[File], object], str]] = [
-    (lambda f: f.pop("tensors"), r"plan file: 'tensors' must be list, got None"),
+    (lambda f: f.pop("tensors"), r"plan file: 'tensors' must be a list, got null"),
     (lambda f: f.update(format=3), r"format 3; this reads formats 1 and 2"),
-    (lambda f: f.update(arena_bytes="144"), r"'arena_bytes' must be int, got '144'"),
-    (lambda f: f.update(guard=True), r"'guard' must be int, got True"),
+    (lambda f: f.update(arena_bytes="144"), r"'arena_bytes' must be a whole number, got '144'"),
+    (lambda f: f.update(guard=True), r"'guard' must be a whole number, got true"),
     (lambda f: f.update(order_lower_bound_bytes=145), r"is 145, more than max_load_bytes, 144"),
     (lambda f: f.update(outputs=[99]), r"plan file: 'outputs' names tensor 99, which is not"),
-    (lambda f: f.update(card=CARD, device="cpu"), r"'card' of a plan for 'cpu' is \{'name'"),
+    (lambda f: f.update(card=CARD, device="cpu"), r"'card' of a plan for 'cpu' is an object"),
     (lambda f: f.update(card="h100", device="cuda"), r"'card' of a plan for 'cuda' is 'h100'"),
-    (lambda f: f.update(card={**CARD, "name": 3}, device="cuda"), r"card: 'name' must be str"),
+    (
+        lambda f: f.update(card={**CARD, "name": 3}, device="cuda"),
+        r"card: 'name' must be a word, got 3",
+    ),
     (lambda f: f.update(card={**CARD, "kept_bytes": 9}, device="cuda"), r"keeps 9 of 8 bytes"),
-    (lambda f: f["tensors"].append(3), r"tensors\[11\] must be an object"),
+    (lambda f: f["tensors"].append(3), r"'tensors'\[11\] must be an object, got 3"),
     (lambda f: f["tensors"][1].update(id=0), r"tensors\[1\] needs an id of its own, got 0"),
-    (lambda f: f["tensors"][1].pop("id"), r"tensors\[1\] needs an id of its own, got None"),
+    (
+        lambda f: f["tensors"][1].pop("id"),
+        r"tensors\[1\]: 'id' must be a whole number or a word, got null",
+    ),
     (lambda f: f["tensors"][3].update(bytes=31), r"'y': \[32\] uint8 has 32 bytes, not 31"),
     (lambda f: f["tensors"][3].update(dtype="float"), r"'y': .* 'float' is not known"),
+    (lambda f: f["tensors"][3].update(dtype="banana32"), r"'y': .* 'banana32' is not known"),
+    (
+        lambda f: f["tensors"][3].update(offset=2**70),
+        "must be a whole number, got a number of 71 bits",
+    ),
+    (lambda f: f["tensors"][3].update(box=[[0, 1]] * 2, view_of=0), "for each of . axes of a view"),
+    (lambda f: f["ops"][1].update(in_place=3), r"'in_place' must be a list, got 3"),
     (lambda f: f["tensors"][3].update(view_of=3), r"'y' is a view of itself"),
-    (lambda f: f["tensors"][3].update(view_of=[1]), r"view 'y' names tensor \[1\]"),
-    (lambda f: f["tensors"][3].update(offset=64.0), r"'y': 'offset' must be int, got 64.0"),
+    (lambda f: f["tensors"][3].update(view_of=[1]), r"view 'y' names tensor a list of 1"),
+    (
+        lambda f: f["tensors"][3].update(offset=64.0),
+        r"'y': 'offset' must be a whole number, got 64.0",
+    ),
     (lambda f: f["ops"][2].update(index=3), r"op 2 'loss.kernel': its index is 3"),
     (lambda f: f["ops"][2].update(phase="backward"), r"phase 'backward' is none of forward"),
     (lambda f: f["ops"][2].update(reads=[77]), r"op 2 .*'reads' names tensor 77"),
-    (lambda f: f["ops"][1].update(in_place=[[3]]), r"op 1 .*in_place lists \[3\]"),
+    (
+        lambda f: f["ops"][1].update(in_place=[[3]]),
+        r"op 1 .*'in_place'\[0\] must be a list of 2, got a list of 1",
+    ),
     (lambda f: f["ops"][1].update(in_place=[[3, 4]]), r"\[3, 4\], which it does not write"),
 ]
 

@@ -186,7 +186,9 @@ def test_export_and_weights_go_elsewhere_and_come_back(
 
 def test_weights_of_others_are_told_their_network(run: Path, tmp_path: Path) -> None:
     save_weights(tmp_path / "w", read_weights(run / "weights.safetensors"))
-    with pytest.raises(ArgumentError, match="which network the weights are of: say it with model="):
+    with pytest.raises(
+        ArgumentError, match="which network these weights are of: say it with model="
+    ):
         Predictor.load(tmp_path / "w")
     network = Predictor.load(tmp_path / "w", model="lenet", image=SIDE, names=["x", "y", "z"])
     assert network.card.image == (SIDE, SIDE, 1)

@@ -14,6 +14,8 @@ from minidl.compiler.place.blocks import Block
 from minidl.ir import ArgumentError
 
 COLUMNS = ("id", "lower", "upper", "size")
+SHOWN = 40
+"""Characters of a field."""
 LARGEST = 2**62
 """Sums of numbers below it are exact in 64 bits, up to a count that no file reaches."""
 
@@ -29,6 +31,13 @@ class Table:
 
 def read_table(text: str, name: str) -> Table:
     """The blocks in `text`; ArgumentError names the file, the line and what is wrong there."""
+    try:
+        return _table(text, name)
+    except csv.Error as error:
+        raise ArgumentError(f"{name}: no table: {error}") from None
+
+
+def _table(text: str, name: str) -> Table:
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     columns = tuple(column.strip() for column in reader.fieldnames or ())
     missing = [column for column in COLUMNS if column not in columns]
@@ -63,10 +72,15 @@ def _block(row: dict[str, str], where: str) -> Block:
 def _number(text: str, column: str, where: str) -> int:
     digits = text.strip()
     if not (digits.lstrip("+-").isascii() and digits.lstrip("+-").isdigit()):
-        raise ArgumentError(f"{where}: {column} {text!r} is no whole number")
+        raise ArgumentError(f"{where}: {column} {_cut(text)!r} is no whole number")
     if len(digits) > len(str(LARGEST)) + 1 or not 0 <= int(digits) < LARGEST:
-        raise ArgumentError(f"{where}: {column} must be in [0, 2^62), got {digits}")
+        raise ArgumentError(f"{where}: {column} must be in [0, 2^62), got {_cut(digits)}")
     return int(digits)
+
+
+def _cut(text: str) -> str:
+    """As much of a field as an error repeats."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def write_table(table: Table, offsets: list[int]) -> str:

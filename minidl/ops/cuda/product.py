@@ -7,13 +7,15 @@ measurements may replace it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from minidl.cards import DEFAULT
+from minidl.files.fields import parse_json, take
+from minidl.files.opening import read_text
+from minidl.files.words import shown
 from minidl.ir import ArgumentError, PlanError
 from minidl.ir.card import Card
 
@@ -178,13 +180,17 @@ def read_tuning(path: str | Path) -> Tuning:
     """Read a tuning file, JSON: {"simt m64 n576 k802816 g1": ["simt 64x128x16", 24], ...}."""
     names = {tile.name for tile in TILES}
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArgumentError(f"no tuning file: {path}: {error}") from None
-    for key, (name, splits) in rows.items():
-        if name not in names or splits not in SPLITS:
-            raise ArgumentError(f"{path}: {key}: no tile {name!r} with {splits} splits")
-    return {key: (name, splits) for key, (name, splits) in rows.items()}
+        text = read_text(path)
+    except OSError as error:
+        raise ArgumentError(f"no tuning file: {path}: {error.strerror or error}") from None
+    try:
+        rows: Tuning = take(dict[str, tuple[str, int]], parse_json(text), "it")
+        for key, (name, splits) in rows.items():
+            if name not in names or splits not in SPLITS:
+                raise ArgumentError(f"{shown(key)}: no tile {shown(name)} with {splits} splits")
+    except ArgumentError as error:
+        raise error.at(f"no tuning file: {path}") from None
+    return rows
 
 
 def choose(

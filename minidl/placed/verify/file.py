@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from minidl.ir import PlanError
+from minidl.files.fields import seen, take
+from minidl.files.words import is_shape, shown
+from minidl.ir import ArgumentError, PlanError
+from minidl.ir.tensor import Box
 from minidl.placed.verify import check
 from minidl.placed.verify.rows import OpRow, Table, TensorRow, roots
 
 FORMATS = (1, 2)
+BITS = {
+    "bool": 8, "uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64,
+    "int8": 8, "int16": 16, "int32": 32, "int64": 64,
+    "float16": 16, "bfloat16": 16, "float32": 32, "float64": 64,
+}  # fmt: skip
+"""Of an element, by its dtype."""
 PERSISTENT = ("parameter", "state")
 GIVEN = (*PERSISTENT, "input")
 PHASES = ("forward", "dgrad", "wgrad", "update", "other")
 
-Value = TypeVar("Value")
+Entry = Mapping[str, Any]
+Identity = int | str
 
 
 def check_file(data: dict[str, Any]) -> None:
@@ -25,6 +34,7 @@ def check_file(data: dict[str, Any]) -> None:
     The optional keys `outputs` (ids that must hold after the last op), `guard` (bytes kept free
     behind every tensor) and `card` are read where they are present.
     """
+    data = _as(dict[str, Any], data, "plan file")
     if _take(data, "format", int, "plan file") not in FORMATS:
         raise PlanError(f"plan file has format {data['format']}; this reads formats 1 and 2")
     entries = _entries(data, "tensors")
@@ -57,28 +67,32 @@ def _check_card(data: Mapping[str, Any]) -> None:
     card = data.get("card")
     if card is None:
         return
-    if not isinstance(card, dict) or data.get("device") != "cuda":
-        raise PlanError(f"plan file: 'card' of a plan for {data.get('device')!r} is {card!r}")
+    device = data.get("device")
+    if not isinstance(card, dict) or device != "cuda":
+        raise PlanError(f"plan file: 'card' of a plan for {seen(device)} is {seen(card)}")
     for key in ("name", "architecture"):
         _take(card, key, str, "card")
     memory, kept = (_take(card, key, int, "card") for key in ("memory_bytes", "kept_bytes"))
     if not 0 <= kept <= memory or _take(card, "multiprocessors", int, "card") < 1:
-        raise PlanError(f"card {card['name']!r} keeps {kept} of {memory} bytes, or has no units")
+        raise PlanError(
+            f"card {shown(card['name'])} keeps {kept} of {memory} bytes, or has no units"
+        )
 
 
-def _take(entry: Mapping[str, Any], key: str, kind: type[Value], where: str) -> Value:
+def _take(entry: Entry, key: str, kind: Any, where: str) -> Any:
     """The value under `key`, or PlanError if there is none of that type."""
-    value = entry.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise PlanError(f"{where}: {key!r} must be {kind.__name__}, got {value!r}")
-    return value
+    return _as(kind, entry.get(key), f"{where}: {key!r}")
 
 
-def _entries(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    entries: list[Any] = _take(data, key, list, "plan file")
-    for k, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise PlanError(f"plan file: {key}[{k}] must be an object, got {entry!r}")
+def _as(kind: Any, value: Any, where: str) -> Any:
+    try:
+        return take(kind, value, where)
+    except ArgumentError as error:
+        raise PlanError(error.message) from None
+
+
+def _entries(data: Entry, key: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = _take(data, key, list[dict[str, Any]], "plan file")
     return entries
 
 
@@ -86,23 +100,23 @@ def _numbered(entries: Sequence[Mapping[str, Any]]) -> dict[int | str, int]:
     """The row of each id."""
     row: dict[int | str, int] = {}
     for k, entry in enumerate(entries):
-        identity = entry.get("id")
-        if not isinstance(identity, (int, str)) or identity in row:
-            raise PlanError(f"plan file: tensors[{k}] needs an id of its own, got {identity!r}")
+        identity = _take(entry, "id", Identity, f"plan file: tensors[{k}]")
+        if identity in row:
+            raise PlanError(f"plan file: tensors[{k}] needs an id of its own, got {seen(identity)}")
         row[identity] = k
     return row
 
 
 def _row(identity: object, row: Mapping[int | str, int], where: str) -> int:
-    if not isinstance(identity, (int, str)) or identity not in row:
-        raise PlanError(f"{where} names tensor {identity!r}, which is not listed")
-    return row[identity]
+    if type(identity) not in (int, str) or identity not in row:
+        raise PlanError(f"{where} names tensor {seen(identity)}, which is not listed")
+    return row[identity]  # type: ignore[index]
 
 
 def _rows(
     entry: Mapping[str, Any], key: str, row: Mapping[int | str, int], where: str
 ) -> tuple[int, ...]:
-    found: list[Any] = _take(entry, key, list, where)
+    found = _take(entry, key, list[Any], where)
     return tuple(_row(identity, row, f"{where}: {key!r}") for identity in found)
 
 
@@ -110,15 +124,16 @@ def _tensor_rows(
     entries: Sequence[Mapping[str, Any]], row: Mapping[int | str, int]
 ) -> list[TensorRow]:
     names = [_take(e, "name", str, f"tensors[{k}]") for k, e in enumerate(entries)]
-    kinds = [_take(e, "kind", str, f"tensor {n!r}") for n, e in zip(names, entries, strict=True)]
+    called = [f"tensor {shown(name)}" for name in names]
+    kinds = [_take(e, "kind", str, n) for n, e in zip(called, entries, strict=True)]
+    shapes = [_shape(e, n) for n, e in zip(called, entries, strict=True)]
     view_of: list[int | None] = []
     for name, entry in zip(names, entries, strict=True):
         base = entry.get("view_of")
-        view_of.append(None if base is None else _row(base, row, f"view {name!r}"))
+        view_of.append(None if base is None else _row(base, row, f"view {shown(name)}"))
     rows = []
     for k, root in enumerate(roots(names, view_of)):
-        entry, where, owner = entries[k], f"tensor {names[k]!r}", kinds[root]
-        _check_size(entry, where)
+        entry, where, owner = entries[k], called[k], kinds[root]
         rows.append(
             TensorRow(
                 name=names[k],
@@ -130,54 +145,48 @@ def _tensor_rows(
                 root=root,
                 given=owner in GIVEN,
                 persistent=owner in PERSISTENT,
-                shape=tuple(entry["shape"]),
-                box=_box(entry, where),
+                shape=shapes[k],
+                box=_box(entry, len(shapes[root]), where),
             )
         )
     return rows
 
 
-def _check_size(entry: Mapping[str, Any], where: str) -> None:
-    """`bytes` is what shape and dtype say; the bits of an item stand at the end of its dtype."""
-    shape: list[Any] = _take(entry, "shape", list, where)
-    dtype = _take(entry, "dtype", str, where)
-    bits = re.search(r"\d+$", "uint8" if dtype == "bool" else dtype)
-    if bits is None or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise PlanError(f"{where}: shape {shape} or dtype {dtype!r} is not known")
-    size = math.prod(shape) * int(bits[0]) // 8
-    if entry["bytes"] != size:
-        raise PlanError(f"{where}: {shape} {dtype} has {size} bytes, not {entry['bytes']}")
+def _shape(entry: Entry, where: str) -> tuple[int, ...]:
+    """The shape, which with the dtype says `bytes`."""
+    shape: tuple[int, ...] = _take(entry, "shape", tuple[int, ...], where)
+    dtype, nbytes = _take(entry, "dtype", str, where), _take(entry, "bytes", int, where)
+    if dtype not in BITS or not is_shape(shape, BITS[dtype] // 8):
+        raise PlanError(f"{where}: shape {list(shape)[:9]} or dtype {shown(dtype)} is not known")
+    size = math.prod(shape) * BITS[dtype] // 8
+    if nbytes != size:
+        raise PlanError(f"{where}: {list(shape)} {dtype} has {size} bytes, not {nbytes}")
+    return shape
 
 
-def _box(entry: Mapping[str, Any], where: str) -> tuple[tuple[int, int], ...] | None:
+def _box(entry: Entry, axes: int, where: str) -> Box | None:
     """The part of what it views that a tensor is: a list of [low, high), one for each axis."""
-    box = entry.get("box")
-    if box is None:
-        return None
-    pairs = isinstance(box, list) and all(
-        isinstance(axis, list) and len(axis) == 2 and all(isinstance(n, int) for n in axis)
-        for axis in box
-    )
-    if not pairs or entry.get("view_of") is None:
-        raise PlanError(f"{where}: box {box!r} must be [low, high] for each axis of a view")
-    return tuple((low, high) for low, high in box)
+    box: Box | None = _take(entry, "box", tuple[tuple[int, int], ...] | None, where)
+    if box is not None and (len(box) != axes or entry.get("view_of") is None):
+        raise PlanError(f"{where}: box must be [low, high] for each of {axes} axes of a view")
+    return box
 
 
 def _op_row(position: int, entry: Mapping[str, Any], row: Mapping[int | str, int]) -> OpRow:
     name = _take(entry, "name", str, f"ops[{position}]")
-    where = f"op {position} {name!r}"
+    where = f"op {position} {shown(name)}"
     if _take(entry, "index", int, where) != position:
         raise PlanError(f"{where}: its index is {entry['index']}; ops stand in their order")
     phase = _take(entry, "phase", str, where)
     if phase not in PHASES:
-        raise PlanError(f"{where}: phase {phase!r} is none of {', '.join(PHASES)}")
+        raise PlanError(f"{where}: phase {shown(phase)} is none of {', '.join(PHASES)}")
     reads, writes = (_rows(entry, key, row, where) for key in ("reads", "writes"))
-    pairs: list[Any] = _take(entry, "in_place", list, where)
+    pairs = _take(entry, "in_place", list[tuple[Identity, Identity]], where)
     return OpRow(name, phase, reads, writes, _in_place(pairs, reads, writes, row, where))
 
 
 def _in_place(
-    pairs: list[Any],
+    pairs: list[tuple[Identity, Identity]],
     reads: tuple[int, ...],
     writes: tuple[int, ...],
     row: Mapping[int | str, int],
@@ -185,10 +194,10 @@ def _in_place(
 ) -> frozenset[tuple[int, int]]:
     found = set()
     for pair in pairs:
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise PlanError(f"{where}: in_place lists {pair!r}, not [write id, read id]")
         write, read = (_row(identity, row, f"{where}: 'in_place'") for identity in pair)
         if write not in writes or read not in reads:
-            raise PlanError(f"{where}: in_place lists {pair!r}, which it does not write and read")
+            raise PlanError(
+                f"{where}: in_place lists {list(pair)!r}, which it does not write and read"
+            )
         found.add((write, read))
     return frozenset(found)

@@ -10,6 +10,9 @@ import numpy as np
 from minidl.ir import Array, PlanError
 from minidl.placed.verify.rows import Table, TensorRow, part_start
 
+MOST_CELLS = 2**20
+"""Of one tensor: the parts of a real one share most of their bounds."""
+
 
 def check_parts(table: Table) -> None:
     """A part lies where its box says; what is read of a tensor in parts was written before.
@@ -53,7 +56,10 @@ class _Grid:
         for axis, size in enumerate(root.shape):
             cuts = {0, size}.union(*(t.box[axis] for t in parts if t.box is not None))
             self.bounds.append(sorted(cuts))
-        self.written: Array = np.zeros([len(b) - 1 for b in self.bounds], bool)
+        cells = [len(b) - 1 for b in self.bounds]
+        if math.prod(cells) > MOST_CELLS:
+            raise PlanError(f"{root} is cut into more than {MOST_CELLS:,} parts by its views")
+        self.written: Array = np.zeros(cells, bool)
 
     def cells(self, t: TensorRow) -> Array:
         """The cells that a tensor covers: a view."""

@@ -95,15 +95,16 @@ def part_start(box: Sequence[tuple[int, int]], shape: Sequence[int], nbytes: int
 
 def roots(names: Sequence[str], view_of: Sequence[int | None]) -> list[int]:
     """For each tensor the one that owns its bytes, at the end of its chain of views."""
-    found = []
+    known: dict[int, int] = {}
     for row in range(len(names)):
-        root, steps = row, 0
-        while (base := view_of[root]) is not None:
-            root, steps = base, steps + 1
-            if steps > len(names):
+        chain, root = dict[int, None](), row
+        while root not in known and (base := view_of[root]) is not None:
+            if root in chain:
                 raise PlanError(f"{names[row]!r} is a view of itself")
-        found.append(root)
-    return found
+            chain[root] = None
+            root = base
+        known |= dict.fromkeys((root, *chain), known.get(root, root))
+    return [known[row] for row in range(len(names))]
 
 
 def handovers(table: Table) -> set[Handover]:
