@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import minidl as dl
+from benchmarks import together
 from minidl import models
 from minidl.cards import ARCHITECTURES, DEFAULT
 from minidl.checkout import kernels_folder
@@ -118,6 +119,19 @@ def figures(what: tuple[Kernel, Architecture]) -> Figures:
         made = nvrtc.compile_unit(kernel.unit, CodeTarget(chip.name))
     except nvrtc.CompileError as error:
         return Figures(0, 0, (" ".join(str(error).split()),))
+    return _figures(kernel, chip, made)
+
+
+def figures_of_group(what: tuple[Sequence[Kernel], Architecture]) -> list[Figures]:
+    """The same of kernels that are one program, where that says no more than a clean one."""
+    group, chip = what
+    made = together.compiled([kernel.unit for kernel in group], chip.name)
+    if made is None:
+        return [figures((kernel, chip)) for kernel in group]
+    return [_figures(kernel, chip, its) for kernel, its in zip(group, made, strict=True)]
+
+
+def _figures(kernel: Kernel, chip: Architecture, made: nvrtc.Compiled) -> Figures:
     return Figures(made.registers, made.spilled_bytes, tuple(complaints(chip, kernel, made)))
 
 
@@ -191,17 +205,26 @@ def differences(rows: Table, kept: Table) -> Iterator[str]:
 # -- the command -----------------------------------------------------------------------------------
 
 
+def groups(wanted: Iterable[Kernel]) -> list[tuple[Kernel, ...]]:
+    """Those that are compiled as one program."""
+    of_entry = {kernel.entry: kernel for kernel in wanted}
+    programs = together.groups(kernel.unit for kernel in of_entry.values())
+    return [tuple(of_entry[unit.entry] for unit in units) for units in programs]
+
+
 def compile_all(
     wanted: Sequence[Kernel], chips: Sequence[Architecture], workers: int
 ) -> dict[Kernel, dict[Architecture, Figures]]:
-    """What became of each, in the order of the arguments; a line for every 50."""
-    pairs = [(kernel, chip) for chip in chips for kernel in wanted]
+    """What became of each, in the order of the arguments; a line for every ten programs."""
+    work = [(group, chip) for chip in chips for group in groups(wanted)]
     made: dict[tuple[Kernel, Architecture], Figures] = {}
-    began = time.perf_counter()
-    for number, (pair, found) in enumerate(in_processes(figures, pairs, workers), 1):
-        made[pair] = found
-        if number % 50 == 0 or number == len(pairs):
-            print(f"  {number}/{len(pairs)}  {time.perf_counter() - began:.0f} s", flush=True)
+    began, count = time.perf_counter(), len(wanted) * len(chips)
+    for number, ((group, chip), found) in enumerate(
+        in_processes(figures_of_group, work, workers), 1
+    ):
+        made |= {(kernel, chip): its for kernel, its in zip(group, found, strict=True)}
+        if number % 10 == 0 or number == len(work):
+            print(f"  {len(made)}/{count}  {time.perf_counter() - began:.0f} s", flush=True)
     return {kernel: {chip: made[kernel, chip] for chip in chips} for kernel in wanted}
 
 

@@ -22,7 +22,8 @@ from minidl.compiler.lower import lower_training
 from minidl.compiler.modes import MODES, Mode, switches
 from minidl.compiler.place import Block, max_load
 from minidl.compiler.planner import make_plan
-from minidl.ir import StepGraph, mib
+from minidl.fitting import largest_fitting
+from minidl.ir import StepGraph, mib, parse_size
 from minidl.ir.card import Card
 from minidl.keywords import settings_text
 from minidl.options import Options
@@ -72,6 +73,11 @@ def planned(model: str, batch: int, **how: Any) -> dl.Plan:
     return dl.plan(net, batch, optimizer=OPTIMIZER, device="cuda", **how)
 
 
+@cache
+def bytes_of(model: str, batch: int, **how: Any) -> int:
+    return planned(model, batch, **how).arena_bytes
+
+
 def memory_row(model: str, batch: int) -> Cells:
     sizes = planned(model, batch, recompute=0.01).modes.values()
     return (model, str(batch), *(f"{mib(n):,.0f}" for n in sizes))
@@ -89,16 +95,12 @@ MEMORY = Rows(
 ABLATED = (("vgg16", 128), ("vgg16", 8), ("resnet50", 64), ("densenet121", 32))
 
 
-@cache
-def without(model: str, batch: int, *passes: str) -> int:
-    return planned(model, batch, disable_passes=passes).arena_bytes
-
-
 def ablation_row(name: str, *passes: str) -> Cells:
     cells = [name]
     for model, batch in ABLATED:
-        size = without(model, batch, *passes)
-        cells += [f"{mib(size):,.1f}", f"{mib(size - without(model, batch)):+,.1f}"]
+        size = bytes_of(model, batch, disable_passes=passes)
+        more = size - bytes_of(model, batch, disable_passes=())
+        cells += [f"{mib(size):,.1f}", f"{mib(more):+,.1f}"]
     return cells
 
 
@@ -142,7 +144,9 @@ LOWER = Rows(
 def fits_row(memory: str, model: str) -> Cells:
     ways: list[dict[str, Any]] = [{"memory": mode} for mode in PUBLISHED]
     ways.append({"recompute": 0.01})
-    largest = [planned(model, 64, **how).largest_batch(memory) for how in ways]
+    limit = parse_size(memory)
+    # as Plan.largest_batch, but what a batch needs is planned once for all memories
+    largest = [largest_fitting(lambda b, h=how: bytes_of(model, b, **h), limit, 64) for how in ways]
     return (f"{model}, {memory}", *map(str, largest))
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.dealing import dealt
+
 _skipped: list[str] = []
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, which some press.
@@ -23,12 +25,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return WorkStealingScheduling(config, log)
 
 
-LONGEST = ("test_nothing_is_found", "test_the_whole", "test_each_fault", "test_table[")
-"""Minutes each: they run first, so that no core waits for the last of them."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not any(name in item.nodeid for name in LONGEST))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    items[:] = dealt(items, lambda item: item.nodeid, workers)
 
 
 def pytest_runtest_logreport(report: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("cuda.bindings", reason="NVRTC's bindings are not installed")
 
-from benchmarks import resources
+from benchmarks import resources, together
 from benchmarks.gate import COMPILERS, Compiler, requirements
 from benchmarks.resources import (
     CHIPS,
@@ -22,6 +22,7 @@ from benchmarks.resources import (
     cells,
     differences,
     figures,
+    figures_of_group,
     kernels,
     read_table,
     table_of,
@@ -109,6 +110,36 @@ def test_a_kernel_that_is_refused_or_asks_for_too_much_is_seen() -> None:
     assert "no_such_type" in refused
     large = replace(BAD, shared=HOPPER.shared_of_a_block + 1)
     assert any("bytes of shared memory" in text for text in figures((large, HOPPER)).complaints)
+
+
+def test_kernels_of_one_program_have_the_figures_that_they_have_alone() -> None:
+    """A drawn program, and each of its kernels."""
+    seed = random.SystemRandom().randrange(2**32)
+    draw = random.Random(seed)
+    group = draw.choice(resources.groups(KERNELS))
+    chip = draw.choice([c for c in CHIPS if c.capability in nvrtc.supported()])
+    assert together.compiled([kernel.unit for kernel in group], chip.name), f"seed {seed}"
+    alone = [figures((kernel, chip)) for kernel in group]
+    assert figures_of_group((group, chip)) == alone, f"seed {seed}"
+
+
+def test_every_kernel_is_in_one_program_of_its_own_files() -> None:
+    groups = resources.groups(KERNELS)
+    assert sorted(kernel.entry for group in groups for kernel in group) == sorted(
+        kernel.entry for kernel in KERNELS
+    )
+    assert all(len({kernel.source for kernel in group}) == 1 for group in groups)
+    assert max(map(len, groups)) == together.LARGEST
+
+
+@pytest.mark.parametrize("wrong", [SPILLING, SPILLING + "no_such_type x;\n"], ids=["spills", "no"])
+def test_a_program_with_an_unfit_kernel_has_one_unfit_kernel(wrong: str) -> None:
+    """Of the others in it nothing is said, though the program is not clean."""
+    neighbour = next(kernel for kernel in KERNELS if kernel.source == BAD.source)
+    first, bad = figures_of_group(((neighbour, replace(BAD, text=wrong)), HOPPER))
+    assert first == figures((neighbour, HOPPER))
+    assert not first.complaints
+    assert len(bad.complaints) == 1
 
 
 def test_a_wrong_size_of_parameters_is_refused() -> None:

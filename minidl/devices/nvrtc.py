@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -41,6 +41,8 @@ class Compiled:
     stack_bytes: int
     """Local memory of a thread."""
     warnings: tuple[str, ...]
+    log: str = field(default="", repr=False)
+    """All that the compiler said."""
 
 
 def nvrtc_library() -> Any:
@@ -130,4 +132,4 @@ def read_log(code: bytes, log: str) -> Compiled:
     spilled = number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads")
     warnings = tuple(line for line in log.splitlines() if REMARK.search(line))
     stack = number(r"(\d+) bytes stack frame")
-    return Compiled(code, number(r"Used (\d+) registers"), spilled, stack, warnings)
+    return Compiled(code, number(r"Used (\d+) registers"), spilled, stack, warnings, log)

@@ -26,7 +26,7 @@ ORDERS: tuple[Order, ...] = ("ascending", "descending", "random")
 KERNEL_FLAGS = {
     "plain": ("-O1", "-mfma"),
     "race": ("-O0", "-mfma", "-fsanitize=thread"),
-    "address": ("-O1", "-g1", "-mfma", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "address": ("-O0", "-g1", "-mfma", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
 }
 RUNTIME_FLAGS = {"plain": (), "race": ("-DSIM_RACE",), "address": ("-fsanitize=address",)}
 VARIANT = os.environ.get("MINIDL_SIMULATOR", "plain")

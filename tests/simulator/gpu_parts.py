@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +23,6 @@ from benchmarks.gpu.commands import PARTS
 from benchmarks.gpu.rows import ROWS, Row, Tail
 from benchmarks.gpu.worker import Settings, Worker
 from minidl.checkout import kernels_folder
-from minidl.devices.kernels import unit_of
-from minidl.ir import Op
-from minidl.ops.cuda import launches_of
 from tests.simulator import fake_cupy
 
 ROOT = Path(__file__).parents[2]
@@ -90,14 +87,6 @@ def started(
     )
     assert done.stdout, done.stderr
     return Found(done.returncode, done.stdout, Tail(out / ROWS).new())
-
-
-def compiled(ops: Iterable[Op]) -> None:
-    """Compile what a run will need before it, so that a case that is silent hangs."""
-    launches = [launch for op in ops for launch in launches_of(op)]
-    fake_cupy.libraries(
-        {unit_of(launch).entry: unit_of(launch) for launch in launches}.values(), 90
-    )
 
 
 def mutated(folder: Path, changes: dict[str, list[tuple[str, str]]]) -> str:

@@ -15,7 +15,7 @@ unsigned sim_race_barrier();
 unsigned sim_race_warp();
 int sim_race_block();
 bool sim_race_is_shared(uintptr_t);
-bool sim_race_is_stack(uintptr_t);
+bool sim_race_is_watched(uintptr_t);
 void sim_fail(const char*);
 }
 
@@ -55,8 +55,7 @@ void access_word(uintptr_t at, const Access& now, bool writes, bool shared) {
         word.other_read = now;
 }
 
-void access(uintptr_t at, int bytes, bool writes) {
-    if (sim_race_thread() < 0 || sim_race_is_stack(at)) return;
+void access_watched(uintptr_t at, int bytes, bool writes) {
     const bool shared = sim_race_is_shared(at);
     Access now{sim_race_block(), sim_race_thread(), 0, sim_race_barrier(), sim_race_warp()};
     for (uintptr_t word = at / 4; word <= (at + bytes - 1) / 4; word++) {
@@ -65,6 +64,10 @@ void access(uintptr_t at, int bytes, bool writes) {
             now.bytes |= (byte >= at && byte < at + bytes) << byte % 4;
         access_word(word, now, writes, shared);
     }
+}
+
+inline void access(uintptr_t at, int bytes, bool writes) {
+    if (sim_race_is_watched(at)) access_watched(at, bytes, writes);
 }
 
 }  // namespace

@@ -298,18 +298,18 @@ void sim_copy_async(void* to, const void* from, const void* any, int bytes) {
 void sim_commit_copies() { current->copies.emplace_back(); }
 void sim_wait_copies(int pending) { finish_copies(*current, size_t(pending)); }
 
-// For the race checker: who runs, and between which barriers.
-int sim_race_thread() { return current ? position() : -1; }
-unsigned sim_race_barrier() { return barrier_generation; }
-unsigned sim_race_warp() { return warps[position() / WARP].generation; }
-int sim_race_block() { return block_number; }
+// For the race checker, which is asked at every access: who runs, and between which barriers.
+inline int sim_race_thread() { return position(); }
+inline unsigned sim_race_barrier() { return barrier_generation; }
+inline unsigned sim_race_warp() { return warps[position() / WARP].generation; }
+inline int sim_race_block() { return block_number; }
 bool sim_race_is_shared(uintptr_t p) {
     const auto start = reinterpret_cast<uintptr_t>(shared_start);
     return p >= start && p < start + shared_bytes;
 }
-bool sim_race_is_stack(uintptr_t p) {
-    const auto start = reinterpret_cast<uintptr_t>(current->stack);
-    return p >= start && p < start + STACK;
+// Whether a thread runs, and the byte is none of its own stack, where most accesses are.
+inline bool sim_race_is_watched(uintptr_t p) {
+    return current && p - reinterpret_cast<uintptr_t>(current->stack) >= STACK;
 }
 void sim_fail(const char* what) { fail(what); }
 

@@ -1,8 +1,7 @@
-"""The parts `kernels`, `tune` and `sanitizer` on the stand-in: right, cut off, and with faults."""
+"""The parts `kernels`, `tune` and `sanitizer` on the stand-in: right and cut off."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,25 +16,19 @@ from benchmarks.gpu.kernels import BOUNDS
 from benchmarks.gpu.network import Case
 from minidl.cards import DEFAULT, named
 from minidl.ops.cuda.product import TILES, read_tuning
-from tests.simulator.bench import prepare_case
 from tests.simulator.build import COMPILER
 from tests.simulator.gpu_parts import (
     InProcess,
-    compiled,
     in_process,
     mutated,
     results,
-    started,
     tool,
 )
 from tests.simulator.networks import NETWORKS
-from tests.simulator.test_ops import IDS, TABLE
 
 __all__ = ["in_process"]
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 VGG = "vgg_shaped b3 float32"
-TOOLED = "(pool2d-max|activation-relu|linear-|batchnorm2d-|loss-entropy)"
-"""Cases that run under the tool."""
 SUMMED = "from_b.fetch(b, k0);"
 """A line of the main loop in front of which a result can be changed."""
 
@@ -125,48 +118,6 @@ def test_the_sanitizer_until_time_is_over(
     found = in_process("sanitizer", "sanitizer", only, cases=3)
     assert list(results(found).values()) == ["passed"] * 3 + ["left out"]
     assert "2 cases without a finding of memcheck, 0" in found.table
-
-
-@pytest.mark.slow
-def test_each_fault_of_an_op_costs_its_row(tmp_path: Path) -> None:
-    faults = {
-        "raise": ["softmax_cross_entropy_dgrad"],
-        "hang": ["batchnorm2d_wgrad"],
-        "die": ["maxpool2d_forward"],
-        "sticky": ["maxpool2d_dgrad"],
-    }
-    compiled(distinct_ops(stand_in.CASES[0], "float32", DEFAULT, 0))
-    for name, (_, case) in zip(IDS, TABLE, strict=True):
-        if re.match(TOOLED, name):
-            compiled(prepare_case(case, "float32").ops)
-    ops = "loss|9.batchnorm2d_[ws]|11.maxpool2d|10.relu|13.bias"
-    found = started(
-        "kernels sanitizer",
-        tmp_path / "out",
-        f"environment|ops {VGG} ({ops})|compute-sanitizer|memcheck {TOOLED}.* float32",
-        faults=faults,
-        silence=12,
-        PATH=tool(tmp_path / "bin"),
-    )
-    of_ops = [line for line in found.listed("FAULTS") if line.startswith("ops")]
-    assert of_ops == [
-        f"ops: {VGG} 11.maxpool2d_forward 3x3x3x16: died",
-        f"ops: {VGG} loss.softmax_cross_entropy_dgrad 3x5: failed",
-        f"ops: {VGG} 11.maxpool2d_dgrad 3x6x6x16: sticky",
-        f"ops: {VGG} 9.batchnorm2d_wgrad 16: hung",
-    ]
-    of_tool = [line for line in found.listed("FAULTS") if line.startswith("sanitizer")]
-    assert of_tool == [
-        "sanitizer: memcheck batchnorm2d-batchnorm float32: hung",
-        "sanitizer: memcheck loss-entropy float32: failed",
-        "sanitizer: memcheck pool2d-max-2 float32: wrong",
-        "sanitizer: memcheck pool2d-max-289 float32: wrong",
-    ]
-    assert found.listed("LEFT OUT") == []
-    passed = {row["case"] for row in found.rows if row.get("result") == "passed"}
-    assert passed >= {"memcheck linear-small float32", f"{VGG} 10.relu_dgrad 3x6x6x16"}
-    assert "Invalid __global__ write" in found.table
-    assert found.status == 1
 
 
 @pytest.mark.slow

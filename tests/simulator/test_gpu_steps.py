@@ -1,31 +1,22 @@
-"""The parts `train`, `memory` and `cifar10` on the stand-in: right, cut off, and with faults."""
+"""The parts `train`, `memory` and `cifar10` on the stand-in: right and cut off."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import pytest
 
-import minidl as dl
 from benchmarks.gpu import cifar10, stand_in
 from benchmarks.gpu.commands import PARTS
-from benchmarks.gpu.network import Case, optimizer
 from benchmarks.gpu.rows import ROWS, Tail, note
-from benchmarks.gpu.sources import of_step
-from benchmarks.gpu.train import MEMORIES
 from benchmarks.gpu.worker import Settings, Worker
-from minidl.cards import DEFAULT
 from tests.simulator.build import COMPILER
 from tests.simulator.gpu_parts import (
     InProcess,
-    compiled,
     images,
     in_process,
     results,
-    started,
 )
 
 __all__ = ["in_process"]
@@ -97,58 +88,3 @@ def test_memory_of_a_case_before_is_a_fault(
     found = in_process("memory", "memory", f"memory {VGG} peak")
     assert results(found) == {f"{VGG} peak of PyTorch": "wrong"}
     assert "of the cases before are still held" in found.table
-
-
-def entries(case: Case, precision: str, memory: str) -> set[str]:
-    return {unit.entry for unit in of_step(case, precision, DEFAULT, memory).units()}
-
-
-def first(names: set[str], kernel: str) -> str:
-    return min(name for name in names if name.startswith(kernel))
-
-
-@pytest.mark.slow
-def test_each_fault_of_a_step_costs_its_row(tmp_path: Path) -> None:
-    case, training = stand_in.CASES[0], stand_in.TRAINING
-    for what, precision, memory in product((case, training), ("float32", "bf16"), MEMORIES):
-        compiled(of_step(what, precision, DEFAULT, memory).ops())
-    plan = dl.plan(case.build(), 8, gpu=DEFAULT, optimizer=optimizer(case.lr))
-    largest = replace(case, batch=plan.largest_batch(stand_in.LIMIT))
-    compiled(of_step(largest, "float32", DEFAULT).ops())
-    trained = entries(training, "bf16", "arena")
-    fused = first(trained - entries(training, "bf16", "naive"), "maxpool2d_forward")
-    own = entries(case, "bf16", "arena") - entries(case, "float32", "arena") - trained
-    faults = {
-        "skip": ["keep_positive", fused],  # only `arena` has them
-        "leak": ["count_step"],
-        "sticky": [first(own, "maxpool2d_forward")],
-        "engine raises": ["eager step"],
-        "engine hangs": ["compiled step"],
-        "engine dies": ["eager fits"],
-    }
-    found = started(
-        "train memory cifar10",
-        tmp_path / "out",
-        f"environment|steps ({VGG}|vgg_shaped b3 bf16 step)|cifar10|memory {VGG}",
-        "--data",
-        images(tmp_path),
-        faults=faults,
-        silence=12,
-    )
-    assert found.listed("FAULTS") == [
-        "steps: vgg_shaped b3 bf16 step: sticky",
-        f"steps: {VGG} step: wrong",
-        f"steps: {VGG} beside eager: failed",
-        f"steps: {VGG} beside compiled: hung",
-        f"memory: {VGG} arena: wrong",
-        f"memory: {VGG} peak of PyTorch: failed",
-        f"memory: {VGG} largest batch of PyTorch: died",
-        "cifar10: arena as naive: wrong",
-        "cifar10: training: failed",
-    ]
-    assert found.listed("LEFT OUT") == []
-    assert found.status == 1
-    passed = {row["case"] for row in found.rows if row.get("result") == "passed"}
-    assert passed >= {f"{VGG} beside reduce-overhead", f"{VGG} largest batch", "images"}
-    assert "bytes were taken during steps" in found.table
-    assert "NotFiniteError" in found.table

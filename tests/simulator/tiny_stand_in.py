@@ -41,12 +41,17 @@ def dies() -> dl.Network:
     return _network(6, 6)
 
 
+def sticks() -> dl.Network:
+    return _network(3, 6)
+
+
 def right() -> dl.Network:
     return _network(3, 4)
 
 
 CASES = tuple(
-    Case(build, 2, reference_batch=2, lr=0.02) for build in (wrong, raises, hangs, dies, right)
+    Case(build, 2, reference_batch=2, lr=0.02)
+    for build in (wrong, raises, hangs, dies, sticks, right)
 )
 """A case behind all faults shows that it goes on."""
 TILES, SPLITS = tuple(t for t in product.TILES if t.m <= 64 and t.n == 32), (1,)
