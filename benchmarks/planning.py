@@ -27,6 +27,7 @@ from minidl.compiler.place import Block
 from minidl.compiler.place.blocks import crowds, neighbours
 from minidl.compiler.place.greedy import RANKS, greedy, lowest_gap, tightest_gap
 from minidl.compiler.planner import make_plan
+from minidl.devices.known import target_of
 from minidl.ir import StepGraph
 from minidl.options import Options
 from minidl.placed.graph import Subject
@@ -66,7 +67,7 @@ def of_ops(count: int) -> StepGraph:
 
 
 def _lowered(blocks: int) -> StepGraph:
-    how = dl.CrossEntropy(), dl.SGD(0.1, 0.9), BATCH, OPTIONS
+    how = dl.CrossEntropy(), dl.SGD(0.1, 0.9), BATCH, OPTIONS, target_of(OPTIONS)
     return lower_training(synthetic(blocks), *how)
 
 

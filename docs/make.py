@@ -22,6 +22,7 @@ from minidl.compiler.lower import lower_training
 from minidl.compiler.modes import MODES, Mode, switches
 from minidl.compiler.place import Block, max_load
 from minidl.compiler.planner import make_plan
+from minidl.devices.known import target_of
 from minidl.fitting import largest_fitting
 from minidl.ir import StepGraph, mib, parse_size
 from minidl.ir.card import Card
@@ -48,7 +49,8 @@ SIZES = (
 @cache
 def graph(model: str, batch: int) -> StepGraph:
     """The step for cuda in float32, before any rewrite."""
-    return lower_training(models.MODELS[model](), dl.CrossEntropy(), OPTIMIZER, batch, ON_CUDA)
+    how = dl.CrossEntropy(), OPTIMIZER, batch, ON_CUDA, target_of(ON_CUDA)
+    return lower_training(models.MODELS[model](), *how)
 
 
 @cache

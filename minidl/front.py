@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minidl.cards import named
 from minidl.compiler.modes import MODES, check_switches, find_mode
 from minidl.devices.device import Device, free_memory
-from minidl.devices.known import DEVICES, device_of, require_device
+from minidl.devices.known import DEVICES, OF_CARDS, device_of, require_device
 from minidl.fitting import largest_fitting
 from minidl.ir import (
     ArenaTooLargeError,
@@ -66,7 +66,7 @@ def plan(
         chosen = replace(chosen, device=device)
     if gpu is not None:
         card = named(gpu) if isinstance(gpu, str) else gpu
-        chosen = replace(chosen, device="cuda", card=card)
+        chosen = replace(chosen, device=OF_CARDS, card=card)
     return _planned(_recipe(network, batch, loss, optimizer, image, chosen)).training
 
 
@@ -82,7 +82,7 @@ def step_plans(
 ) -> tuple[PlacedGraph, ...]:
     """Every plan that a step runs on a card: training, adding to gradients where updates are
     spread, prediction. No device is touched; arguments as in `plan`."""
-    chosen = replace(_options(options, settings, "step_plans"), device="cuda", card=card)
+    chosen = replace(_options(options, settings, "step_plans"), device=OF_CARDS, card=card)
     recipe = _recipe(network, batch, None, optimizer, None, chosen)
     plans = _planned(recipe)
     more = () if plans.accumulation is None else (plans.accumulation,)

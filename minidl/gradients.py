@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from minidl.ir import Lowering, Op, Tensor, Trained, part_of
 from minidl.ir.site import zeros
 from minidl.ops.counters import count_micro_batch
-from minidl.ops.cuda.gradients import square_parts
 from minidl.ops.gradients import accumulate_gradient, clip_gradient, gradient_norm, sum_of_squares
-from minidl.ops.host import CHUNK
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,6 @@ def _clipped(
             writes=[gradient],
             reads=[p.gradient, coefficient],
             in_place=((0, 0),),
-            tiled=0,
             flops=gradient.size,
         )
         ops += site.forward_ops
@@ -113,7 +110,5 @@ def _clipped(
 
 def _square(lowering: Lowering, p: Trained, square: Tensor) -> list[Op]:
     site = lowering.site(p.layer, ("optimizer", p.w))
-    parts, _ = square_parts(p.w.size)
-    scratch = *site.host_scratch(-(-p.w.size // CHUNK)), *site.device_scratch(parts)
-    site.update(sum_of_squares, writes=[square, *scratch], reads=[p.gradient], flops=2 * p.w.size)
+    site.update(sum_of_squares, writes=[square], reads=[p.gradient], flops=2 * p.w.size)
     return site.forward_ops

@@ -213,6 +213,11 @@ class Options:
         return self.recompute is not None or self.budget is not None
 
     @property
+    def tiles(self) -> Mapping[str, tuple[str, int]] | None:
+        """Measured tiles of products, once their file is read."""
+        return self.tuning if isinstance(self.tuning, Mapping) else None
+
+    @property
     def dtype(self) -> str:
         """Of activations."""
         return PRECISIONS[self.precision]

@@ -12,7 +12,7 @@ from typing import Any
 from minidl.compiler.lower import lower_accumulation, lower_inference, lower_training
 from minidl.compiler.modes import MODES
 from minidl.compiler.planner import make_plan
-from minidl.devices.known import DEVICES
+from minidl.devices.known import DEVICES, target_of
 from minidl.fitting import largest_fitting
 from minidl.gradients import GradientRule
 from minidl.ir import ArgumentError, BudgetError, StepGraph, parse_size
@@ -60,11 +60,11 @@ class Recipe:
         """What calls of a step run; guard: bytes kept free behind every tensor."""
         options = self.options
         rule = GradientRule(options.clip_norm, options.accumulate)
-        given = self.network, self.loss
-        graph = lower_training(*given, self.optimizer, self.batch, options, rule, self.seed)
+        how = self.batch, options, target_of(options), rule
+        graph = lower_training(self.network, self.loss, self.optimizer, *how, self.seed)
         placed, more = self._placed(graph, options, guard), None
         if options.accumulate > 1:
-            adding = lower_accumulation(*given, self.batch, options, rule, graph, self.seed)
+            adding = lower_accumulation(self.network, self.loss, *how, graph, self.seed)
             more = self._placed(adding, options, guard)
             placed = replace(placed, arena_bytes=max(placed.arena_bytes, more.arena_bytes))
         own = {f.name: getattr(placed, f.name) for f in fields(placed)}
@@ -73,7 +73,8 @@ class Recipe:
     def inference(self, training: PlacedGraph, guard: int = 0) -> PlacedGraph:
         """The plan of a prediction with the weights of a training step."""
         plain = replace(self.options, recompute=None, budget=None)
-        graph = lower_inference(self.network, self.batch, plain, training.graph, self.seed)
+        how = self.batch, plain, target_of(plain), training.graph, self.seed
+        graph = lower_inference(self.network, *how)
         return self._placed(graph, plain, guard)
 
     def _placed(self, graph: StepGraph, options: Options, guard: int) -> PlacedGraph:

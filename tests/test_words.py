@@ -41,16 +41,6 @@ OLD = (
     Old("holding plan", EVERYWHERE, "accumulation plan"),
 )
 
-ALLOWED = (
-    # until Op.again has its new name: recompute's own files, and who reads that field
-    ("minidl/compiler/", "again"),
-    ("minidl/ir/op.py", "again"),
-    ("minidl/placed/", "again"),
-    ("minidl/report/", "again"),
-    ("minidl/runtime/trace.py", "again"),
-)
-"""Where a word may stand a while longer."""
-
 
 def parts(name: str) -> str:
     """The words of a name: `bothImages_of2` is ` both images of 2 `."""
@@ -99,20 +89,11 @@ def old_words(said: set[tuple[str, str]]) -> set[str]:
 
 @pytest.mark.parametrize("path", [*PYTHON, *KERNELS], ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_old_word(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    kept = [word for start, word in ALLOWED if name.startswith(start)]
-    said = {(kind, words) for kind, words in said_by(path) if not any(w in words for w in kept)}
-    assert old_words(said) == set()
+    assert old_words(said_by(path)) == set()
 
 
 def test_no_option_has_an_old_word() -> None:
     assert old_words({("option", parts(f.name)) for f in fields(Options)}) == set()
-
-
-@pytest.mark.parametrize(("start", "word"), ALLOWED)
-def test_what_is_allowed_is_still_there(start: str, word: str) -> None:
-    files = [p for p in PYTHON if p.relative_to(ROOT).as_posix().startswith(start)]
-    assert any(f" {word} " in words for p in files for kind, words in said_by(p) if kind == "name")
 
 
 @pytest.mark.parametrize(

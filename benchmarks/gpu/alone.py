@@ -16,6 +16,7 @@ from benchmarks.gpu.network import Case, optimizer
 from benchmarks.gpu.timing import Graphed, milliseconds
 from minidl.compiler.lower import lower_training
 from minidl.devices.kernels import bind
+from minidl.devices.known import target_of
 from minidl.ir import Array, Op, Tensor
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.card import Card
@@ -142,7 +143,7 @@ def distinct_ops(
     """The ops of a case's training step on a card, as they are before any is fused: one of each
     kernel and shapes, of those that move `least` bytes or more."""
     options = Options(precision, "cuda", card, tuning=tuning)
-    how = dl.CrossEntropy(), optimizer(case.lr), case.batch, options
+    how = dl.CrossEntropy(), optimizer(case.lr), case.batch, options, target_of(options)
     graph = lower_training(case.build(), *how)
     found: dict[Any, Op] = {}
     for op in graph.ops:

@@ -7,6 +7,7 @@ from benchmarks.gpu.compiling import Source
 from benchmarks.gpu.network import Case, optimizer
 from minidl.compiler.lower import lower_inference
 from minidl.compiler.planner import make_plan
+from minidl.devices.known import target_of
 from minidl.ir import Op
 from minidl.ir.card import Card
 from minidl.placed.graph import PlacedGraph
@@ -36,5 +37,6 @@ def step_ops(
 
 
 def _inference(network: dl.Network, training: PlacedGraph) -> PlacedGraph:
-    graph = lower_inference(network, training.batch, training.options, training.graph)
+    how = training.options, target_of(training.options)
+    graph = lower_inference(network, training.batch, *how, training.graph)
     return make_plan(graph, training.subject, training.options)

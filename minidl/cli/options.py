@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,10 @@ def add_optimizer(parser: argparse.ArgumentParser, lr: float) -> Group:
     return group
 
 
-CHOICES: dict[str, list[str]] = {
-    "device": list(DEVICES),
-    "precision": ["float32", "tf32", "bf16"],
-    "memory": list(MODES),
+CHOICES: dict[str, Collection[str]] = {
+    "device": DEVICES,
+    "precision": ("float32", "tf32", "bf16"),
+    "memory": MODES,
     "disable_passes": switches(),
 }
 """Names that a setting can have on the command line."""
@@ -120,13 +120,18 @@ def _add_setting(group: Group, setting: Field[Any]) -> None:
     if isinstance(setting.default, bool):
         how |= {"action": argparse.BooleanOptionalAction, "default": setting.default}
     elif isinstance(setting.default, tuple):
-        names = CHOICES.get(setting.name)
+        names = _names(setting)
         how |= {"action": "append", "default": [], "metavar": said.unit, "choices": names}
         how["help"] += f": {', '.join(names)}{SEVERAL}" if names else SEVERAL
     else:
-        how |= {"type": of_word(said.read), "choices": CHOICES.get(setting.name)}
+        how |= {"type": of_word(said.read), "choices": _names(setting)}
         how |= {"metavar": said.unit or None, "default": _shown(said, setting.default)}
     group.add_argument(flag_of(setting), **how)
+
+
+def _names(setting: Field[Any]) -> list[str] | None:
+    names = CHOICES.get(setting.name)
+    return None if names is None else list(names)
 
 
 def _shown(said: About, default: Any) -> Any:
@@ -152,8 +157,9 @@ def add_device(parser: argparse.ArgumentParser) -> Group:
 
 def device(options: argparse.Namespace) -> dict[str, Any]:
     """The flags of `add_device` as keywords of dl.plan and dl.compile."""
-    if options.amp and options.device != "cuda":
-        raise ArgumentError("--amp computes in bf16 on tensor cores: it needs --device cuda")
+    if options.amp and "bf16" in DEVICES[options.device].refused:
+        able = " or ".join(name for name, kind in DEVICES.items() if "bf16" not in kind.refused)
+        raise ArgumentError(f"--amp computes in bf16 on tensor cores: it needs --device {able}")
     if options.amp and options.precision == "tf32":
         raise ArgumentError("--amp is bf16", "leave --precision tf32 out")
     own = settings(options, "device")

@@ -21,6 +21,7 @@ from minidl.cli.options import (
     planning,
 )
 from minidl.cli.values import gpu, size
+from minidl.devices.known import OF_CARDS
 from minidl.files.atomic import write_text
 
 EXAMPLES = (
@@ -63,7 +64,7 @@ def _add_output(group: Group) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if options.gpu is not None:
-        options.device = "cuda"
+        options.device = OF_CARDS
     plan = dl.plan(
         network(options),
         options.batch_size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from minidl.ir import Lowering, Op, Site, StepGraph, Tensor
+from minidl.ir import Contract, Lowering, Op, Site, StepGraph, Tensor
 from minidl.ops.sums import gradient_sum
 
 
@@ -49,9 +49,7 @@ class Gradients:
             tuple(parts),
             in_place=((0, 0), (0, 1)),
             flops=total.size * (len(parts) - 1),
-            elementwise=True,
-            strided=True,
-            chains=True,
+            contract=Contract(elementwise=True, strided=True),
         )
         return [op]
 

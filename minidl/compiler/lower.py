@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from minidl.ir import (
     Shape,
     Site,
     StepGraph,
+    Target,
     Tensor,
     Trained,
     Variable,
@@ -57,19 +57,9 @@ class GradientRuleLike(Protocol):
     ) -> tuple[list[Op], list[Trained]]: ...
 
 
-def _lowering(batch: int, options: Options, seed: int, training: bool) -> Lowering:
-    return Lowering(
-        batch,
-        options.dtype,
-        training,
-        options.device,
-        options.scratch_limit,
-        seed,
-        min(options.slices, batch),  # none may be empty
-        precision=options.precision,
-        tuning=options.tuning if isinstance(options.tuning, Mapping) else None,
-        card=options.card,
-    )
+def _lowering(batch: int, options: Options, target: Target, seed: int, training: bool) -> Lowering:
+    slices = min(options.slices, batch)  # none may be empty
+    return Lowering(batch, options.dtype, training, target, seed, slices)
 
 
 def lower_training(
@@ -78,15 +68,17 @@ def lower_training(
     optimizer: OptimizerLike,
     batch: int,
     options: Options,
+    target: Target,
     rule: GradientRuleLike | None = None,
     seed: int = 0,
 ) -> StepGraph:
     """Every op of one training step in layer order: forward, backward, then all updates.
 
+    target: how the device that it is for runs an op.
     rule: what the optimizer gets for the gradients. Where it accumulates over several calls, this
     is the last of them: see `lower_accumulation`.
     """
-    return _lower(network, loss, optimizer, batch, options, rule, seed)
+    return _lower(network, loss, optimizer, batch, options, target, rule, seed)
 
 
 def lower_accumulation(
@@ -94,6 +86,7 @@ def lower_accumulation(
     loss: LossLike,
     batch: int,
     options: Options,
+    target: Target,
     rule: GradientRuleLike,
     training: StepGraph,
     seed: int = 0,
@@ -102,7 +95,8 @@ def lower_accumulation(
 
     Every variable of `training` is one here too, so that optimizer state outlives the call.
     """
-    return _with_variables_of(training, _lower(network, loss, None, batch, options, rule, seed))
+    adding = _lower(network, loss, None, batch, options, target, rule, seed)
+    return _with_variables_of(training, adding)
 
 
 def _lower(
@@ -111,10 +105,11 @@ def _lower(
     optimizer: OptimizerLike | None,
     batch: int,
     options: Options,
+    target: Target,
     rule: GradientRuleLike | None,
     seed: int,
 ) -> StepGraph:
-    lowering = _lowering(batch, options, seed, training=True)
+    lowering = _lowering(batch, options, target, seed, training=True)
     lowering.accumulate = rule.accumulate if rule is not None else 1
     prediction = _forward(network, lowering)
     shape, dtype = loss.target(prediction.shape)
@@ -142,13 +137,18 @@ def _twins(inputs: list[Tensor]) -> tuple[Tensor, ...]:
 
 
 def lower_inference(
-    network: NetworkLike, batch: int, options: Options, training: StepGraph, seed: int = 0
+    network: NetworkLike,
+    batch: int,
+    options: Options,
+    target: Target,
+    training: StepGraph,
+    seed: int = 0,
 ) -> StepGraph:
     """Forward only: dropout is gone, BatchNorm reads its running statistics.
 
     Every variable of `training` is one here too, so that optimizer state outlives a prediction.
     """
-    lowering = _lowering(batch, options, seed, training=False)
+    lowering = _lowering(batch, options, target, seed, training=False)
     prediction = _forward(network, lowering)
     ops, own = _ops(lowering.sites), tuple(lowering.variables.values())
     inputs, layers = tuple(lowering.inputs), _notes(lowering)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from minidl.compiler.buffers import Buffer, Sharing
-from minidl.compiler.lifetimes import Lifetime
+from minidl.compiler.lifetimes import Lifetime, loads
 from minidl.compiler.modes import check_switches, find_mode
 from minidl.compiler.order import Ordered, order_for_peak
 from minidl.compiler.place import Block, max_load, place, top
@@ -92,12 +92,29 @@ def _planned(
 
 
 def _searched(graph: StepGraph, options: Options, target: int) -> Ordered:
-    """Ops run again where that is allowed and helps; then the best order of all."""
-    if "recompute" not in options.disable_passes:
-        graph = recompute(graph, _limits(graph, options, target), options.alignment)
+    """Ops run again where that is allowed and helps; then the best order of all.
+
+    What a choice saves in the order as it was may be less than what another order saves without
+    it: both are ordered, unless the first is below what any order of the second needs.
+    """
+    spent = _recomputed(graph, options, target)
     if "order_for_peak" in options.disable_passes:
-        return Ordered(graph)
-    return order_for_peak(graph, options.alignment)
+        return Ordered(spent)
+    ordered = order_for_peak(spent, options.alignment)
+    if spent is graph or _peak(ordered, options) <= Ordered(graph).lower_bound(options.alignment):
+        return ordered
+    plain = order_for_peak(graph, options.alignment)
+    return min(plain, ordered, key=lambda o: _peak(o, options))
+
+
+def _recomputed(graph: StepGraph, options: Options, target: int) -> StepGraph:
+    if "recompute" in options.disable_passes:
+        return graph
+    return recompute(graph, _limits(graph, options, target), options.alignment)
+
+
+def _peak(ordered: Ordered, options: Options) -> int:
+    return max(loads(ordered.graph, options.alignment), default=0)
 
 
 def _limits(graph: StepGraph, options: Options, target: int) -> Limits:

@@ -103,21 +103,21 @@ def running() -> AbstractContextManager[None]:
 
 def bind(op: Op, arrays: Mapping[Tensor, Array]) -> Call:
     """A call without arguments that runs `op` on its tensors' arrays."""
-    if op.epilogue is not None and op.main is not None and op.dropped is not None:
-        if op.main.finishes:
-            return _bind_finishing(op.main, op.epilogue, op.dropped, arrays)
-        store = _store_through(op.epilogue, op.dropped, arrays)
-        return _bind_tiled(op.main, arrays, store)
-    if op.tiled is not None:
-        return _bind_tiled(op, arrays, partial(_store_into, arrays[op.writes[op.tiled]]))
+    main, epilogue, between = op.fusion.main, op.fusion.epilogue, op.fusion.between
+    if main is not None and epilogue is not None and between is not None:
+        if main.takes.finishes:
+            return _bind_finishing(main, epilogue, between, arrays)
+        return _bind_tiled(main, arrays, _store_through(epilogue, between, arrays))
+    if op.takes.tiled is not None:
+        return _bind_tiled(op, arrays, partial(_store_into, arrays[op.writes[op.takes.tiled]]))
     operands = [arrays[t] for t in op.operands]
-    if op.elementwise:
+    if op.contract.elementwise:
         return partial(_run_elementwise, op, operands)
     return partial(op.function, *operands, **op.attributes)
 
 
 def _bind_finishing(
-    main: Op, epilogue: Op, dropped: Tensor, arrays: Mapping[Tensor, Array]
+    main: Op, epilogue: Op, between: Tensor, arrays: Mapping[Tensor, Array]
 ) -> Call:
     """`main` writes where the epilogue's result lies, which then follows in place."""
 
@@ -125,7 +125,7 @@ def _bind_finishing(
         for rows in _chunks(part):
             epilogue.function(part[rows], part[rows], **epilogue.attributes)
 
-    here = {**arrays, dropped: arrays[epilogue.writes[0]]}
+    here = {**arrays, between: arrays[epilogue.writes[0]]}
     operands = [here[t] for t in main.operands]
     return partial(main.function, *operands, **main.attributes, finish=finish)
 
@@ -160,13 +160,13 @@ def _as_rows(a: Array, width: int) -> Array:
 
 
 def _store_through(
-    epilogue: Op, dropped: Tensor, arrays: Mapping[Tensor, Array]
+    epilogue: Op, between: Tensor, arrays: Mapping[Tensor, Array]
 ) -> Callable[[tuple[slice, ...], Array], None]:
-    """Hand each tile of `dropped` to the epilogue beside the same tile of its other operands."""
+    """Hand each tile of `between` to the epilogue beside the same tile of its other operands."""
 
     def store(index: tuple[slice, ...], tile: Array) -> None:
         operands = [
-            tile if t is dropped else arrays[t][index] if t.shape == dropped.shape else arrays[t]
+            tile if t is between else arrays[t][index] if t.shape == between.shape else arrays[t]
             for t in epilogue.operands
         ]
         for part in _chunks(tile):

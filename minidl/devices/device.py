@@ -24,7 +24,7 @@ class Device(Protocol):
     """
 
     name: str
-    """What plans are lowered for: cpu or cuda."""
+    """What plans are lowered for: see `minidl.devices.known`."""
     on_host: bool
 
     @property

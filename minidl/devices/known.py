@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from minidl.cards import card_of
 from minidl.devices.cpu import CpuDevice
 from minidl.devices.device import Device
-from minidl.ir import ArgumentError, Op
+from minidl.ir import ArgumentError, Op, Target
 from minidl.ir.card import Card
-from minidl.ops.cuda import Limits, check_launches
+from minidl.ops.cuda import Limits, check_launches, cuda_target
+from minidl.ops.target import host_target
 from minidl.options import Options
 
 
@@ -20,6 +21,8 @@ class Kind:
 
     name: str
     open: Callable[[], Device]
+    target: Callable[[Options], Target]
+    """How it runs ops, by the options of a step."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Precisions that it does not have, and why."""
     overlaps_copies: bool = False
@@ -52,10 +55,11 @@ TENSOR_CORES = "a mode of CUDA's tensor cores: use float32 on cpu"
 DEVICES = {
     kind.name: kind
     for kind in (
-        Kind("cpu", CpuDevice, {"tf32": TENSOR_CORES, "bf16": TENSOR_CORES}),
+        Kind("cpu", CpuDevice, host_target, {"tf32": TENSOR_CORES, "bf16": TENSOR_CORES}),
         Kind(
             "cuda",
             _open_cuda,
+            cuda_target,
             {"float64": "for the CPU device: use float32 on cuda"},
             overlaps_copies=True,
             card=card_of,
@@ -65,10 +69,26 @@ DEVICES = {
 }
 
 
+OF_CARDS = "cuda"
+"""The device that `minidl.cards` are of: who names a card means it."""
+
+
+def add_device(kind: Kind) -> None:
+    """Let plans be made for one more kind of device; ArgumentError where its name is taken."""
+    if kind.name in DEVICES:
+        raise ArgumentError(f"there is a device {kind.name!r} already", "call it another name")
+    DEVICES[kind.name] = kind
+
+
 def require_device(name: str) -> None:
     """ArgumentError names the ones there are."""
     if name not in DEVICES:
         raise ArgumentError(f"unknown device {name!r}", f"choose {' or '.join(DEVICES)}")
+
+
+def target_of(options: Options) -> Target:
+    """How the device of the options runs ops."""
+    return DEVICES[options.device].target(options)
 
 
 def device_of(device: str | Device) -> Device:

@@ -12,7 +12,8 @@ from minidl.ir.errors import (
     ShapeError,
 )
 from minidl.ir.graph import Array, LayerNote, StepGraph, Variable, dependencies
-from minidl.ir.op import Op, Phase
+from minidl.ir.how import How, Target
+from minidl.ir.op import Contract, Fusion, Op, Phase, Takes
 from minidl.ir.site import Lowering, Site, Trained
 from minidl.ir.sizes import format_size, mib, parse_size
 from minidl.ir.tensor import Box, Kind, Shape, Tensor, part_of
@@ -24,6 +25,9 @@ __all__ = [
     "Box",
     "BudgetError",
     "CheckpointError",
+    "Contract",
+    "Fusion",
+    "How",
     "Kind",
     "LayerNote",
     "LimitError",
@@ -37,6 +41,8 @@ __all__ = [
     "ShapeError",
     "Site",
     "StepGraph",
+    "Takes",
+    "Target",
     "Tensor",
     "Trained",
     "Variable",

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from minidl.ir.tensor import Tensor
 
-Phase = Literal["forward", "dgrad", "wgrad", "update", "other"]
+Phase = Literal["forward", "recompute", "dgrad", "wgrad", "update", "other"]
+"""recompute: a forward op that runs a second time, in the backward pass, on the same bits."""
 
 Function = Callable[..., None]
 """A NumPy implementation: called with the written arrays, then the arrays that are only read."""
@@ -18,6 +19,76 @@ Finish = Callable[[Any], None]
 
 Commutes = Literal["", "positive", "selection"]
 """How an op behaves under the other: see `minidl.compiler.rewrites.commute_selections`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What an op promises on every device; its layer says so."""
+
+    elementwise: bool = False
+    """Element i of each write depends on element i of the reads of that shape alone."""
+    commutes: Commutes = ""
+    """The gradient of a "positive" op reads dy and y, and of y the signs alone."""
+    cheap: bool = False
+    """An elementwise pass in cost: may run a second time in the backward pass instead of keeping
+    its output; the same bits."""
+    strided: bool = False
+    """It takes images whose pixels lie apart, their channels side by side."""
+    joins: int | None = None
+    """The axis along which the write of a forward op is its reads one after the other, or, of a
+    gradient op, the read its writes: a copy that need not be made."""
+    packs: tuple[Tensor, int] | None = None
+    """(mask, bits): no element of `mask` needs more bits, and with the attribute `bits` the
+    function takes it packed along the last axis, as `minidl.ops.bits` has it."""
+    blocks: tuple[int, int] | None = None
+    """(h, w): each pixel of a forward op's write is made of a block of h rows and w columns of
+    `reads[0]`; a gradient op spreads each pixel of `reads[0]` over such a block, at so little cost
+    that its readers may do it themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """What the kernel of an op takes in on one device; the device's rule says so."""
+
+    tiled: int | None = None
+    """k: `function` is not given `writes[k]`; it calls `store(index, tile)` once for each part of
+    it, when that part is complete, so that an elementwise op can take the tile instead."""
+    finishes: bool = False
+    """`function` calls `finish(part)` for each part of `writes[0]` when it is complete, so that an
+    elementwise op can follow in place."""
+    by_blocks: bool = False
+    """It can make `writes[0]` block by block, for an op with `blocks` to follow."""
+    inlines: int | None = None
+    """j: what spreads blocks over `reads[j]` may be made inside of this op's kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """The ops that the rewrites made one op of, which then reads and writes for all of them."""
+
+    main: Op | None = None
+    """The op as it was without, which knows its own operands."""
+    prologue: Op | None = None
+    """The op made inside, whose write then has no bytes."""
+    epilogue: Op | None = None
+    """An elementwise op run on each tile of `between`."""
+
+    @property
+    def between(self) -> Tensor | None:
+        """What the epilogue takes tile by tile, and nobody else: a tensor that has no bytes."""
+        if self.main is None or self.epilogue is None:
+            return None
+        return self.main.writes[self.main.takes.tiled or 0]
+
+    def substituted(self, new: Callable[[Tensor], Tensor]) -> Fusion:
+        """The same on other tensors."""
+        if self.main is None:
+            return self
+        inner = (self.main, self.prologue, self.epilogue)
+        return Fusion(*(op and op.substituted(new) for op in inner))
+
+
+ALONE = Fusion()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,48 +109,9 @@ class Op:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of `function`."""
     flops: int = 0
-    elementwise: bool = False
-    """Whether element i of each write depends on element i of the reads of that shape alone."""
-    commutes: Commutes = ""
-    signs: tuple[int, Function] | None = None
-    """(j, f): of `reads[j]` only the signs matter, and `f` does the same from packed signs."""
-    tiled: int | None = None
-    """k: `function` is not given `writes[k]`; it calls `store(index, tile)` once for each part of
-    it, when that part is complete, so that an elementwise op can take the tile instead."""
-    finishes: bool = False
-    """Whether `function` calls `finish(part)` for each part of `writes[0]` when it is complete, so
-    that an elementwise op can follow in place."""
-    epilogue: Op | None = None
-    """An elementwise op run on each tile of `dropped`, a tensor that then has no bytes."""
-    dropped: Tensor | None = None
-    """The tensor that the epilogue takes tile by tile; an operand of it, of this op no more."""
-    main: Op | None = None
-    """With an epilogue: the op as it was without, which knows its own operands."""
-    blocks: tuple[int, int] | None = None
-    """(h, w): each pixel of its writes is made of a block of h rows and w columns of `reads[0]`."""
-    by_blocks: bool = False
-    """Whether the kernel can make `writes[0]` block by block, for an op with `blocks` to follow."""
-    inlined: bool = False
-    """Whether an element of the one write takes so little that its readers may make it anew."""
-    inlines: int | None = None
-    """j: an op that is `inlined` may make `reads[j]` inside of this op's kernel."""
-    prologue: Op | None = None
-    """The op made inside, whose write then has no bytes; `main` is the op as it was without."""
-    packs: tuple[Tensor, int] | None = None
-    """(mask, bits): no element of `mask` needs more bits, and with the attribute `bits` the
-    function takes it packed along the last axis, as `minidl.ops.bits` has it."""
-    chains: bool = False
-    """Whether the op on reads (a, b, c) has the bits of the op on (the op on (a, b), c)."""
-    joins: int | None = None
-    """The axis along which the write of a forward op is its reads one after the other, or, of a
-    gradient op, the read its writes: a copy that need not be made."""
-    strided: bool = False
-    """Whether it takes images whose pixels lie apart, their channels side by side."""
-    cheap: bool = False
-    """An elementwise pass in cost: may run a second time in the backward pass instead of keeping
-    its output; the same bits."""
-    again: bool = False
-    """A forward op that runs a second time, in the backward pass, on the same bits."""
+    contract: Contract = Contract()
+    takes: Takes = Takes()
+    fusion: Fusion = ALONE
     touched: tuple[Tensor, ...] = field(init=False, repr=False)
     """What owns the bytes that it reads or writes, each once, reads first."""
     may_overwrite: tuple[tuple[Tensor, Tensor], ...] = field(init=False, repr=False)
@@ -105,27 +137,27 @@ class Op:
     def kernel(self) -> str:
         """The name of the kernel: the prologue's, the function's, the epilogue's."""
         own: str = self.function.__name__
-        if self.prologue is not None:
-            own = f"{self.prologue.kernel}+{own}"
-        return own if self.epilogue is None else f"{own}+{self.epilogue.kernel}"
+        if self.fusion.prologue is not None:
+            own = f"{self.fusion.prologue.kernel}+{own}"
+        return own if self.fusion.epilogue is None else f"{own}+{self.fusion.epilogue.kernel}"
 
     @property
     def original(self) -> Op:
         """The op as its layer stated it, before it was fused with others."""
-        return self if self.main is None else self.main.original
+        return self if self.fusion.main is None else self.fusion.main.original
 
     @property
     def parts(self) -> tuple[Op, ...]:
         """The ops that it was fused from, in the order in which they run; itself if it was not."""
-        before = self.prologue.parts if self.prologue is not None else ()
-        behind = self.epilogue.parts if self.epilogue is not None else ()
+        before = self.fusion.prologue.parts if self.fusion.prologue is not None else ()
+        behind = self.fusion.epilogue.parts if self.fusion.epilogue is not None else ()
         return (*before, self.original, *behind)
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
         """The arguments of `function`, in order: every write (but a tiled one), then every tensor
         that is only read."""
-        given = tuple(t for k, t in enumerate(self.writes) if k != self.tiled)
+        given = tuple(t for k, t in enumerate(self.writes) if k != self.takes.tiled)
         return given + tuple(t for t in self.reads if t not in self.writes)
 
     @property
@@ -137,7 +169,15 @@ class Op:
     @property
     def name(self) -> str:
         name = f"{self.layer}.{self.kernel}" if self.layer else self.kernel
-        return f"{name}.again" if self.again else name
+        return f"{name}.recomputed" if self.phase == "recompute" else name
+
+    def promising(self, **changes: Any) -> Op:
+        """The same op with another contract, field by field."""
+        return replace(self, contract=replace(self.contract, **changes))
+
+    def taking(self, **changes: Any) -> Op:
+        """The same op that takes other things in, field by field."""
+        return replace(self, takes=replace(self.takes, **changes))
 
     def substituted(self, new: Callable[[Tensor], Tensor]) -> Op:
         """The same op on other tensors."""
@@ -145,10 +185,7 @@ class Op:
             self,
             writes=tuple(map(new, self.writes)),
             reads=tuple(map(new, self.reads)),
-            prologue=self.prologue and self.prologue.substituted(new),
-            epilogue=self.epilogue and self.epilogue.substituted(new),
-            dropped=self.dropped and new(self.dropped),
-            main=self.main and self.main.substituted(new),
+            fusion=self.fusion.substituted(new),
         )
 
     def __repr__(self) -> str:

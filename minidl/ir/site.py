@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from minidl.ir.card import Card
 from minidl.ir.errors import ArgumentError
 from minidl.ir.graph import Array, Variable
-from minidl.ir.op import Function, Op, Phase
+from minidl.ir.how import Target, as_stated
+from minidl.ir.op import Contract, Function, Op, Phase
 from minidl.ir.tensor import PERSISTENT, Kind, Shape, Tensor
 
 
@@ -51,9 +51,8 @@ class Lowering:
     batch: int
     dtype: str = "float32"
     training: bool = True
-    device: str = "cpu"
-    scratch_limit: int = 32 * 2**20
-    """Bytes of workspace that one op may plan."""
+    target: Target = as_stated
+    """How the target runs an op, asked as each op is stated."""
     seed: int = 0
     slices: int = 1
     """Parts of the batch that the first layers run on one after the other."""
@@ -63,12 +62,6 @@ class Lowering:
     """By owner and the owner's own name for it: a layer used twice shares its parameters."""
     flattened: dict[Tensor, Shape] = field(default_factory=dict)
     """The (H, W, C) that a flat activation had: PyTorch flattens as (C, H, W)."""
-    precision: str = "float32"
-    """How products are computed: float32, tf32 or bf16; float64 on the CPU device."""
-    tuning: Mapping[str, tuple[str, int]] | None = None
-    """Measured tiles of matrix products: see `minidl.ops.cuda.product`."""
-    card: Card | None = None
-    """The GPU that tiles are chosen for; None: the default one of `minidl.cards`."""
     part: str = ""
     """Ends the names of tensors of one slice of the batch."""
     calls: list[Call] | None = None
@@ -151,18 +144,6 @@ class Site:
         self.gradients[x] = Tensor(f"d:{x.name}", x.shape, x.dtype, "gradient", view_of=arriving)
         return y
 
-    def host_scratch(self, elements: int, dtype: str | None = None) -> tuple[Tensor, ...]:
-        """Workspace of the NumPy implementation; CUDA kernels work in shared memory instead."""
-        if self.lowering.device != "cpu":
-            return ()
-        return (self._tensor("scratch", (elements,), "scratch", dtype),)
-
-    def device_scratch(self, elements: int) -> tuple[Tensor, ...]:
-        """Workspace of CUDA kernels in global memory: partial sums, float32."""
-        if self.lowering.device != "cuda" or not elements:
-            return ()
-        return (self._tensor("scratch", (elements,), "scratch", None),)
-
     def parameter(self, name: str, shape: Shape, initial: Any, **layout: Any) -> Tensor:
         """A trained tensor, named `<layer>.<name>`; `layout`: `to_torch`, `from_torch`."""
         return self._variable(name, shape, "parameter", initial, None, layout)
@@ -227,18 +208,27 @@ class Site:
         phase: Phase,
         writes: Iterable[Tensor],
         reads: Iterable[Tensor],
-        attributes: dict[str, Any] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        flops: int = 0,
+        in_place: tuple[tuple[int, int], ...] = (),
         **contract: Any,
     ) -> Op:
-        return Op(
+        """An op as the target runs it; `contract`: the fields of `Contract`."""
+        op = Op(
             function,
             self.name,
             phase,
             tuple(writes),
             tuple(reads),
-            attributes=attributes or {},
-            **contract,
+            in_place,
+            attributes or {},
+            flops,
+            Contract(**contract),
         )
+        how = self.lowering.target(op)
+        scratch = (self._tensor("scratch", (how.scratch,), "scratch", None),) if how.scratch else ()
+        attributes = op.attributes if how.attributes is None else how.attributes
+        return replace(op, writes=(*op.writes, *scratch), attributes=attributes, takes=how.takes)
 
     def _tensor(self, name: str, shape: Shape, kind: Kind, dtype: str | None) -> Tensor:
         lasting = kind in PERSISTENT

@@ -24,7 +24,6 @@ from minidl.ops.activation import (
     tanh_dgrad,
     tanh_forward,
 )
-from minidl.ops.signs import keep_positive
 
 
 class Activation(Layer):
@@ -33,8 +32,6 @@ class Activation(Layer):
     keeps: ClassVar[Literal["x", "y"]] = "y"
     """What backward reads beside dy: the output where f' follows from it."""
     commutes: ClassVar[Commutes] = ""
-    from_signs: ClassVar[Function | None] = None
-    """dgrad from packed signs of y, where they are all that it needs."""
 
     def functions(self) -> tuple[Function, Function]:
         """forward(y, x, **attributes) and dgrad(dx, dy, kept, **attributes)."""
@@ -63,7 +60,6 @@ class Activation(Layer):
             writes=[site.gradient(x)],
             reads=[site.gradient(y), y if self.keeps == "y" else x],
             in_place=((0, 0), (0, 1)),
-            signs=(1, self.from_signs) if self.from_signs else None,
             **contract,
         )
         return y
@@ -74,7 +70,6 @@ class ReLU(Activation):
     """y = max(x, 0); dx = +0 where y <= 0, else dy: also where y is NaN. Backward needs y alone."""
 
     commutes = "positive"
-    from_signs = staticmethod(keep_positive)
 
     def functions(self) -> tuple[Function, Function]:
         return relu_forward, relu_dgrad

@@ -8,14 +8,12 @@ from minidl.ir import Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer, require_rank
 from minidl.layers.initial import constant
 from minidl.ops.batchnorm2d import (
-    PARTS,
     batchnorm2d_dgrad,
     batchnorm2d_inference,
     batchnorm2d_normalize,
     batchnorm2d_statistics,
     batchnorm2d_wgrad,
 )
-from minidl.ops.cuda.reduce import GRADIENTS, MOMENTS, partial_floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +72,7 @@ class BatchNorm2d(Layer):
         dy, dgamma, dbeta = site.gradient(y), site.gradient(gamma), site.gradient(beta)
         site.forward(
             batchnorm2d_statistics,
-            writes=[
-                *(mean, inv_std, *running),
-                *site.host_scratch(2 * PARTS * c),
-                *site.device_scratch(partial_floats(n * h * w, c, MOMENTS)),
-            ],
+            writes=[mean, inv_std, *running],
             reads=[x, *running],
             attributes={"eps": self.eps, "momentum": self.momentum},
             flops=4 * y.size,
@@ -92,15 +86,10 @@ class BatchNorm2d(Layer):
             flops=4 * y.size,
             strided=True,
             cheap=True,
-            finishes=True,
         )
         site.wgrad(
             batchnorm2d_wgrad,
-            writes=[
-                *(dgamma, dbeta),
-                *site.host_scratch(2 * PARTS * c),
-                *site.device_scratch(partial_floats(n * h * w, c, GRADIENTS)),
-            ],
+            writes=[dgamma, dbeta],
             reads=[dy, x, mean, inv_std],
             flops=4 * y.size,
             strided=True,

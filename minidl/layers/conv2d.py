@@ -6,17 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from minidl.cards import card_of
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer, pair, require_bool, require_rank
 from minidl.layers.bias import add_bias_wgrad
 from minidl.layers.initial import Initial, lecun_uniform, uniform
-from minidl.ops.conv2d import Tiling, conv2d_dgrad, conv2d_forward, conv2d_wgrad
-from minidl.ops.cuda.conv2d import conv2d_products
-from minidl.ops.cuda.staged import Staging
+from minidl.ops.conv2d import conv2d_dgrad, conv2d_forward, conv2d_wgrad
 from minidl.ops.window import Pair, Window
-
-Scratch = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,52 +64,18 @@ class Conv2d(Layer):
         w = site.parameter("weight", shape, self.initial, to_torch=to_kcrs, from_torch=to_krsc)
         b = self._bias(site, math.prod(shape[1:]))
         flops = 2 * y.size * math.prod(shape[1:])
-        dy, (attributes, scratch) = site.gradient(y), self._how(site, x, y)
-        forward, dgrad, wgrad = scratch
-        how: dict[str, Any] = {"attributes": attributes, "flops": flops, "strided": True}
-        cuda = site.lowering.device == "cuda"  # NumPy adds taps to all of dx, CUDA gathers them
-        pools = cuda and self.groups == 1 and self.features % 4 == 0
-        inlines = 0 if pools else None
-        site.forward(
-            conv2d_forward,
-            writes=[y, *forward],
-            reads=[x, w, *b],
-            finishes=True,
-            by_blocks=pools and attributes["products"].forward.splits == 1,
-            **how,
-        )
-        site.dgrad(
-            conv2d_dgrad,
-            writes=[site.gradient(x), *dgrad],
-            reads=[dy, w],
-            finishes=cuda,
-            inlines=inlines if self.window.stride == (1, 1) else None,
-            **how,
-        )
-        site.wgrad(
-            conv2d_wgrad,
-            writes=[site.gradient(w), *wgrad],
-            reads=[dy, x],
-            tiled=0,
-            inlines=inlines,
-            **how,
-        )
+        how: dict[str, Any] = {
+            "attributes": {"window": self.window, "groups": self.groups},
+            "flops": flops,
+            "strided": True,
+        }
+        dy, dx, dw = (site.gradient(t) for t in (y, x, w))
+        site.forward(conv2d_forward, writes=[y], reads=[x, w, *b], **how)
+        site.dgrad(conv2d_dgrad, writes=[dx], reads=[dy, w], **how)
+        site.wgrad(conv2d_wgrad, writes=[dw], reads=[dy, x], **how)
         for bias in b:
-            add_bias_wgrad(site, bias, y, inlines)
+            add_bias_wgrad(site, bias, y)
         return y
-
-    def _how(self, site: Site, x: Tensor, y: Tensor) -> tuple[dict[str, Any], list[Scratch]]:
-        """What the device has to know, and the scratch of forward, dgrad and wgrad."""
-        low = site.lowering
-        if low.device == "cuda":
-            staging = Staging.of(self.window, self.groups, x, y.shape)
-            how = low.scratch_limit, low.tuning, staging, card_of(low.card)
-            products = conv2d_products(low.precision, self.window, self.groups, x, y, *how)
-            attributes = {"window": self.window, "groups": self.groups, "products": products}
-            scratch = [site.device_scratch(n) for n in products.scratch]
-            return {**attributes, "staging": staging}, scratch
-        tiling = Tiling.of(self.window, self.groups, x, y, low.scratch_limit)
-        return {"tiling": tiling}, [site.host_scratch(n) for n in tiling.scratch]
 
     def _bias(self, site: Site, fan_in: int) -> tuple[Tensor, ...]:
         if not self.bias:

@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from minidl.cards import card_of
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer, require_bool, require_rank
 from minidl.layers.bias import add_bias_wgrad
 from minidl.layers.initial import Initial, lecun_uniform, uniform
-from minidl.ops.cuda.linear import linear_products
-from minidl.ops.host import HOST_LANES
-from minidl.ops.linear import linear_dgrad, linear_forward, linear_wgrad, tile_size
+from minidl.ops.linear import linear_dgrad, linear_forward, linear_wgrad
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,20 +45,10 @@ class Linear(Layer):
         )
         flops = 2 * y.size * x.shape[1]
         b = self._bias(site, x.shape[1])
-        dy, how = site.gradient(y), _how(site, x, y)
-        forward, dgrad, wgrad = (site.device_scratch(n) for n in how.scratch)
-        contract: dict[str, Any] = {"attributes": how.attributes, "flops": flops}
-        fused: dict[str, Any] = {**contract, "finishes": site.lowering.device == "cuda"}
-        site.forward(linear_forward, writes=[y, *forward], reads=[x, w, *b], **fused)
-        site.dgrad(linear_dgrad, writes=[site.gradient(x), *dgrad], reads=[dy, w], **fused)
-        tile = site.host_scratch(HOST_LANES * tile_size(w.shape))
-        site.wgrad(
-            linear_wgrad,
-            writes=[site.gradient(w), *tile, *wgrad],
-            reads=[dy, x],
-            tiled=0,
-            **contract,
-        )
+        dy, dx, dw = (site.gradient(t) for t in (y, x, w))
+        site.forward(linear_forward, writes=[y], reads=[x, w, *b], flops=flops)
+        site.dgrad(linear_dgrad, writes=[dx], reads=[dy, w], flops=flops)
+        site.wgrad(linear_wgrad, writes=[dw], reads=[dy, x], flops=flops)
         for bias in b:
             add_bias_wgrad(site, bias, y)
         return y
@@ -71,24 +58,6 @@ class Linear(Layer):
             return ()
         initial = self.initial_bias or uniform(1 / math.sqrt(inputs))
         return (site.parameter("bias", (self.features,), initial),)
-
-
-@dataclass(frozen=True)
-class _How:
-    """What a device has to know of the three products."""
-
-    attributes: dict[str, Any] = field(default_factory=dict)
-    scratch: tuple[int, int, int] = (0, 0, 0)
-
-
-def _how(site: Site, x: Tensor, y: Tensor) -> _How:
-    """On the CPU device the shapes say all."""
-    low = site.lowering
-    if low.device != "cuda":
-        return _How()
-    card = card_of(low.card)
-    products = linear_products(low.precision, x, y, low.scratch_limit, low.tuning, card)
-    return _How({"products": products}, products.scratch)
 
 
 def _flattening(site: Site, x: Tensor) -> dict[str, Any]:

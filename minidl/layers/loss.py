@@ -8,7 +8,6 @@ import numpy as np
 
 from minidl.ir import ArgumentError, Array, Shape, ShapeError, Site, Tensor
 from minidl.layers.base import Layer
-from minidl.ops.cuda.loss import mse_parts
 from minidl.ops.loss import (
     mse_dgrad,
     mse_forward,
@@ -76,7 +75,7 @@ class CrossEntropy(Loss):
         same = probabilities.dtype == logits.dtype
         site.forward(
             softmax_cross_entropy_forward,
-            writes=[loss, probabilities, *site.device_scratch(logits.shape[0])],
+            writes=[loss, probabilities],
             reads=[logits, labels],
             attributes=attributes,
             in_place=((1, 0),) if same else (),
@@ -104,10 +103,9 @@ class MSE(Loss):
         prediction, target = inputs
         shape = self.output_shape(prediction.shape, target.shape)
         loss = site.activation(shape, "loss", site.lowering.master)
-        parts, _ = mse_parts(prediction.size)
         site.forward(
             mse_forward,
-            writes=[loss, *site.device_scratch(parts)],
+            writes=[loss],
             reads=[prediction, target],
             flops=3 * prediction.size,
         )

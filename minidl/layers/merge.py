@@ -19,7 +19,7 @@ class Merge(Layer):
         distinct: list[Tensor] = []
         for x in inputs:
             if x in distinct:
-                x = lowering.site(f"{name}.again", None).view(x, x.shape)
+                x = lowering.site(f"{name}.twice", None).view(x, x.shape)
             distinct.append(x)
         return super().emit(lowering, name, *distinct)
 

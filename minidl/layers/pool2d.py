@@ -84,7 +84,6 @@ class MaxPool2d(_Pool2d):
             commutes=commutes,
             packs=packs,
             strided=True,
-            finishes=True,
             blocks=blocks,
         )
         site.dgrad(
@@ -96,7 +95,7 @@ class MaxPool2d(_Pool2d):
             commutes=commutes,
             packs=packs,
             strided=True,
-            inlined=blocks is not None,
+            blocks=blocks,
         )
         return y
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minidl.ir import Array
+from minidl.ir import Array, How, Op, Takes
 from minidl.ir.op import Finish
 from minidl.ops.host import run_chunks
 from minidl.ops.pixels import as_pixels, rows_per_chunk
+from minidl.ops.target import on_host
+from minidl.options import Options
 
 PARTS = 64
 """Partial statistics at most, each over consecutive pixels."""
@@ -205,3 +207,14 @@ def _normalize(
             finish(part)
 
     run_chunks(chunk, len(pixels), rows_per_chunk(pixels))
+
+
+@on_host(batchnorm2d_statistics, batchnorm2d_wgrad)
+def _sums(op: Op, _: Options) -> How:
+    """Partial sums of two values a channel."""
+    return How(scratch=2 * PARTS * op.writes[0].size)
+
+
+@on_host(batchnorm2d_normalize)
+def _normalized(_op: Op, _: Options) -> How:
+    return How(takes=Takes(finishes=True))

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minidl.ir import Array, Shape, Tensor
+from minidl.ir import Array, How, Op, Shape, Takes, Tensor
 from minidl.ir.op import Finish
 from minidl.ops.host import HOST_LANES, blocks, lane_of, run_tiles
+from minidl.ops.target import on_host
 from minidl.ops.window import Tile, Window, first_tile, pad_rows, tiles, windows
+from minidl.options import Options
 
 PATCH_BYTES = 2**22
 """Target size of one lane's patches: enough rows to make packing the filters cheap."""
@@ -269,3 +271,23 @@ def conv2d_wgrad(
         store((filters, taps), total.reshape(shape[0], -1, s, c))
 
     run_tiles(task, len(tasks))
+
+
+def images(op: Op) -> tuple[Tensor, Tensor]:
+    """x and y of a convolution as its layer states it, or their gradients."""
+    if op.phase == "forward":
+        return op.reads[0], op.writes[0]
+    if op.phase == "dgrad":
+        return op.writes[0], op.reads[0]
+    return op.reads[1], op.reads[0]
+
+
+@on_host(conv2d_forward, conv2d_dgrad, conv2d_wgrad)
+def _how(op: Op, options: Options) -> How:
+    """One tiling for all three; dgrad adds taps to all of dx, so that no part of it is complete."""
+    window, groups = op.attributes["window"], op.attributes["groups"]
+    tiling = Tiling.of(window, groups, *images(op), options.scratch_limit)
+    forward, dgrad, wgrad = tiling.scratch
+    scratch = {"forward": forward, "dgrad": dgrad, "wgrad": wgrad}[op.phase]
+    takes = Takes(tiled=0 if op.phase == "wgrad" else None, finishes=op.phase == "forward")
+    return How({"tiling": tiling}, scratch, takes)

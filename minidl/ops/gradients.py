@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidl.ir import Array
+from minidl.ir import Array, How, Op, Takes
 from minidl.ops.host import CHUNK, run_chunks
+from minidl.ops.target import on_host
+from minidl.options import Options
 
 
 def accumulate_gradient(total: Array, dw: Array, call: Array, *, calls: int) -> None:
@@ -44,3 +46,13 @@ def clip_gradient(
         store((part,), dw[part] * coefficient)
 
     run_chunks(rows, len(dw), max(1, CHUNK * len(dw) // dw.size))
+
+
+@on_host(sum_of_squares)
+def _squares(op: Op, _: Options) -> How:
+    return How(scratch=-(-op.reads[0].size // CHUNK))
+
+
+@on_host(clip_gradient)
+def _clipped(_op: Op, _: Options) -> How:
+    return How(takes=Takes(tiled=0))

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidl.ir import Array, Shape
-from minidl.ops.host import blocks, lane_of, run_chunks, run_tiles
+from minidl.ir import Array, How, Op, Shape, Takes
+from minidl.ops.host import HOST_LANES, blocks, lane_of, run_chunks, run_tiles
+from minidl.ops.target import on_host
+from minidl.options import Options
 
 FEATURES = 64
 """Outputs of one tile."""
@@ -35,7 +37,7 @@ def linear_dgrad(dx: Array, dy: Array, w: Array) -> None:
     run_chunks(columns, dx.shape[1], COLUMNS)
 
 
-def tile_size(shape: Shape) -> int:
+def _tile_size(shape: Shape) -> int:
     return min(FEATURES, shape[0]) * min(WGRAD_INPUTS, shape[1])
 
 
@@ -55,3 +57,9 @@ def linear_wgrad(
         store((f, i), dw)
 
     run_tiles(tile, len(parts))
+
+
+@on_host(linear_wgrad)
+def _how(op: Op, _: Options) -> How:
+    """A tile of dw for each lane."""
+    return How(scratch=HOST_LANES * _tile_size(op.writes[0].shape), takes=Takes(tiled=0))

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minidl.ir import Array, Shape
+from minidl.ir import Array, How, Op, Shape, Takes
 from minidl.ir.op import Finish
 from minidl.ops.bits import pack, unpack
 from minidl.ops.host import blocks, run_tiles
+from minidl.ops.target import on_host
 from minidl.ops.window import Pair, Window, tiles
+from minidl.options import Options
 
 Region = tuple[slice, slice, slice]
 """Images, rows and columns of an NHWC array, all channels."""
@@ -245,3 +247,8 @@ def adaptive_avgpool2d_dgrad(dx: Array, dy: Array) -> None:
             target += dy[image, p, q] / _area(rows, columns)
 
     run_tiles(spread, n)
+
+
+@on_host(maxpool2d_forward)
+def _finishing(_op: Op, _: Options) -> How:
+    return How(takes=Takes(finishes=True))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.ir import Array
+from minidl.ir import Array, How, Op
 from minidl.ops.host import run_chunks
 from minidl.ops.pixels import as_pixels
+from minidl.ops.target import on_host
+from minidl.options import Options
 
 PARTS = 64
 """Partial sums: rounding errors grow with rows / PARTS + PARTS instead of with rows."""
@@ -28,3 +30,8 @@ def column_sums(out: Array, scratch: Array, matrix: Array) -> None:
 def bias_wgrad(db: Array, scratch: Array, dy: Array) -> None:
     """db[k] = sum over samples and pixels of dy[..., k]."""
     column_sums(db, scratch, as_pixels(dy))
+
+
+@on_host(bias_wgrad)
+def _how(op: Op, _: Options) -> How:
+    return How(scratch=PARTS * op.writes[0].size)

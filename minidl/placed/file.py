@@ -87,6 +87,4 @@ def _op(index: int, op: Op, ids: dict[Tensor, int]) -> dict[str, Any]:
         "flops": op.flops,
         "bytes_moved": op.bytes_moved,
     }
-    if op.again:
-        row["again"] = True
     return row

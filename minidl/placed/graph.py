@@ -66,7 +66,7 @@ class PlacedGraph:
     @property
     def recompute_flops(self) -> int:
         """Floating-point operations of the ops that run a second time."""
-        return sum(op.flops for op in self.graph.ops if op.again)
+        return sum(op.flops for op in self.graph.ops if op.phase == "recompute")
 
     def offset(self, tensor: Tensor) -> int:
         return self.placements[tensor].offset
@@ -88,7 +88,7 @@ class PlacedGraph:
         )
         ops = tuple(
             (
-                (op.name, op.layer, op.phase, op.in_place, op.flops, op.again),
+                (op.name, op.layer, op.phase, op.in_place, op.flops),
                 tuple(number[t] for t in op.reads),
                 tuple(number[t] for t in op.writes),
             )

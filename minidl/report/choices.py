@@ -58,7 +58,7 @@ class _Made:
         self.in_backward = {
             t.storage
             for op in plan.graph.ops
-            if op.phase != "forward" and not op.again
+            if op.phase not in ("forward", "recompute")
             for t in op.writes
         }
 
@@ -78,7 +78,7 @@ class _Made:
 def _forward(
     made: _Made, note: LayerNote, parts: list[Part], kinds: dict[str, str]
 ) -> Iterator[str]:
-    forward = [p for p in parts if p.part.phase == "forward" and not p.op.again]
+    forward = [p for p in parts if p.part.phase == "forward" and p.op.phase == "forward"]
     if not forward:
         yield _without_op(made, note)
     for p in forward:
@@ -92,7 +92,7 @@ def _forward(
             yield f"in the kernel of {_beside(note.name, p.op.layer)}"
         if "bits" in p.part.attributes:
             yield f"mask of {p.part.attributes['bits']} bits"
-    if any(p.op.again for p in parts):
+    if any(p.op.phase == "recompute" for p in parts):
         yield "runs again"
 
 
@@ -121,7 +121,8 @@ def _backward(made: _Made, layer: str, parts: list[Part]) -> Iterator[str]:
 
 def _updates(op: Op) -> bool:
     """Whether the optimizer takes the weight gradient tile by tile."""
-    return op.phase == "wgrad" and op.epilogue is not None and op.epilogue.phase == "update"
+    epilogue = op.fusion.epilogue
+    return op.phase == "wgrad" and epilogue is not None and epilogue.phase == "update"
 
 
 def _over_data(made: _Made, p: Part, backward: Iterable[Part]) -> bool:

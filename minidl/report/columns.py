@@ -40,7 +40,7 @@ class Totals:
     forward_flops: int
     step_flops: int
     """Forward, backward and updates, with what runs again."""
-    again_flops: int
+    recompute_flops: int
     """Of the forward ops that run again in the backward pass."""
     stash: int
     weights: int
@@ -145,11 +145,12 @@ def _lines(cells: tuple[str, ...], widths: list[int], room: int) -> Iterator[str
 
 
 def _totals(t: Totals) -> list[str]:
-    again = f", {format_count(t.again_flops)}FLOP of it run again" if t.again_flops else ""
+    work = t.recompute_flops
+    twice = f", {format_count(work)}FLOP of it run again" if work else ""
     naive = f", {format_size(t.naive)} in memory mode naive" if t.naive is not None else ""
     return [
         f"parameters {t.parameters:,}; forward {format_count(t.forward_flops)}FLOP, "
-        f"a step {format_count(t.step_flops)}FLOP{again}",
+        f"a step {format_count(t.step_flops)}FLOP{twice}",
         f"stash {format_size(t.stash)}, weights {format_size(t.weights)}, "
         f"optimizer and other state {format_size(t.state)}, inputs {format_size(t.inputs)}",
         f"arena {format_size(t.arena)}{naive}",

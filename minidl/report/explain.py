@@ -95,21 +95,22 @@ class Takeovers:
 def _op_lines(plan: PlacedGraph, i: int, takes: Takeovers) -> Iterator[str]:
     op = plan.graph.ops[i]
     name = op.kernel
-    if op.again:
+    if op.phase == "recompute":
         yield (
             f"op {i} {name} runs again ({op.flops / 1e6:,.1f} MFLOP): its result was not kept "
             "since the forward pass"
         )
-    if op.epilogue is not None and op.dropped is not None and op.dropped.kind == "weight_gradient":
+    between, epilogue = op.fusion.between, op.fusion.epilogue
+    if between is not None and between.kind == "weight_gradient":
         yield (
             f"op {i} {name}: the weight gradient has no buffer; the update takes each tile of it "
-            f"in wgrad's epilogue and saves {format_size(op.dropped.nbytes)}"
+            f"in wgrad's epilogue and saves {format_size(between.nbytes)}"
         )
-    if op.epilogue is not None and op.epilogue.original.blocks:
-        image = op.epilogue.original.reads[0]
+    if epilogue is not None and epilogue.original.contract.blocks:
+        image = epilogue.original.reads[0]
         yield f"op {i} {name}: {_tensor(image)} has no buffer; the max-pool follows in the kernel"
-    if op.prologue is not None:
-        (made,) = op.prologue.writes
+    if op.fusion.prologue is not None:
+        (made,) = op.fusion.prologue.writes
         yield f"op {i} {name}: {_tensor(made)} has no buffer; each part is made where it is read"
     for t in op.writes:
         if t.kind in ("scratch", "parameter", "state") or plan.placements[t.storage].first != i:
@@ -143,7 +144,8 @@ def _order_line(plan: PlacedGraph, positions: list[int]) -> str:
         return ""
     data = max((t.nbytes for t in ops[dgrad].writes if t.kind == "gradient"), default=0)
     weights = max(
-        (t.nbytes for t in (*ops[wgrad].writes, ops[wgrad].dropped) if t and _weighs(t)), default=0
+        (t.nbytes for t in (*ops[wgrad].writes, ops[wgrad].fusion.between) if t and _weighs(t)),
+        default=0,
     )
     sizes = f"dX has {format_size(data)}, dW {format_size(weights)}"
     if set(ops[dgrad].reads) & set(ops[wgrad].writes):

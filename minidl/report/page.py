@@ -59,7 +59,7 @@ def page_data(plan: PlacedGraph, others: Others) -> dict[str, Any]:
             "least of any order": plan.order_lower_bound_bytes,
         },
         "kinds": dict(COLOURS),
-        "ops": [[op.name, op.phase, op.again] for op in plan.graph.ops],
+        "ops": [[op.name, op.phase] for op in plan.graph.ops],
         "tensors": list(_tensors(plan)),
         "loads": loads,
         "peak": {
@@ -67,7 +67,7 @@ def page_data(plan: PlacedGraph, others: Others) -> dict[str, Any]:
             "causes": [[t.name, t.kind, t.nbytes] for t in live_at(plan, peak)[:LISTED]],
         },
         "modes": [[row.name, row.arena_bytes, row.idea] for row in others.modes],
-        "again": [[op.name, op.flops] for op in plan.graph.ops if op.again],
+        "recomputed": [[op.name, op.flops] for op in plan.graph.ops if op.phase == "recompute"],
         "layers": [[layer.layer, layer.lines] for layer in explain(plan)],
     }
 

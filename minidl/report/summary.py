@@ -49,7 +49,7 @@ def stash_bytes(plan: PlacedGraph) -> dict[str, int]:
     it. Of a tensor that consists of parts each part counts where it is written.
     """
     ops, begin = plan.graph.ops, _begin_of_backward(plan.graph.ops)
-    kept = {t.storage for op in ops[begin:] if op.again or op.phase != "forward" for t in op.reads}
+    kept = {t.storage for op in ops[begin:] if op.phase != "forward" for t in op.reads}
     outputs: dict[str, str] = {}  # by name: a part of a concatenation is a tensor of its own
     for note in plan.graph.layers:
         outputs.setdefault(note.output.name, note.name)
@@ -80,7 +80,7 @@ def _forward_flops(ops: Iterable[Op]) -> dict[str, int]:
     """By layer, whatever its ops were fused with."""
     found: dict[str, int] = {}
     for op in ops:
-        if op.phase == "forward" and not op.again:
+        if op.phase == "forward":
             for part in op.parts:
                 found[part.layer] = found.get(part.layer, 0) + part.flops
     return found
@@ -98,7 +98,7 @@ def _totals(plan: PlacedGraph, stash: int, naive: int | None) -> Totals:
         parameters=_elements(weights),
         forward_flops=sum(_forward_flops(plan.graph.ops).values()),
         step_flops=plan.graph.flops,
-        again_flops=plan.recompute_flops,
+        recompute_flops=plan.recompute_flops,
         stash=stash,
         weights=_bytes(weights),
         state=_bytes(t for t in variables if t.kind == "state"),

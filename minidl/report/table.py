@@ -42,8 +42,8 @@ def _asked(plan: PlacedGraph) -> str:
 
 def _arena(plan: PlacedGraph) -> str:
     ratio = plan.arena_bytes / max(1, plan.max_load_bytes)
-    flops, again = plan.graph.flops, plan.recompute_flops
-    more = f", {100 * again / max(1, flops - again):.2f} % of it run again" if again else ""
+    flops, twice = plan.graph.flops, plan.recompute_flops
+    more = f", {100 * twice / max(1, flops - twice):.2f} % of it run again" if twice else ""
     return (
         f"{plan.options.memory}: one arena of {plan.arena_bytes:,} bytes, {ratio:.3f} x the most "
         f"bytes live at once; {len(plan.graph.ops)} ops, {flops / 1e9:,.2f} GFLOP a step{more}"

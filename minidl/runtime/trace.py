@@ -38,7 +38,7 @@ class Trace:
             found.append(
                 {
                     "name": op.name,
-                    "cat": "again" if op.again else op.phase,
+                    "cat": op.phase,
                     "ph": "X",
                     "pid": 1,
                     "tid": 1,

@@ -7,6 +7,7 @@ import pytest
 import minidl as dl
 from minidl.compiler.lower import lower_training
 from minidl.compiler.rewrites import defer_gradients, hoist_updates
+from minidl.devices.known import target_of
 from minidl.gradients import GradientRule
 from minidl.ir import StepGraph, dependencies
 from minidl.options import Options
@@ -17,7 +18,8 @@ IMAGE = (64, 64, 3)
 def graph_of(clip_norm: float | None) -> StepGraph:
     net, options = dl.models.vgg11(image=IMAGE), Options(device="cuda")
     rule = GradientRule(clip_norm)
-    graph = lower_training(net, dl.CrossEntropy(), dl.SGD(0.1, 0.9), 4, options, rule)
+    how = 4, options, target_of(options), rule
+    graph = lower_training(net, dl.CrossEntropy(), dl.SGD(0.1, 0.9), *how)
     return hoist_updates(graph)
 
 

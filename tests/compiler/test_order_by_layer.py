@@ -16,6 +16,7 @@ from minidl.compiler.lower import lower_training
 from minidl.compiler.modes import MODES
 from minidl.compiler.order import order_by_layer, order_by_size
 from minidl.compiler.order.by_layer import GroupSearch
+from minidl.devices.known import target_of
 from minidl.ir import Op, StepGraph, Tensor, dependencies
 from minidl.options import Options
 from tests.compiler.random_networks import described, networks, optimizers
@@ -31,7 +32,8 @@ QUICK = settings(
 def graph_of(network: dl.Network, batch: int, optimizer: dl.Optimizer | None = None) -> StepGraph:
     """The step as `arena` orders it: after all rewrites."""
     optimizer, options = optimizer or dl.SGD(0.1, 0.9), Options(device="cuda")
-    graph = lower_training(network, dl.CrossEntropy(), optimizer, batch, options)
+    how = batch, options, target_of(options)
+    graph = lower_training(network, dl.CrossEntropy(), optimizer, *how)
     for rewrite in MODES["arena"].passes:
         if rewrite is not order_by_layer:
             graph = rewrite(graph)
@@ -201,7 +203,8 @@ def test_the_larger_buffer_decides_the_papers_order() -> None:
     """wgrad first where data is larger, so that dX may overwrite X; else dgrad first."""
     network = dl.models.alexnet(classes=10, image=(64, 64, 3))
     options = Options(device="cuda")
-    graph = lower_training(network, dl.CrossEntropy(), dl.SGD(0.1), 256, options)
+    how = 256, options, target_of(options)
+    graph = lower_training(network, dl.CrossEntropy(), dl.SGD(0.1), *how)
     ordered = order_by_size(graph)
     assert phases(ordered, "features.3") == ["wgrad", "dgrad"]
     assert phases(ordered, "classifier.1") == ["dgrad", "wgrad"]

@@ -20,6 +20,7 @@ from minidl.compiler.rewrites import (
     join_parts,
     pack_masks,
 )
+from minidl.devices.known import target_of
 from minidl.ir import PlanError, StepGraph, Tensor, part_of
 from minidl.layers.base import Node
 from minidl.ops.bits import pack, packed_shape, unpack
@@ -42,7 +43,8 @@ QUICK = settings(
 
 def graph_of(network: dl.Network) -> StepGraph:
     options = Options(device="cuda")
-    return lower_training(network, dl.CrossEntropy(), dl.SGD(0.1, 0.9), 4, options)
+    how = 4, options, target_of(options)
+    return lower_training(network, dl.CrossEntropy(), dl.SGD(0.1, 0.9), *how)
 
 
 def kernels(graph: StepGraph, *words: str) -> list[str]:

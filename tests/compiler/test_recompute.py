@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 import minidl as dl
-from minidl.compiler.recompute import run_again
-from minidl.compiler.recompute.again import StaleError
+from minidl.compiler.recompute import run_twice
+from minidl.compiler.recompute.copies import StaleError
 from minidl.ir import Op, StepGraph, Tensor, parse_size
 from minidl.placed.file import placed_to_dict
 from tests.compiler.random_networks import described, networks, optimizers
@@ -40,10 +40,14 @@ def planned(network: dl.Network, batch: int = 4, **how: object) -> dl.Plan:
     return dl.plan(network, batch, device="cuda", **how)  # type: ignore[arg-type]
 
 
+def recomputed(plan: dl.Plan) -> list[Op]:
+    return [op for op in plan.graph.ops if op.phase == "recompute"]
+
+
 def share(plan: dl.Plan) -> float:
     """Operations that run again, of those of the step as it was."""
-    again = sum(op.flops for op in plan.graph.ops if op.again)
-    return again / (plan.graph.flops - again)
+    work = sum(op.flops for op in recomputed(plan))
+    return work / (plan.graph.flops - work)
 
 
 @QUICK
@@ -64,12 +68,12 @@ def test_the_same_bits_within_the_share(
     if recompute is not None:
         assert share(plan) <= recompute
     else:
-        assert all(op.cheap for op in plan.graph.ops if op.again)
+        assert all(op.contract.cheap for op in recomputed(plan))
 
 
 def test_cheap_ops_run_again_by_default_and_can_be_switched_off() -> None:
     default, none = planned(deep()), planned(deep(), recompute=0)
-    kernels = {op.kernel for op in default.graph.ops if op.again}
+    kernels = {op.kernel for op in recomputed(default)}
     assert {"batchnorm2d_normalize", "relu_forward"} & set(kernels) or any(
         "batchnorm2d_normalize" in k for k in kernels
     )
@@ -85,9 +89,8 @@ def test_more_work_never_needs_more_bytes() -> None:
 
 def test_statistics_never_run_twice() -> None:
     plan = planned(deep(), recompute=5.0)
-    again = [op for op in plan.graph.ops if op.again]
-    assert again
-    assert not any(t.persistent for op in again for t in op.writes)
+    assert recomputed(plan)
+    assert not any(t.persistent for op in recomputed(plan) for t in op.writes)
 
 
 def test_a_budget_is_met_with_less_work_than_a_smaller_one() -> None:
@@ -141,11 +144,11 @@ def test_an_op_does_not_run_again_on_weights_that_have_changed() -> None:
     )
     graph = StepGraph(ops, (x,), (out,))
     with pytest.raises(StaleError, match="w, which has changed"):
-        run_again(graph, {y})
+        run_twice(graph, {y})
     first = StepGraph((ops[0], ops[2], ops[1]), (x,), (out,))
-    again = run_again(first, {y})
-    assert [op.again for op in again.ops] == [False, True, False, False]
-    assert again.ops[2].reads == again.ops[1].writes != (y,)
+    twice = run_twice(first, {y})
+    assert [op.phase for op in twice.ops] == ["forward", "recompute", "dgrad", "update"]
+    assert twice.ops[2].reads == twice.ops[1].writes != (y,)
 
 
 @pytest.mark.parametrize("how", [{"recompute": 0.05, "slices": 4}, {"recompute": 0.3, "slices": 2}])

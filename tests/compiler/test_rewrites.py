@@ -15,6 +15,7 @@ from minidl.compiler.buffers import after_last_use, in_place
 from minidl.compiler.lower import lower_training
 from minidl.compiler.modes import MODES, Mode
 from minidl.compiler.rewrites import commute_selections, fuse_updates, hoist_updates, keep_signs
+from minidl.devices.known import target_of
 from minidl.ir import Op, StepGraph, Tensor, dependencies
 from minidl.layers.base import Layer, Node
 from minidl.options import Options
@@ -40,7 +41,8 @@ def ended(x: Node, y: Node) -> dl.Network:
 
 
 def graph_of(network: dl.Network, optimizer: dl.Optimizer = MOMENTUM) -> StepGraph:
-    return lower_training(network, dl.CrossEntropy(), optimizer, 2, Options())
+    how = 2, Options(), target_of(Options())
+    return lower_training(network, dl.CrossEntropy(), optimizer, *how)
 
 
 def kernels(graph: StepGraph) -> list[str]:
@@ -204,12 +206,13 @@ def test_updates_leave_no_weight_gradient(optimizer: dl.Optimizer) -> None:
     assert not weight_gradients(fused)
     assert len(fused.ops) == len(graph.ops) - 3
     for op in fused.ops:
-        if op.epilogue is not None:
-            assert op.main in graph.ops
-            assert op.epilogue in graph.ops
-            assert op.dropped not in (*op.reads, *op.writes)
-            assert set(op.reads) >= set(op.main.reads)
-            assert op.flops == op.main.flops + op.epilogue.flops
+        main, epilogue = op.fusion.main, op.fusion.epilogue
+        if main is not None and epilogue is not None:
+            assert main in graph.ops
+            assert epilogue in graph.ops
+            assert op.fusion.between not in (*op.reads, *op.writes)
+            assert set(op.reads) >= set(main.reads)
+            assert op.flops == main.flops + epilogue.flops
     assert any(t.name.endswith("bias") for op in fused.ops for t in op.writes)
     keeps_bits(network, fuse_updates, optimizer=optimizer)
 
@@ -228,7 +231,7 @@ def test_an_update_of_weights_fuses_where_they_are_the_larger_buffer(
     second_wgrad = [
         op for op in graph.ops if op.layer == "conv2d2" and op.kernel.startswith("conv2d_w")
     ]
-    assert [op.epilogue is not None for op in second_wgrad] == [fused]
+    assert [op.fusion.epilogue is not None for op in second_wgrad] == [fused]
     network = chain(conv(8), conv(features), image=image)
     keeps_bits(network, fuse_updates, optimizer=dl.SGD(lr=0.1))
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 import minidl as dl
 from minidl.devices.cpu import bind, running
 from minidl.ir import Array, Lowering, Op, Shape, ShapeError, Tensor
+from minidl.ops.target import host_target
+from minidl.options import Options
 
 DRAWN = settings(
     max_examples=200,
@@ -88,14 +90,15 @@ def drawn_values(op: Op, seed: int) -> Arrays:
 def assert_strides_leave_the_bits(
     layer: dl.Layer, image: Shape, dtype: str, seed: int, scratch_limit: int
 ) -> None:
-    lowering = Lowering(image[0], dtype=dtype, seed=1, scratch_limit=scratch_limit)
+    target = host_target(Options(scratch_limit=scratch_limit))
+    lowering = Lowering(image[0], dtype=dtype, target=target, seed=1)
     try:
         layer.apply(lowering, "layer", Tensor("x", image, dtype, "activation"))
     except ShapeError:
         assume(False)
     (site,) = lowering.sites
     for op in (*site.forward_ops, *site.backward_ops):
-        if op.strided:
+        if op.contract.strided:
             values = drawn_values(op, seed)
             assert values.after(op, GAP) == values.after(op, 0), op.function.__name__
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from minidl.checkout import kernels_folder
-from minidl.ir import Op, Tensor
+from minidl.ir import Contract, Fusion, Op, Tensor
 from minidl.ops.cuda.elementwise import ELEMENTWISE
 from minidl.ops.cuda.operands import pixel_pitch, sink
 from minidl.ops.cuda.rules import KERNELS, functor_name
@@ -55,10 +56,12 @@ def test_a_family_has_one_stem() -> None:
 
 
 def test_a_template_keeps_its_arguments_as_an_epilogue() -> None:
-    parts = [Tensor(name, (2, 8), "bfloat16", "gradient") for name in "abc"]
+    parts = tuple(Tensor(name, (2, 8), "bfloat16", "gradient") for name in "abc")
     total = Tensor("total", (2, 8), "bfloat16", "gradient")
-    follower = Op(gradient_sum, "add", "dgrad", (total,), tuple(parts), elementwise=True)
-    main = Op(linear_dgrad, "linear", "dgrad", (total,), (), epilogue=follower, dropped=parts[0])
-    kind, _ = sink(main, total, pixel_pitch)
+    elementwise = Contract(elementwise=True)
+    follower = Op(gradient_sum, "add", "dgrad", (total,), parts, contract=elementwise)
+    main = Op(linear_dgrad, "linear", "dgrad", parts[:1], ())
+    fused = replace(main, writes=(total,), fusion=Fusion(main, epilogue=follower))
+    kind, _ = sink(fused, total, pixel_pitch)
     assert functor_name(follower) == "gradient_sum<bf16>"
     assert kind == "Into<bf16, gradient_sum<bf16>, Out<bf16>, Value, In<bf16>, In<bf16>>"

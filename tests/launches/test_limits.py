@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import minidl as dl
 from minidl.fitting import largest_fitting
-from minidl.ir import LimitError, Op, ShapeError, Tensor
+from minidl.ir import Contract, LimitError, Op, ShapeError, Tensor
 from minidl.layers.base import Layer
 from minidl.layers.network import as_network
 from minidl.ops.activation import tanh_forward
@@ -127,9 +127,10 @@ def test_constants_of_many_channels() -> None:
 
 
 def test_rows_of_any_length_where_nobody_asks_for_the_next() -> None:
+    elementwise = Contract(elementwise=True)
     for size in (2**31 - 1, 2**31, 2**35):
         x, y = (Tensor(name, (1, size), "float32", "activation") for name in "xy")
-        check_launches([Op(tanh_forward, "", "forward", (y,), (x,), elementwise=True)])
+        check_launches([Op(tanh_forward, "", "forward", (y,), (x,), contract=elementwise)])
 
 
 @pytest.mark.parametrize("limit", ["grid", "threads", "shared", "parameters"])

@@ -30,7 +30,8 @@ from minidl.ir import ArgumentError, Array, Lowering, Op, Shape, ShapeError, Sit
 from minidl.layers.base import Layer
 from minidl.ops import host
 from minidl.ops.host import CHUNK, HOST_LANES
-from minidl.options import SCRATCH_LIMIT
+from minidl.ops.target import host_target
+from minidl.options import SCRATCH_LIMIT, Options
 
 SEED = int(os.environ.get("MINIDL_TEST_SEED", secrets.randbits(32)))
 
@@ -114,7 +115,7 @@ class Memory(dict[Tensor, Array]):
 
 def run_op(op: Op, memory: Memory, chunk: int = CHUNK) -> None:
     """Run an op as a device does: see `Op`."""
-    if op.elementwise:
+    if op.contract.elementwise:
         arrays, shape = [memory[t] for t in op.operands], op.writes[0].shape
         flat = [a.reshape(-1) if a.shape == shape else a for a in arrays]
         for start in range(0, op.writes[0].size, chunk):
@@ -123,8 +124,8 @@ def run_op(op: Op, memory: Memory, chunk: int = CHUNK) -> None:
             op.function(*cut, **op.attributes)
         return
     keywords = dict(op.attributes)
-    if op.tiled is not None:
-        target = memory[op.writes[op.tiled]]
+    if op.takes.tiled is not None:
+        target = memory[op.writes[op.takes.tiled]]
         keywords["store"] = lambda index, tile: np.copyto(target[index], tile)
     op.function(*(memory[t] for t in op.operands), **keywords)
 
@@ -148,7 +149,7 @@ class Bench:
             case.shapes[0][0],
             dtype=dtype,
             training=case.training,
-            scratch_limit=case.scratch_limit,
+            target=host_target(Options(scratch_limit=case.scratch_limit)),
             seed=int(generator.integers(2**63)),
         )
         arrays = [_cast(array, dtype) for array in case.draw(generator, case.shapes)]
@@ -349,7 +350,8 @@ def work_grows_with_the_batch(case: Case) -> None:
 
 def _flops(case: Case, times: int) -> list[int]:
     shapes = [(times * samples, *rest) for samples, *rest in case.shapes]
-    lowering = Lowering(shapes[0][0], scratch_limit=case.scratch_limit)
+    target = host_target(Options(scratch_limit=case.scratch_limit))
+    lowering = Lowering(shapes[0][0], target=target)
     inputs = (Tensor(f"x{i}", s, "float32", "activation") for i, s in enumerate(shapes))
     case.layer().apply(lowering, "layer", *inputs)
     (site,) = lowering.sites

@@ -11,8 +11,9 @@ import pytest
 from minidl.ir import Array, Lowering, Shape, Tensor
 from minidl.layers.base import pair
 from minidl.layers.conv2d import Conv2d
+from minidl.ops.target import host_target
 from minidl.ops.window import Pair
-from minidl.options import SCRATCH_LIMIT
+from minidl.options import SCRATCH_LIMIT, Options
 from tests.layers.harness import BadCase, Bench, Case, Check, each_check, each_refusal, refuses
 
 Reference = Callable[..., Array]
@@ -116,7 +117,7 @@ def test_refusal(case: BadCase) -> None:
 
 @pytest.mark.parametrize("limit", [1 << 16, 1 << 18, 1 << 20])
 def test_scratch_stays_within_its_limit(limit: int) -> None:
-    lowering = Lowering(8, scratch_limit=limit)
+    lowering = Lowering(8, target=host_target(Options(scratch_limit=limit)))
     x = Tensor("x", (8, 32, 32, 4), "float32", "activation")
     Conv2d(16, 3, padding=1).apply(lowering, "conv", x)
     (site,) = lowering.sites

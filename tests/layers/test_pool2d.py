@@ -340,7 +340,7 @@ def test_windows_side_by_side_are_blocks(
     lowering, x = Lowering(1), Tensor("x", (1, *sides, 3), "float32", "activation")
     pool.apply(lowering, "there", x)
     (forward_op,) = lowering.sites[0].forward_ops
-    assert forward_op.blocks == blocks
+    assert forward_op.contract.blocks == blocks
 
 
 def test_argmax_takes_the_fewest_bytes() -> None:

@@ -16,7 +16,7 @@ from minidl.checkout import kernels_folder
 from minidl.compiler.modes import MODES
 from minidl.devices.cuda import CudaDevice
 from minidl.devices.kernels import Unit, digest_of, unit_of
-from minidl.ir import ArgumentError, Array, Op, PlanError, Tensor
+from minidl.ir import ArgumentError, Array, Contract, Op, PlanError, Tensor
 from minidl.ir.op import Function
 from minidl.layers.network import as_network
 from minidl.ops.activation import relu_forward
@@ -235,7 +235,8 @@ def test_a_name_is_stated_once(function, stated_in: str, state) -> None:  # type
 @pytest.mark.usefixtures("kernels_as_before")
 def test_a_function_is_looked_up_by_itself_and_not_by_its_name() -> None:
     x, y = (Tensor(name, (2, 8), "float32", "activation") for name in "xy")
-    stranger = Op(namesake("relu_forward"), "", "forward", (y,), (x,), elementwise=True)
+    elementwise = Contract(elementwise=True)
+    stranger = Op(namesake("relu_forward"), "", "forward", (y,), (x,), contract=elementwise)
     with pytest.raises(PlanError, match="relu_forward has no CUDA kernel: state one"):
         launches_of(stranger)
     mine = replace(stranger, function=namesake("cube"))

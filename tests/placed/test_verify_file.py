@@ -146,7 +146,7 @@ MALFORMED: list[tuple[Callable[[File], object], str]] = [
     (lambda f: f.update(guard=True), r"'guard' must be a whole number, got true"),
     (lambda f: f.update(order_lower_bound_bytes=145), r"is 145, more than max_load_bytes, 144"),
     (lambda f: f.update(outputs=[99]), r"plan file: 'outputs' names tensor 99, which is not"),
-    (lambda f: f.update(card=CARD, device="cpu"), r"'card' of a plan for 'cpu' is an object"),
+    (lambda f: f.update(card=CARD, device=3), r"'device' must be a word, got 3"),
     (lambda f: f.update(card="h100", device="cuda"), r"'card' of a plan for 'cuda' is 'h100'"),
     (
         lambda f: f.update(card={**CARD, "name": 3}, device="cuda"),

@@ -143,7 +143,7 @@ def test_the_data_is_the_plan() -> None:
     assert data["loads"][peak["position"]] == plan.max_load_bytes
     sizes = [bytes_ for _, _, bytes_ in peak["causes"]]
     assert sizes == sorted(sizes, reverse=True)
-    assert len(data["again"]) == sum(op.again for op in plan.graph.ops) > 0
+    assert len(data["recomputed"]) == sum(op.phase == "recompute" for op in plan.graph.ops) > 0
 
 
 @pytest.mark.parametrize("memory", ["naive", "caffe", "liveness", "fujitsu2016", "arena"])

@@ -10,12 +10,14 @@ import numpy as np
 
 from minidl.devices.cpu import allocate
 from minidl.devices.kernels import Unit, bind, unit_of
+from minidl.devices.known import target_of
 from minidl.ir import Array, Lowering, Op, Tensor
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ir.card import Card
 from minidl.ir.tensor import host_dtype
 from minidl.ops.cuda import launches_of
 from minidl.ops.cuda.product import Tuning
+from minidl.options import Options
 from tests.layers.harness import Bench, Case
 
 DTYPES = {"float32": "float32", "tf32": "float32", "bf16": "bfloat16"}
@@ -128,16 +130,9 @@ def prepare(
     arriving gradient into memory."""
     case, dtype = bench.case, DTYPES[precision]
     double = _with_rounded_values(bench, dtype)
+    options = Options(precision, "cuda", card, scratch_limit=case.scratch_limit, tuning=tuning)
     lowering = Lowering(
-        case.shapes[0][0],
-        dtype,
-        case.training,
-        "cuda",
-        case.scratch_limit,
-        double.lowering.seed,
-        precision=precision,
-        tuning=tuning,
-        card=card,
+        case.shapes[0][0], dtype, case.training, target_of(options), double.lowering.seed
     )
     inputs = tuple(
         Tensor(t.name, t.shape, dtype if t.dtype.startswith("float") else t.dtype, "activation")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.ir import Op, Tensor, part_of
+from minidl.ir import Contract, Op, Tensor, part_of
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
 from minidl.ops.cuda import launches_of
 from minidl.ops.signs import keep_positive, pack_signs
@@ -42,7 +42,9 @@ def test_many_channels_and_many_inputs(case: Case) -> None:
 def test_a_sum_of_many_gradients_is_rounded_part_by_part(over: int | None) -> None:
     parts = [Tensor(f"part{i}", (3, 8), "bfloat16", "gradient") for i in range(70)]
     total = Tensor("total", (3, 8), "bfloat16", "gradient")
-    op = Op(gradient_sum, "add", "dgrad", (total,), tuple(parts), elementwise=True)
+    op = Op(
+        gradient_sum, "add", "dgrad", (total,), tuple(parts), contract=Contract(elementwise=True)
+    )
     assert len(launches_of(op)) == 3
     ground = Ground([op], over=None if over is None else (total, parts[over]))
     generator, expected = np.random.default_rng(), np.zeros((3, 8), np.float32)

@@ -182,7 +182,7 @@ def test_no_kernel_has_an_atomic() -> None:
 def fused_in_place(name: str, precision: str) -> Iterator[tuple[Op, int, int]]:
     how = {"device": "cuda", "precision": precision, "optimizer": OPTIMIZERS[name]}
     for op in dl.plan(NETWORKS[name](), BATCH, **how).graph.ops:
-        if op.epilogue is not None or op.prologue is not None:
+        if op.fusion.main is not None:
             for k, j in op.in_place:
                 yield op, k, j
 

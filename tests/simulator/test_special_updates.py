@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.ir import Array, Lowering, Op, Tensor
+from minidl.devices.known import target_of
+from minidl.ir import Array, Contract, Lowering, Op, Tensor
 from minidl.ops.signs import keep_positive, pack_signs, signs_shape
+from minidl.options import Options
 from tests.layers.harness import SEED
 from tests.simulator.bench import Ground
 from tests.simulator.build import COMPILER
@@ -52,7 +54,7 @@ def on_both(ops: list[Op], values: dict[Tensor, Array]) -> list[dict[str, Array]
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_has_the_same_classes_and_values(name: str) -> None:
-    lowering = Lowering(1, device="cuda")
+    lowering = Lowering(1, target=target_of(Options(device="cuda")))
     w, dw = Tensor("w", SHAPE, "float32", "parameter"), Tensor("d:w", SHAPE, "float32", "gradient")
     site = lowering.site("fc", w)
     OPTIMIZERS[name].lower(site, w, dw, "weight")
@@ -72,8 +74,8 @@ def test_packed_signs_pass_what_is_positive_or_nan() -> None:
     y, dy = (Tensor(name, SHAPE, "float32", "activation") for name in ("y", "dy"))
     signs = Tensor("signs", signs_shape(y.size), "uint8", "mask")
     dx = Tensor("dx", SHAPE, "float32", "gradient")
-    packs = Op(pack_signs, "", "dgrad", (signs,), (y,), strided=True)
-    keeps = Op(keep_positive, "", "dgrad", (dx,), (dy, signs), strided=True)
+    packs = Op(pack_signs, "", "dgrad", (signs,), (y,), contract=Contract(strided=True))
+    keeps = Op(keep_positive, "", "dgrad", (dx,), (dy, signs), contract=Contract(strided=True))
     values = {y: draw(), dy: draw()}
     passes = ~(values[y] <= 0)
     expected = np.where(passes, values[dy], np.float32(0))

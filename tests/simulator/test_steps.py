@@ -142,7 +142,7 @@ def test_pools_inside_of_convolutions(pool: str, features: int, precision: str) 
     network = as_network(net, (height, width, 3))
     how = {"optimizer": dl.SGD(0.1, 0.9), "device": SimulatedDevice(), "precision": precision}
     found = dl.compile(network, BATCH, **how).plan.graph.ops
-    assert fuses == any("maxpool2d_forward" in op.kernel and op.main for op in found[:3])
+    assert fuses == any("maxpool2d_forward" in op.kernel and op.fusion.main for op in found[:3])
     inside = {op.kernel for op in found if "maxpool2d_dgrad+" in op.kernel}
     names = ("conv2d_dgrad+relu_dgrad", "conv2d_wgrad+sgd_momentum", "bias_wgrad")
     assert inside == ({f"maxpool2d_dgrad+{name}" for name in names} if fuses else set())

@@ -123,7 +123,7 @@ def same(t: Tensor) -> Tensor:
 
 
 def takes_wide(op: Op) -> bool:
-    return op.strided and any(wide(t) is not t for t in (*op.writes, *op.reads))
+    return op.contract.strided and any(wide(t) is not t for t in (*op.writes, *op.reads))
 
 
 def ops_of_case(name: str, precision: str) -> Iterator[tuple[Op, Values]]:

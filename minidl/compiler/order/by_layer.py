@@ -8,6 +8,9 @@ from itertools import groupby
 
 from minidl.ir import Op, StepGraph, Tensor, dependencies
 
+ONE_BY_ONE = ("forward", "recompute")
+"""Phases whose ops are no group, each stays where it is."""
+
 LARGEST_SEARCH = 10
 """Ops of one layer's backward pass up to which every order is considered: 2^n states."""
 
@@ -55,7 +58,7 @@ def _layer_by_layer(graph: StepGraph, ordered: Callable[[list[Op]], list[Op]]) -
 
 def _groups(ops: tuple[Op, ...]) -> Iterator[list[Op]]:
     """Forward ops one by one; the backward ops and updates of one layer together."""
-    for (phase, _), run in groupby(ops, key=lambda op: (op.phase == "forward", op.layer)):
+    for (phase, _), run in groupby(ops, key=lambda op: (op.phase in ONE_BY_ONE, op.layer)):
         if phase:
             yield from ([op] for op in run)
         else:

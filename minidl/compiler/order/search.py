@@ -84,13 +84,13 @@ class _Search:
 
     def _run_safe(self) -> None:
         """Run what fits and leaves no more bytes live, as long as there is such an op."""
-        again = True
-        while again:
-            again = False
+        improves = True
+        while improves:
+            improves = False
             for i in sorted(self.ready):
                 if self.walk.change(i) <= 0 and self.walk.during(i) <= self.limit:
                     self._run(i)
-                    again = True
+                    improves = True
 
     def _run(self, op: int) -> None:
         self.walk.run(op)

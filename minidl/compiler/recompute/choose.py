@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minidl.compiler.lifetimes import loads
-from minidl.compiler.recompute.again import Copies, StaleError, makers, run_again
+from minidl.compiler.recompute.copies import Copies, StaleError, makers, run_twice
 from minidl.ir import Op, StepGraph, Tensor
 from minidl.options import ALIGNMENT
 
@@ -127,7 +127,7 @@ class _Search:
 
     def _original(self, position: int) -> int:
         """The position in the graph as it was: ops keep their order, some run again in between."""
-        return sum(not op.again for op in self.state.graph.ops[:position])
+        return sum(op.phase != "recompute" for op in self.state.graph.ops[:position])
 
     def _choices(self, position: int) -> list[_Choice]:
         """The tensors kept across `position` that free bytes there, most for their work first."""
@@ -147,7 +147,7 @@ class _Search:
             for operand in dict.fromkeys(x.storage for op in makers for x in op.reads):
                 if operand in drop or operand in self.state.drop or self._alive(operand, needed):
                     continue
-                if self._cheaper_again(operand, t):
+                if self._cheaper_twice(operand, t):
                     drop.add(operand)
                     flops += self._flops(operand)
                     waiting.append(operand)
@@ -158,11 +158,11 @@ class _Search:
     def _alive(self, operand: Tensor, needed: int) -> bool:
         return operand.given or self.uses.last[operand] > needed
 
-    def _cheaper_again(self, operand: Tensor, t: Tensor) -> bool:
+    def _cheaper_twice(self, operand: Tensor, t: Tensor) -> bool:
         """Whether to run the op of a dead operand again instead of holding the operand."""
         if operand not in self.makers:
             return False
-        cheap = all(op.cheap for op in self.makers[operand])
+        cheap = all(op.contract.cheap for op in self.makers[operand])
         return cheap or (self.limits.flops is not None and operand.nbytes >= t.nbytes)
 
     def _flops(self, t: Tensor) -> int:
@@ -175,7 +175,7 @@ class _Search:
         for op, load in zip(ops, self.state.loads, strict=True):
             if first < seen < last and load + t.nbytes > limit:
                 room = False
-            seen += not op.again
+            seen += op.phase != "recompute"
         return room
 
     def _try(self, drop: frozenset[Tensor]) -> _State | None:
@@ -188,11 +188,11 @@ class _Search:
 
     def _allowed(self, state: _State) -> bool:
         if self.limits.flops is None:
-            return all(op.cheap for op in state.graph.ops if op.again)
+            return all(op.contract.cheap for op in state.graph.ops if op.phase == "recompute")
         return _work(state) <= self.limits.flops
 
     def _state(self, drop: frozenset[Tensor]) -> _State:
-        graph = run_again(self.graph, drop, self.copies)
+        graph = run_twice(self.graph, drop, self.copies)
         return _State(drop, graph, loads(graph, self.alignment))
 
 
@@ -209,7 +209,7 @@ class _Choice:
 
 
 def _work(state: _State) -> int:
-    return sum(op.flops for op in state.graph.ops if op.again)
+    return sum(op.flops for op in state.graph.ops if op.phase == "recompute")
 
 
 def _pure_makers(graph: StepGraph) -> dict[Tensor, list[Op]]:

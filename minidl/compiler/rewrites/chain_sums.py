@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from minidl.ir import Op, StepGraph
+from minidl.ops.sums import gradient_sum
 
 
 def chain_sums(graph: StepGraph) -> StepGraph:
@@ -17,7 +18,7 @@ def chain_sums(graph: StepGraph) -> StepGraph:
     behind: dict[int, list[Op]] = {}
     position = {t.storage: i for i, op in enumerate(graph.ops) for t in op.writes}
     for i, op in enumerate(graph.ops):
-        if not op.chains or len(op.reads) < 3:
+        if op.function is not gradient_sum or len(op.reads) < 3:
             behind.setdefault(i, []).append(op)
             continue
         place = 0

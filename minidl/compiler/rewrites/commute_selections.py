@@ -21,8 +21,8 @@ def commute_selections(graph: StepGraph) -> StepGraph:
     waiting = [
         op
         for op in graph.ops
-        if op.commutes == "positive" and op.phase == "forward"
-        if any(graph.ops[p].commutes == "selection" for p in uses.reading(op.writes[0]))
+        if op.contract.commutes == "positive" and op.phase == "forward"
+        if any(graph.ops[p].contract.commutes == "selection" for p in uses.reading(op.writes[0]))
     ]
     while waiting:
         f = waiting.pop()
@@ -40,11 +40,18 @@ def _commuted(graph: StepGraph, f: Op) -> StepGraph:
     y = f.writes[0]
     readers = [op for op in graph.ops if y in map(_storage, op.reads)]
     g = _only(op for op in readers if op.phase == "forward")
-    if g is None or g.commutes != "selection" or g.reads[0].storage is not y or y in graph.outputs:
+    if (
+        g is None
+        or g.contract.commutes != "selection"
+        or g.reads[0].storage is not y
+        or y in graph.outputs
+    ):
         return graph
     backward = [op for op in readers if op is not g]
-    df = _only(op for op in backward if op.commutes == "positive")
-    dg = _only(op for op in graph.ops if op.commutes == "selection" and _undoes(graph, op, y))
+    df = _only(op for op in backward if op.contract.commutes == "positive")
+    dg = _only(
+        op for op in graph.ops if op.contract.commutes == "selection" and _undoes(graph, op, y)
+    )
     if len(backward) != (df is not None) or (df is None) != (dg is None):
         return graph
     swapped, between = _swap_forward(f, g)

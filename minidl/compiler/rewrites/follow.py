@@ -11,7 +11,7 @@ from minidl.ir import Op, StepGraph
 
 def _part_by_part(maker: Op, consumer: Op) -> bool:
     """Whether the maker tells when parts of its write are complete, and the consumer's is alike."""
-    return maker.finishes and maker.writes[0].shape == consumer.writes[0].shape
+    return maker.takes.finishes and maker.writes[0].shape == consumer.writes[0].shape
 
 
 def fuse_followers(
@@ -47,17 +47,12 @@ def _fused(maker: Op, consumer: Op) -> Op:
     """The two as one op, which may also write over what the consumer alone read."""
     reads = tuple(dict.fromkeys((*maker.reads, *consumer.reads[1:])))
     over = tuple((0, reads.index(consumer.reads[j])) for _, j in consumer.in_place if j)
+    cheap = maker.contract.cheap and consumer.contract.cheap
     return replace(
-        maker,
-        by_blocks=False,
+        maker.promising(commutes="", cheap=cheap).taking(by_blocks=False, finishes=False),
         writes=(*consumer.writes, *maker.writes[1:]),
         reads=reads,
         in_place=(*maker.in_place, *over),
         flops=maker.flops + consumer.flops,
-        commutes="",
-        finishes=False,
-        cheap=maker.cheap and consumer.cheap,
-        epilogue=consumer,
-        main=maker,
-        dropped=maker.writes[0],
+        fusion=replace(maker.fusion, main=maker, epilogue=consumer),
     )

@@ -18,4 +18,4 @@ def fuse_activations(graph: StepGraph) -> StepGraph:
 def _follows(op: Op) -> bool:
     """Whether `op` is an elementwise forward op that may lie over the one tensor it reads."""
     single = len(op.reads) == len(op.writes) == 1
-    return op.elementwise and op.phase == "forward" and single and (0, 0) in op.in_place
+    return op.contract.elementwise and op.phase == "forward" and single and (0, 0) in op.in_place

@@ -17,8 +17,9 @@ def fuse_blocks(graph: StepGraph) -> StepGraph:
 
 def _follows(op: Op) -> bool:
     """Whether `op` reads blocks of an image, and writes its mask packed."""
-    return op.blocks is not None and op.packs is None and len(op.reads) == 1
+    apart = op.contract.blocks is not None and op.contract.packs is None
+    return apart and op.phase == "forward"
 
 
 def _takes(maker: Op, _: Op) -> bool:
-    return maker.by_blocks
+    return maker.takes.by_blocks

@@ -18,4 +18,4 @@ def fuse_gradients(graph: StepGraph) -> StepGraph:
 def _follows(op: Op) -> bool:
     """Whether `op` is an elementwise gradient op that may lie over the gradient that arrives."""
     same = all(t.shape == op.writes[0].shape for t in op.reads)
-    return op.elementwise and op.phase == "dgrad" and len(op.writes) == 1 and same
+    return op.contract.elementwise and op.phase == "dgrad" and len(op.writes) == 1 and same

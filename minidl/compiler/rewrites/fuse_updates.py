@@ -17,7 +17,7 @@ def fuse_updates(graph: StepGraph) -> StepGraph:
     """
     uses = Uses(graph.ops)
     for position, consumer in enumerate(graph.ops):
-        if consumer.elementwise and consumer.phase == "update":
+        if consumer.contract.elementwise and consumer.phase == "update":
             maker = _fusible(consumer, position, uses)
             if maker is not None:
                 producer = uses.take(maker)
@@ -31,7 +31,7 @@ def _fusible(consumer: Op, position: int, uses: Uses) -> int | None:
     for t in consumer.reads:
         makers = uses.writing(t)
         producer = uses.ops[makers[0]] if len(makers) == 1 else None
-        if producer is None or producer.tiled is None or producer.writes[producer.tiled] is not t:
+        if producer is None or producer.takes.tiled is None or _tiles(producer) is not t:
             continue
         alone = uses.reading(t) == [position]
         shaped = all(x.shape in (t.shape, ()) for x in consumer.operands)
@@ -62,20 +62,17 @@ def _with_epilogue(producer: Op, consumer: Op) -> Op:
     dropped = _tiles(producer)
     own = tuple(t for t in producer.writes if t is not dropped)
     return replace(
-        producer,
+        producer.taking(tiled=None),
         writes=(*own, *consumer.writes),
         reads=tuple(
             dict.fromkeys((*producer.reads, *(t for t in consumer.reads if t is not dropped)))
         ),
         in_place=(),
         flops=producer.flops + consumer.flops,
-        tiled=None,
-        epilogue=consumer,
-        main=producer,
-        dropped=dropped,
+        fusion=replace(producer.fusion, main=producer, epilogue=consumer),
     )
 
 
 def _tiles(op: Op) -> Tensor:
     """The tensor that a tiled op hands over tile by tile."""
-    return op.writes[op.tiled or 0]
+    return op.writes[op.takes.tiled or 0]

@@ -13,7 +13,7 @@ def hoist_updates(graph: StepGraph) -> StepGraph:
     hoisted: dict[int, list[Op]] = {}
     place: dict[int, int] = {}
     for i, op in enumerate(graph.ops):
-        moves = "update" in (op.phase, op.epilogue and op.epilogue.phase)
+        moves = "update" in (op.phase, op.fusion.epilogue and op.fusion.epilogue.phase)
         place[i] = max((place[j] for j in after[i]), default=0) if moves else i
         hoisted.setdefault(place[i], []).append(op)
     return replace(graph, ops=tuple(op for i in sorted(hoisted) for op in hoisted[i]))

@@ -9,7 +9,7 @@ from minidl.ir import Op, StepGraph, Tensor
 
 
 def inline_gradients(graph: StepGraph) -> StepGraph:
-    """Drop the write of each op that is `inlined` where every reader can make it while it reads.
+    """Drop the write of each op that spreads blocks where every reader can make it while it reads.
 
     dgrad, wgrad and the bias gradient of a convolution in front of a max-pool then read the pooled
     gradient and argmax; the gradient of the image, mostly zeros, has no bytes.
@@ -17,7 +17,7 @@ def inline_gradients(graph: StepGraph) -> StepGraph:
     uses = Uses(graph.ops)
     outputs = {t.storage for t in graph.outputs}
     for position, maker in enumerate(graph.ops):
-        if maker.inlined and maker.packs is None and maker.writes[0].storage not in outputs:
+        if _spreads(maker) and maker.writes[0].storage not in outputs:
             (made,), readers = maker.writes, uses.reading(maker.writes[0])
             alone = uses.writing(made) == [position]
             if alone and readers and all(_inlines(uses.ops[p], made) for p in readers):
@@ -27,8 +27,14 @@ def inline_gradients(graph: StepGraph) -> StepGraph:
     return replace(graph, ops=tuple(uses.in_order()))
 
 
+def _spreads(op: Op) -> bool:
+    """Whether it spreads pixels over blocks, its mask packed."""
+    blocks, packs = op.contract.blocks, op.contract.packs
+    return op.phase == "dgrad" and blocks is not None and packs is None
+
+
 def _inlines(op: Op, made: Tensor) -> bool:
-    return op.inlines is not None and op.original.reads[op.inlines] is made
+    return op.takes.inlines is not None and op.original.reads[op.takes.inlines] is made
 
 
 def _with_prologue(op: Op, maker: Op) -> Op:
@@ -37,11 +43,9 @@ def _with_prologue(op: Op, maker: Op) -> Op:
     reads = tuple(dict.fromkeys((*maker.reads, *rest)))
     pairs = ((k, op.reads[j]) for k, j in op.in_place)
     return replace(
-        op,
+        op.taking(inlines=None),
         reads=reads,
         in_place=tuple((k, reads.index(t)) for k, t in pairs if t is not made),
         flops=op.flops + maker.flops,
-        inlines=None,
-        prologue=maker,
-        main=op.main or op,
+        fusion=replace(op.fusion, main=op.fusion.main or op, prologue=maker),
     )

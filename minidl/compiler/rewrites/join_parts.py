@@ -20,7 +20,7 @@ def join_parts(graph: StepGraph) -> StepGraph:
         for t in op.touched:
             uses.setdefault(t, []).append(op)
     joins = _Joins(uses, {t.storage for t in (*graph.inputs, *graph.outputs)})
-    kept = [op for op in graph.ops if op.joins is None or not joins.take(op)]
+    kept = [op for op in graph.ops if op.contract.joins is None or not joins.take(op)]
     if len(kept) == len(graph.ops):
         return graph
     gradient_of = {joins.now(g): joins.now(t) for g, t in graph.gradient_of.items()}
@@ -41,9 +41,9 @@ class _Joins:
         """Make the small operands of `op` parts of the large one, if all of them allow it."""
         joined = op.phase == "forward"
         (whole,), pieces = (op.writes, op.reads) if joined else (op.reads, op.writes)
-        if op.joins is None or not _keeps_axes(whole):
+        if op.contract.joins is None or not _keeps_axes(whole):
             return False
-        parts = list(_cut(whole, op.joins, pieces))
+        parts = list(_cut(whole, op.contract.joins, pieces))
         if not all(self._may(t, part, op) for t, part in zip(pieces, parts, strict=True)):
             return False
         self.part.update(zip(pieces, parts, strict=True))
@@ -82,7 +82,7 @@ def _keeps_axes(t: Tensor) -> bool:
 def _takes_gaps(op: Op, t: Tensor) -> bool:
     """Whether `op` works on `t`, in t's own shape, when its pixels lie apart."""
     own = (x for x in (*op.reads, *op.writes) if x.storage is t)
-    return op.strided and all(x.shape == t.shape for x in own)
+    return op.contract.strided and all(x.shape == t.shape for x in own)
 
 
 def _cut(whole: Tensor, axis: int, pieces: tuple[Tensor, ...]) -> Iterable[Tensor]:

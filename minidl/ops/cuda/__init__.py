@@ -30,7 +30,7 @@ from minidl.ops.cuda.elementwise import by_channel, elementwise
 from minidl.ops.cuda.launch import Address, CppFile, Launch, described
 from minidl.ops.cuda.limits import ANY_CARD, Limits, require_launchable
 from minidl.ops.cuda.reduce import partial_floats, reduce_rows
-from minidl.ops.cuda.rules import functor, kernel_of, rule
+from minidl.ops.cuda.rules import cuda_target, functor, kernel_of, rule
 
 __all__ = [
     "ANY_CARD",
@@ -40,6 +40,7 @@ __all__ = [
     "Limits",
     "by_channel",
     "check_launches",
+    "cuda_target",
     "functor",
     "launches_of",
     "partial_floats",
@@ -67,7 +68,7 @@ def _launches_of(op: Op) -> list[Launch]:
     kernel = kernel_of(main)
     if kernel.launches is not None:
         return kernel.launches(op)
-    if main.elementwise and op.epilogue is None:
+    if main.contract.elementwise and op.fusion.epilogue is None:
         return elementwise(op)
     raise PlanError(
         f"{op.name}: {main.function.__name__} is a functor, and the op not elementwise",

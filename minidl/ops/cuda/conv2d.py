@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minidl.cards import DEFAULT
-from minidl.ir import Op, Shape, Tensor
+from minidl.cards import DEFAULT, card_of
+from minidl.ir import How, Op, Shape, Takes, Tensor
 from minidl.ir.card import Card
 from minidl.ops import conv2d as ops
 from minidl.ops.cuda.launch import Address, Argument, CppFile, Launch, division, int32, ints
@@ -19,6 +19,7 @@ from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choo
 from minidl.ops.cuda.rules import rule
 from minidl.ops.cuda.staged import SIDE, Staging
 from minidl.ops.window import Pair, Window
+from minidl.options import Options
 
 FILE = CppFile("conv2d.cu")
 
@@ -61,7 +62,27 @@ def conv2d_products(
     )
 
 
-@rule(ops.conv2d_forward, file=FILE)
+def _how(op: Op, options: Options) -> How:
+    """Every kernel gathers, so each can hand on what it has; whole groups of 4 take pools in."""
+    x, y = ops.images(op)
+    window, groups, card = op.attributes["window"], op.attributes["groups"], card_of(options.card)
+    staging = Staging.of(window, groups, x, y.shape)
+    limit, tuning = options.scratch_limit, options.tiles
+    products = conv2d_products(
+        options.precision, window, groups, x, y, limit, tuning, staging, card
+    )
+    forward, dgrad, wgrad = products.scratch
+    pools = groups == 1 and y.shape[3] % 4 == 0
+    inlines = 0 if pools else None
+    scratch, takes = {
+        "forward": (forward, Takes(None, True, pools and products.forward.splits == 1)),
+        "dgrad": (dgrad, Takes(None, True, False, inlines if window.stride == (1, 1) else None)),
+        "wgrad": (wgrad, Takes(0, inlines=inlines)),
+    }[op.phase]
+    return How({**op.attributes, "products": products, "staging": staging}, scratch, takes)
+
+
+@rule(ops.conv2d_forward, file=FILE, how=_how)
 def conv2d_forward(op: Op) -> list[Launch]:
     main = op.original
     x, w, *bias = main.reads
@@ -85,7 +106,7 @@ def conv2d_forward(op: Op) -> list[Launch]:
     return launch_product(op, product.on(pixels, depth), a, b, target)
 
 
-@rule(ops.conv2d_wgrad, file=FILE)
+@rule(ops.conv2d_wgrad, file=FILE, how=_how)
 def conv2d_wgrad(op: Op) -> list[Launch]:
     main = op.original
     dy, x = main.reads
@@ -162,7 +183,7 @@ def phases(axis: int, window: Window, size: int) -> list[Phase]:
     return found
 
 
-@rule(ops.conv2d_dgrad, file=FILE)
+@rule(ops.conv2d_dgrad, file=FILE, how=_how)
 def conv2d_dgrad(op: Op) -> list[Launch]:
     window, x = op.attributes["window"], op.writes[0]
     down, across = (phases(axis, window, x.shape[1 + axis]) for axis in (0, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.ir import Op
+from minidl.ir import How, Op, Takes
 from minidl.ops import gradients as ops
 from minidl.ops.cuda.elementwise import map_rows
 from minidl.ops.cuda.launch import THREADS, Address, CppFile, Launch, int32, scratch_of
@@ -18,6 +18,7 @@ from minidl.ops.cuda.operands import (
     width_of_vectors,
 )
 from minidl.ops.cuda.rules import functor, functor_name, rule, source_of
+from minidl.options import Options
 
 FILE = CppFile("gradients.cu")
 
@@ -35,7 +36,11 @@ def square_parts(size: int) -> tuple[int, int]:
     return -(-size // share), share
 
 
-@rule(ops.sum_of_squares, file=FILE)
+def _square_parts(op: Op, _: Options) -> How:
+    return How(scratch=square_parts(op.reads[0].size)[0])
+
+
+@rule(ops.sum_of_squares, file=FILE, how=_square_parts)
 def sum_of_squares(op: Op) -> list[Launch]:
     square, (dw,) = op.writes[0], op.reads
     parts, share = square_parts(dw.size)
@@ -57,7 +62,11 @@ def gradient_norm(op: Op) -> list[Launch]:
     return [Launch("gradient_norm", source_of(op), (1, 1, 1), THREADS, arguments, SHARED)]
 
 
-@rule(ops.clip_gradient, file=FILE)
+def _clipped(_op: Op, _: Options) -> How:
+    return How(takes=Takes(tiled=0))
+
+
+@rule(ops.clip_gradient, file=FILE, how=_clipped)
 def clip_gradient(op: Op) -> list[Launch]:
     main = op.original
     (clipped,), (dw, coefficient) = main.writes, main.reads

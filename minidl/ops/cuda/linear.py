@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minidl.cards import DEFAULT
-from minidl.ir import Op, Tensor
+from minidl.cards import DEFAULT, card_of
+from minidl.ir import How, Op, Takes, Tensor
 from minidl.ir.card import Card
 from minidl.ops import linear as ops
 from minidl.ops.cuda.launch import CppFile, Launch
@@ -11,6 +11,7 @@ from minidl.ops.cuda.matrix import UNITS, Products, Target, launch_product, matr
 from minidl.ops.cuda.operands import matrix_pitch
 from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
 from minidl.ops.cuda.rules import rule
+from minidl.options import Options
 
 FILE = CppFile("linear.cu")
 
@@ -44,7 +45,20 @@ def _products(op: Op) -> Products:
     return products
 
 
-@rule(ops.linear_forward, file=FILE)
+def _how(op: Op, options: Options) -> How:
+    x, y = {
+        "forward": lambda: (op.reads[0], op.writes[0]),
+        "dgrad": lambda: (op.writes[0], op.reads[0]),
+        "wgrad": lambda: (op.reads[1], op.reads[0]),
+    }[op.phase]()
+    limit, card = options.scratch_limit, card_of(options.card)
+    products = linear_products(options.precision, x, y, limit, options.tiles, card)
+    scratch = dict(zip(("forward", "dgrad", "wgrad"), products.scratch, strict=True))[op.phase]
+    takes = Takes(tiled=0) if op.phase == "wgrad" else Takes(finishes=True)
+    return How({"products": products}, scratch, takes)
+
+
+@rule(ops.linear_forward, file=FILE, how=_how)
 def linear_forward(op: Op) -> list[Launch]:
     x, w, *bias = op.original.reads
     (n, i), f = x.shape, w.shape[0]
@@ -53,7 +67,7 @@ def linear_forward(op: Op) -> list[Launch]:
     return launch_product(op, _products(op).forward, a, b, target)
 
 
-@rule(ops.linear_dgrad, file=FILE)
+@rule(ops.linear_dgrad, file=FILE, how=_how)
 def linear_dgrad(op: Op) -> list[Launch]:
     dy, w = op.original.reads
     (n, f), i = dy.shape, w.shape[1]
@@ -62,7 +76,7 @@ def linear_dgrad(op: Op) -> list[Launch]:
     return launch_product(op, _products(op).dgrad, a, b, target)
 
 
-@rule(ops.linear_wgrad, file=FILE)
+@rule(ops.linear_wgrad, file=FILE, how=_how)
 def linear_wgrad(op: Op) -> list[Launch]:
     main = op.original
     dy, x = main.reads

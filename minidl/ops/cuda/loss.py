@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.ir import Op, Tensor
+from minidl.ir import How, Op, Tensor
 from minidl.ops import loss as ops
 from minidl.ops.cuda.launch import Address, CppFile, Launch, by_thread, division, int32, scratch_of
 from minidl.ops.cuda.operands import ctype
 from minidl.ops.cuda.rules import functor, rule
+from minidl.options import Options
 
 FILE = CppFile("loss.cu")
 
@@ -23,7 +24,12 @@ def _mean(to: Tensor, parts: Tensor, count: int, scale: float) -> Launch:
     return Launch("mean", FILE, (1, 1, 1), LOSS_THREADS, arguments, LOSS_SHARED)
 
 
-@rule(ops.softmax_cross_entropy_forward, file=FILE)
+def _losses(op: Op, _: Options) -> How:
+    """One a sample."""
+    return How(scratch=op.reads[0].shape[0])
+
+
+@rule(ops.softmax_cross_entropy_forward, file=FILE, how=_losses)
 def softmax_cross_entropy_forward(op: Op) -> list[Launch]:
     (loss, probabilities, *_), (logits, labels) = op.writes, op.reads
     samples, classes = logits.shape
@@ -60,7 +66,11 @@ def mse_parts(size: int) -> tuple[int, int]:
     return -(-size // share), share
 
 
-@rule(ops.mse_forward, file=FILE)
+def _mse_parts(op: Op, _: Options) -> How:
+    return How(scratch=mse_parts(op.reads[0].size)[0])
+
+
+@rule(ops.mse_forward, file=FILE, how=_mse_parts)
 def mse_forward(op: Op) -> list[Launch]:
     (loss, *_), (prediction, target) = op.writes, op.reads
     parts, share = mse_parts(prediction.size)

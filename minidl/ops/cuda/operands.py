@@ -90,7 +90,7 @@ def operand_list(arguments: Iterable[Argument]) -> Argument:
 
 def sink(op: Op, to: Tensor, pitch: Pitch) -> tuple[str, Argument]:
     """Where the result of `op` goes that is `to` without an epilogue: the C++ type and fields."""
-    follower, dropped = op.epilogue, op.dropped
+    follower, dropped = op.fusion.epilogue, op.fusion.between
     if follower is None or dropped is None:
         return f"Out<{ctype(to)}>", (Address(to), int32(pitch(to)))
     pairs = [
@@ -103,12 +103,14 @@ def sink(op: Op, to: Tensor, pitch: Pitch) -> tuple[str, Argument]:
 
 def sink_tensors(op: Op, to: Tensor) -> list[Tensor]:
     """The tensors that `sink` addresses vector by vector."""
-    if op.epilogue is None:
+    if op.fusion.epilogue is None:
         return [to]
-    return [t for t in op.epilogue.operands if t is not op.dropped and t.shape != ()]
+    own = op.fusion.epilogue.operands
+    return [t for t in own if t is not op.fusion.between and t.shape != ()]
 
 
 def sources_of_epilogue(op: Op) -> tuple[CppFile, ...]:
-    if op.epilogue is None:
+    follower = op.fusion.epilogue
+    if follower is None:
         return ()
-    return source_of(op.epilogue), *sources_of_epilogue(op.epilogue)
+    return source_of(follower), *sources_of_epilogue(follower)

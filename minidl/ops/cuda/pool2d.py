@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from minidl.ir import Op, Tensor
+from minidl.ir import How, Op, Takes, Tensor
 from minidl.ops import pool2d as ops
 from minidl.ops.cuda.launch import Address, Argument, CppFile, Launch, by_thread, division, ints
 from minidl.ops.cuda.operands import (
@@ -19,6 +19,7 @@ from minidl.ops.cuda.operands import (
 )
 from minidl.ops.cuda.rules import rule
 from minidl.ops.window import Window
+from minidl.options import Options
 
 FILE = CppFile("pool2d.cu")
 
@@ -50,7 +51,11 @@ def _threads_of_a_pixel(channels: int, width: int, bits: int) -> int:
     return -(-channels // max(width, 8 // bits if bits else 1))
 
 
-@rule(ops.maxpool2d_forward, file=FILE)
+def _finishing(_op: Op, _: Options) -> How:
+    return How(takes=Takes(finishes=True))
+
+
+@rule(ops.maxpool2d_forward, file=FILE, how=_finishing)
 def maxpool2d_forward(op: Op) -> list[Launch]:
     (y, argmax, *_), (x,) = op.writes, op.reads
     channels, window = x.shape[-1], op.attributes["window"]

@@ -22,10 +22,10 @@ class PooledSink:
 
     @staticmethod
     def of(op: Op) -> PooledSink | None:
-        pool = op.epilogue
-        if pool is None or pool.original.blocks is None:
+        pool = op.fusion.epilogue
+        if pool is None or pool.original.contract.blocks is None:
             return None
-        return PooledSink(pool, op.original.writes[0], pool.original.blocks)
+        return PooledSink(pool, op.original.writes[0], pool.original.contract.blocks)
 
     @property
     def pixels(self) -> int:
@@ -64,9 +64,10 @@ class Unpooling:
 
     @staticmethod
     def of(op: Op) -> Unpooling | None:
-        if op.prologue is None:
+        pool = op.fusion.prologue
+        if pool is None:
             return None
-        (dy, argmax), attributes = op.prologue.reads, op.prologue.attributes
+        (dy, argmax), attributes = pool.reads, pool.attributes
         return Unpooling(dy, argmax, attributes["window"].kernel, attributes["bits"])
 
     @property

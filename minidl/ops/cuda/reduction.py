@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.ir import Op
+from minidl.ir import How, Op, Takes
 from minidl.ops import reduction as ops
 from minidl.ops.cuda.launch import Address, Argument, CppFile, Launch, division
 from minidl.ops.cuda.operands import pixel_pitch
 from minidl.ops.cuda.pooled import Unpooling
-from minidl.ops.cuda.reduce import reduce_rows
+from minidl.ops.cuda.reduce import partial_floats, reduce_rows
 from minidl.ops.cuda.rules import rule
+from minidl.options import Options
 
 FILE = CppFile("reduction.cu")
 
 
-@rule(ops.bias_wgrad, file=FILE)
+def _how(op: Op, _: Options) -> How:
+    """Of images it takes a pool's gradient in, as the convolution's own gradients do."""
+    dy, columns = op.reads[0], op.writes[0].size
+    inlines = 0 if len(dy.shape) == 4 and columns % 4 == 0 else None
+    return How(scratch=partial_floats(dy.size // columns, columns), takes=Takes(inlines=inlines))
+
+
+@rule(ops.bias_wgrad, file=FILE, how=_how)
 def bias_wgrad(op: Op) -> list[Launch]:
     (db, *_), (dy,) = op.writes, op.original.reads
     pool = Unpooling.of(op)

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.ir import ArgumentError, Op, PlanError
+from minidl.ir import ArgumentError, How, Op, PlanError, Target
 from minidl.ir.op import Function
 from minidl.ops.cuda.launch import CppFile, Launch
+from minidl.options import Options
 
 Rule = Callable[[Op], list[Launch]]
+
+HowRule = Callable[[Op, Options], How]
 
 Constants = Callable[[Op], tuple[np.generic, ...]]
 
@@ -36,15 +39,23 @@ class Kernel:
     """The fields of its functor, where they are not simply the op's attributes as float32."""
     template: Types | None = None
     """The template arguments of its functor, where it is a template."""
+    how: HowRule | None = None
+    """None: as its layer states it, with no workspace."""
 
 
 KERNELS: dict[Function, Kernel] = {}
 
 
 def rule(
-    *functions: Function, file: CppFile, template: Types | None = None
+    *functions: Function,
+    file: CppFile,
+    template: Types | None = None,
+    how: HowRule | None = None,
 ) -> Callable[[Rule], Rule]:
     """State how ops of these functions are launched: a function from the op to its launches.
+
+    how: from an op as its layer states it, and the step's options, to the attributes that the
+    launches read, the workspace, and what the kernel takes in.
 
     The kernel in `file` has the function's name. ArgumentError where a kernel of that name is
     stated already.
@@ -53,7 +64,7 @@ def rule(
 
     def add(launches: Rule) -> Rule:
         for function in functions:
-            _state(function, Kernel(file, place, launches, template=template))
+            _state(function, Kernel(file, place, launches, template=template, how=how))
         return launches
 
     return add
@@ -121,3 +132,13 @@ def functor_fields(op: Op) -> tuple[np.generic, ...]:
 def source_of(op: Op) -> CppFile:
     """The file that has the op's kernel."""
     return kernel_of(op).file
+
+
+def cuda_target(options: Options) -> Target:
+    """How ops run on CUDA."""
+
+    def how(op: Op) -> How:
+        kernel = KERNELS.get(op.function)
+        return How() if kernel is None or kernel.how is None else kernel.how(op, options)
+
+    return how

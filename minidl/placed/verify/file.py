@@ -22,7 +22,7 @@ BITS = {
 """Of an element, by its dtype."""
 PERSISTENT = ("parameter", "state")
 GIVEN = (*PERSISTENT, "input")
-PHASES = ("forward", "dgrad", "wgrad", "update", "other")
+PHASES = ("forward", "recompute", "dgrad", "wgrad", "update", "other")
 
 Entry = Mapping[str, Any]
 Identity = int | str
@@ -63,13 +63,13 @@ def _check_lower_bound(data: Mapping[str, Any], table: Table) -> None:
 
 
 def _check_card(data: Mapping[str, Any]) -> None:
-    """A plan for cuda names the GPU that it is for, one for the cpu none."""
+    """A plan for a GPU says which."""
     card = data.get("card")
     if card is None:
         return
-    device = data.get("device")
-    if not isinstance(card, dict) or device != "cuda":
-        raise PlanError(f"plan file: 'card' of a plan for {seen(device)} is {seen(card)}")
+    device = _take(data, "device", str, "plan file")
+    if not isinstance(card, dict):
+        raise PlanError(f"plan file: 'card' of a plan for {shown(device)} is {seen(card)}")
     for key in ("name", "architecture"):
         _take(card, key, str, "card")
     memory, kept = (_take(card, key, int, "card") for key in ("memory_bytes", "kept_bytes"))

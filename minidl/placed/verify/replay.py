@@ -14,7 +14,7 @@ NOBODY = -1
 BEFORE = -1
 """The op that wrote what was given before op 0."""
 
-STEP_PHASES = ("forward", "dgrad", "wgrad")
+STEP_PHASES = ("forward", "recompute", "dgrad", "wgrad")
 """Phases whose ops want states as they were before the step's update."""
 
 

@@ -6,8 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.ir import Op
-from minidl.ops.cuda import Address, CppFile, Launch, by_channel, functor, reduce_rows, rule
+from minidl.ir import How, Op
+from minidl.ops.cuda import (
+    Address,
+    CppFile,
+    Launch,
+    by_channel,
+    functor,
+    partial_floats,
+    reduce_rows,
+    rule,
+)
+from minidl.options import Options
 from tests.outside.smooth import functions as ops
 
 FILE = CppFile("smooth.cu", Path(__file__).parent)
@@ -21,7 +31,12 @@ def swish(op: Op) -> list[Launch]:
     return [by_channel(op, images, [beta])]
 
 
-@rule(ops.swish_wgrad, file=FILE)
+def _partial_sums(op: Op, _: Options) -> How:
+    x, beta = op.reads[1:]
+    return How(scratch=partial_floats(x.size // beta.size, beta.size))
+
+
+@rule(ops.swish_wgrad, file=FILE, how=_partial_sums)
 def swish_wgrad(op: Op) -> list[Launch]:
     (dbeta, *_), (dy, x, beta) = op.writes, op.reads
     source = (*(Address(t) for t in (dy, x, beta)), np.int64(beta.size))

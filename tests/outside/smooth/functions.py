@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.ir import Array
+from minidl.ir import Array, How, Op
 from minidl.ops.host import CHUNK, run_chunks
 from minidl.ops.pixels import as_pixels, rows_per_chunk
+from minidl.ops.target import on_host
+from minidl.options import Options
 
 
 def softplus_forward(y: Array, x: Array, *, beta: float) -> None:
@@ -43,11 +45,6 @@ def swish_dgrad(dx: Array, dy: Array, x: Array, beta: Array) -> None:
     run_chunks(chunk, len(pixels), rows_per_chunk(pixels))
 
 
-def parts(rows: int, channels: int) -> int:
-    """Partial sums of `swish_wgrad`: one for each chunk of rows."""
-    return -(-rows // max(1, CHUNK // channels))
-
-
 def swish_wgrad(dbeta: Array, scratch: Array, dy: Array, x: Array, beta: Array) -> None:
     """Partial sums in a fixed order: the bits do not depend on the number of cores."""
     arriving, pixels = as_pixels(dy), as_pixels(x)
@@ -61,3 +58,11 @@ def swish_wgrad(dbeta: Array, scratch: Array, dy: Array, x: Array, beta: Array) 
 
     run_chunks(chunk, len(pixels), share)
     np.add.reduce(sums, axis=0, out=dbeta)
+
+
+@on_host(swish_wgrad)
+def _partial_sums(op: Op, _: Options) -> How:
+    """One for each chunk of rows."""
+    x, channels = op.reads[1], op.writes[0].size
+    chunks = -(-(x.size // channels) // max(1, CHUNK // channels))
+    return How(scratch=chunks * channels)

@@ -11,9 +11,7 @@ from minidl.ir.op import Function
 from minidl.layers import Layer
 from minidl.layers.activation import Activation
 from minidl.layers.initial import constant
-from minidl.ops.cuda import partial_floats
 from tests.outside.smooth.functions import (
-    parts,
     softplus_dgrad,
     softplus_forward,
     swish_dgrad,
@@ -52,12 +50,7 @@ class Swish(Layer):
         (x,) = inputs
         y = site.activation(self.output_shape(x.shape))
         beta = site.parameter("beta", x.shape[-1:], constant(1.0))
-        dy, rows = site.gradient(y), x.size // beta.size
-        scratch = (
-            *site.host_scratch(parts(rows, beta.size) * beta.size),
-            *site.device_scratch(partial_floats(rows, beta.size)),
-        )
-        in_place = ((0, 0),)
+        dy, in_place = site.gradient(y), ((0, 0),)
         site.forward(
             swish_forward, writes=[y], reads=[x, beta], in_place=in_place, flops=5 * y.size
         )
@@ -70,7 +63,7 @@ class Swish(Layer):
         )
         site.wgrad(
             swish_wgrad,
-            writes=[site.gradient(beta), *scratch],
+            writes=[site.gradient(beta)],
             reads=[dy, x, beta],
             flops=8 * y.size,
         )

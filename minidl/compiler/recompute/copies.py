@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from dataclasses import replace
 
-from minidl.ir import Op, StepGraph, Tensor
+from minidl.ir import Op, Phase, StepGraph, Tensor
 
 
 class StaleError(Exception):
     """A recomputation would read weights or states that the step has changed by then."""
 
 
-def run_again(graph: StepGraph, drop: Set[Tensor], copies: Copies | None = None) -> StepGraph:
+def run_twice(graph: StepGraph, drop: Set[Tensor], copies: Copies | None = None) -> StepGraph:
     """`graph`, in its order, with the tensors of `drop` made anew for the backward pass.
 
     Just before the first backward op that reads a dropped tensor, the op that made it runs again
@@ -45,23 +45,24 @@ class Copies:
         self._ops: dict[tuple[Op, frozenset[Tensor], bool], Op] = {}
         self._mentioned: dict[Op, frozenset[Tensor]] = {}
 
-    def op(self, op: Op, copied: Set[Tensor], again: bool = False) -> Op:
-        """`op` on the copies of `copied`; again: marked as one that runs a second time."""
+    def op(self, op: Op, copied: Set[Tensor], second: bool = False) -> Op:
+        """`op` on the copies of `copied`; second: as one that runs a second time."""
         if op not in self._mentioned:
             self._mentioned[op] = frozenset(_mentioned(op))
         own = self._mentioned[op] & copied
-        if not own and not again:
+        if not own and not second:
             return op
-        if (op, own, again) not in self._ops:
+        if (op, own, second) not in self._ops:
             on_copies = op.substituted(lambda t: self._tensor(t) if t.storage in own else t)
-            self._ops[op, own, again] = replace(on_copies, again=again)
-        return self._ops[op, own, again]
+            phase: Phase = "recompute" if second else op.phase
+            self._ops[op, own, second] = replace(on_copies, phase=phase)
+        return self._ops[op, own, second]
 
     def _tensor(self, t: Tensor) -> Tensor:
         """The copy of `t`, which is a view of a copy where `t` is a view."""
         if t not in self._tensors:
             self._tensors[t] = (
-                replace(t, name=f"{t.name}.again")
+                replace(t, name=f"{t.name}.recomputed")
                 if t.view_of is None
                 else replace(t, view_of=self._tensor(t.view_of))
             )
@@ -71,9 +72,9 @@ class Copies:
 def _mentioned(op: Op) -> Iterator[Tensor]:
     """What owns the bytes of every tensor that an op or an op inside of it names."""
     yield from op.touched
-    if op.dropped is not None:
-        yield op.dropped.storage
-    for inner in (op.prologue, op.epilogue, op.main):
+    if op.fusion.between is not None:
+        yield op.fusion.between.storage
+    for inner in (op.fusion.prologue, op.fusion.epilogue, op.fusion.main):
         if inner is not None:
             yield from _mentioned(inner)
 
@@ -110,4 +111,4 @@ class _Rewriter:
                 if operand.storage in self.drop:
                     self._make(operand.storage)
             self.copied.update(written.storage for written in op.writes)
-            self.found.append(self.copies.op(op, self.copied, again=True))
+            self.found.append(self.copies.op(op, self.copied, second=True))
