@@ -1,4 +1,8 @@
-"""Convolution as matrix products of tiles of patches: equations in `minidl.layers.conv2d`."""
+"""Convolution as matrix products of tiles of patches: equations in `minidl.layers.conv2d`.
+
+A product by one row or column gets packed operands: BLAS has another routine for it, whose order of
+sums depends on the strides of the matrix, and pixels of a part of a concatenation lie apart.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +68,8 @@ class Tiling:
                 wgrad += patch * filters  # dy, packed for products by one column
             wgrad = HOST_LANES * (wgrad + 2 * filters * tap_rows * s * c)
             if not gathers:
-                return forward, HOST_LANES * here * c, wgrad
+                packed = here * k if c == 1 else 0  # dy, for products by one column
+                return forward, HOST_LANES * (here * c + packed), wgrad
             tile = first_tile(x.shape, pixels)
             patch = math.prod(tile.shape) * x.shape[2] * r * s * k
             turned = _padded_size(y.shape, tile, turn(window))
@@ -170,7 +175,8 @@ def _convolve(
     def tile(index: int, lane: int) -> None:
         out, room = parts[index].of(y), lane_of(scratch, lane)
         for g, matrix in enumerate(matrices):
-            patches = gather(x, parts[index], y.shape[2], tiling, g, taps, room)
+            column = matrix.shape[1] == 1
+            patches = gather(x, parts[index], y.shape[2], tiling, g, taps, room, column)
             np.matmul(patches, matrix, out=out[:, g * k : (g + 1) * k])
         for b in bias:
             out += b
@@ -205,13 +211,15 @@ def _add_taps(dx: Array, scratch: Array, dy: Array, w: Array, tiling: Tiling) ->
 
     def images(index: int, lane: int) -> None:
         mine = [part for part in parts if part.images.start == starts[index]]
+        room = lane_of(scratch, lane)
         if tiling.pointwise and tiling.groups == 1:
             for part in mine:
-                np.matmul(part.of(dy), w[:, 0, 0, :], out=part.of(dx))
+                source = part.of(dy) if w.shape[3] > 1 else _packed(part.of(dy), room)
+                np.matmul(source, w[:, 0, 0, :], out=part.of(dx))
             return
         dx[mine[0].images] = 0
         for part in mine:
-            _scatter(dx, part, dy, w, tiling, lane_of(scratch, lane))
+            _scatter(dx, part, dy, w, tiling, room)
 
     run_tiles(images, len(starts))
 
@@ -221,13 +229,15 @@ def _scatter(dx: Array, tile: Tile, dy: Array, w: Array, tiling: Tiling, scratch
     window, source = tiling.window, tile.of(dy)
     k, (_, taps_r, taps_s, c) = w.shape[0] // tiling.groups, w.shape
     shape = (*tile.shape, dy.shape[2], c)
-    product = scratch[: math.prod(shape)].reshape(shape)
-    for r, s in np.ndindex(taps_r, taps_s):
-        rows, to_rows = window.valid(0, r, dx.shape[1], tile.rows.start, tile.rows.stop)
-        columns, to_columns = window.valid(1, s, dx.shape[2], 0, dy.shape[2])
-        for g in range(tiling.groups):
-            f, channels = slice(g * k, (g + 1) * k), slice(g * c, (g + 1) * c)
-            np.matmul(source[:, f], w[f, r, s], out=product.reshape(-1, c))
+    size = math.prod(shape)
+    product = scratch[:size].reshape(shape)
+    for g in range(tiling.groups):
+        f, channels = slice(g * k, (g + 1) * k), slice(g * c, (g + 1) * c)
+        mine = source[:, f] if c > 1 else _packed(source[:, f], scratch[size:])
+        for r, s in np.ndindex(taps_r, taps_s):
+            rows, to_rows = window.valid(0, r, dx.shape[1], tile.rows.start, tile.rows.stop)
+            columns, to_columns = window.valid(1, s, dx.shape[2], 0, dy.shape[2])
+            np.matmul(mine, w[f, r, s], out=product.reshape(-1, c))
             target = dx[tile.images, to_rows, to_columns, channels]
             target += product[:, rows, columns]
 
@@ -243,8 +253,7 @@ def conv2d_wgrad(
     """dw[k,r,s,c] = sum over pixels of dy[pixel, k] patch[pixel, r, s, c].
 
     A task owns some filters and filter rows and sums over all tiles in order, so each element
-    is complete, and summed in one fixed order, when it is handed to `store`. A product by one
-    row or column gets packed operands: BLAS would sum strided ones in another order.
+    is complete, and summed in one fixed order, when it is handed to `store`.
     """
     parts, k = tiles(dy.shape, tiling.wgrad_pixels), dy.shape[3] // tiling.groups
     s, c = tiling.window.kernel[1], x.shape[3] // tiling.groups

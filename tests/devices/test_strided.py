@@ -137,3 +137,25 @@ def test_wgrad_of_one_filter_or_one_column(shape: tuple[int, int], dtype: str) -
         for seed in range(5):
             image = 4, 17, 13, channels
             assert_strides_leave_the_bits(layer, image, dtype, seed, 2**24)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("filters", "kernel", "stride", "padding", "image"),
+    [
+        (2, (1, 1), 1, 0, (1, 1, 2, 1)),
+        (3, (1, 1), 1, 0, (1, 2, 3, 1)),
+        (5, (3, 3), 1, 1, (2, 4, 5, 1)),
+        (7, (3, 1), 2, 0, (1, 5, 4, 1)),
+        (1, (1, 1), 1, 0, (1, 1, 2, 4)),
+        (1, (3, 3), 1, 1, (2, 4, 5, 3)),
+    ],
+)
+def test_one_channel_or_one_filter(
+    filters: int, kernel: tuple[int, int], stride: int, padding: int, image: Shape, dtype: str
+) -> None:
+    """Products by one column, in forward, dgrad and wgrad."""
+    layer = dl.Conv2d(filters, kernel, stride, padding)
+    for seed in range(4):
+        for scratch_limit in (2**12, 2**24):
+            assert_strides_leave_the_bits(layer, image, dtype, seed, scratch_limit)
