@@ -163,14 +163,13 @@ def _recipe(
 def require_right(options: Options, batch: int) -> None:
     """ArgumentError with all that is wrong: names first, then values, then what does not go
     together."""
-    unknown = list(_unknown(options))
-    if len(unknown) == 1:
-        raise unknown[0]
-    found = [*map(str, unknown)]
+    found = list(_unknown(options))
     if not found:
-        found = [*options.wrong(), *_out_of_batch(options, batch), *_conflicts(options)]
+        values = *options.wrong(), *_out_of_batch(options, batch)
+        found = [*map(ArgumentError, values), *_conflicts(options)]
     if found:
-        raise ArgumentError("; ".join(found))
+        ways_out = dict.fromkeys(error.hint for error in found if error.hint)
+        raise ArgumentError("; ".join(error.message for error in found), "; ".join(ways_out))
 
 
 def _unknown(options: Options) -> Iterator[ArgumentError]:
@@ -195,11 +194,12 @@ def _out_of_batch(options: Options, batch: int) -> Iterator[str]:
         yield f"slices must be in [1, {batch}], the batch: got {options.slices}"
 
 
-def _conflicts(options: Options) -> Iterator[str]:
+def _conflicts(options: Options) -> Iterator[ArgumentError]:
     yield from DEVICES[options.device].conflicts(options)
     if options.spends_work and not MODES[options.memory].exact:
         able = " or ".join(repr(mode.name) for mode in MODES.values() if mode.exact)
-        yield f"recompute and budget need memory={able}, not {options.memory!r}"
+        needs = f"recompute and budget need memory={able}"
+        yield ArgumentError(f"{needs}, not {options.memory!r}")
 
 
 def _planned(recipe: Recipe, guard: int = 0) -> Plans:

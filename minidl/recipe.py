@@ -14,7 +14,6 @@ from minidl.compiler.modes import MODES
 from minidl.compiler.planner import make_plan
 from minidl.devices.known import DEVICES, target_of
 from minidl.fitting import largest_fitting
-from minidl.gradients import GradientRule
 from minidl.ir import ArgumentError, BudgetError, StepGraph, parse_size
 from minidl.layers.loss import Loss
 from minidl.layers.network import Network
@@ -59,8 +58,7 @@ class Recipe:
     def plans(self, guard: int = 0) -> Plans:
         """What calls of a step run; guard: bytes kept free behind every tensor."""
         options = self.options
-        rule = GradientRule(options.clip_norm, options.accumulate)
-        how = self.batch, options, target_of(options), rule
+        how = self.batch, options, target_of(options)
         graph = lower_training(self.network, self.loss, self.optimizer, *how, self.seed)
         placed, more = self._placed(graph, options, guard), None
         if options.accumulate > 1:

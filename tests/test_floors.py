@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("minidl.philox", "minidl.cards", "minidl.options"),
     ("minidl.ops",),
     ("minidl.ops.cuda",),
-    ("minidl.layers", "minidl.optim", "minidl.gradients", "minidl.data", "minidl.keywords"),
+    ("minidl.layers", "minidl.optim", "minidl.data", "minidl.keywords"),
     ("minidl.placed", "minidl.fitting"),
     ("minidl.compiler", "minidl.devices", "minidl.report"),
     ("minidl.recipe",),

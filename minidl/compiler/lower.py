@@ -7,6 +7,7 @@ from typing import Protocol
 
 from minidl.compiler.differentiate import Gradients, differentiate, without_dead_ops
 from minidl.compiler.slices import apply_sliced
+from minidl.compiler.updates import between_gradients_and_updates
 from minidl.ir import (
     LayerNote,
     Lowering,
@@ -46,17 +47,6 @@ class OptimizerLike(Protocol):
     def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None: ...
 
 
-class GradientRuleLike(Protocol):
-    """What lowering needs of what stands between gradients and the optimizer."""
-
-    @property
-    def accumulate(self) -> int: ...
-
-    def lower(
-        self, lowering: Lowering, trained: list[Trained], last: bool
-    ) -> tuple[list[Op], list[Trained]]: ...
-
-
 def _lowering(batch: int, options: Options, target: Target, seed: int, training: bool) -> Lowering:
     slices = min(options.slices, batch)  # none may be empty
     return Lowering(batch, options.dtype, training, target, seed, slices)
@@ -69,16 +59,15 @@ def lower_training(
     batch: int,
     options: Options,
     target: Target,
-    rule: GradientRuleLike | None = None,
     seed: int = 0,
 ) -> StepGraph:
     """Every op of one training step in layer order: forward, backward, then all updates.
 
     target: how the device that it is for runs an op.
-    rule: what the optimizer gets for the gradients. Where it accumulates over several calls, this
-    is the last of them: see `lower_accumulation`.
+    Where the options accumulate gradients over several calls, this is the last of them: see
+    `lower_accumulation`.
     """
-    return _lower(network, loss, optimizer, batch, options, target, rule, seed)
+    return _lower(network, loss, optimizer, batch, options, target, seed)
 
 
 def lower_accumulation(
@@ -87,7 +76,6 @@ def lower_accumulation(
     batch: int,
     options: Options,
     target: Target,
-    rule: GradientRuleLike,
     training: StepGraph,
     seed: int = 0,
 ) -> StepGraph:
@@ -95,7 +83,7 @@ def lower_accumulation(
 
     Every variable of `training` is one here too, so that optimizer state outlives the call.
     """
-    adding = _lower(network, loss, None, batch, options, target, rule, seed)
+    adding = _lower(network, loss, None, batch, options, target, seed)
     return _with_variables_of(training, adding)
 
 
@@ -106,18 +94,17 @@ def _lower(
     batch: int,
     options: Options,
     target: Target,
-    rule: GradientRuleLike | None,
     seed: int,
 ) -> StepGraph:
     lowering = _lowering(batch, options, target, seed, training=True)
-    lowering.accumulate = rule.accumulate if rule is not None else 1
+    lowering.accumulate = options.accumulate
     prediction = _forward(network, lowering)
     shape, dtype = loss.target(prediction.shape)
     labels = lowering.input("target", shape, dtype or options.dtype)
     value = loss.apply(lowering, "loss", prediction, labels)
     sites = list(lowering.sites)
     backward, gradients = differentiate(lowering, value)
-    updates = _updates(lowering, gradients, optimizer, rule)
+    updates = _updates(lowering, gradients, optimizer, options)
     counts = _count_ops(lowering, updates=optimizer is not None)
     return without_dead_ops(
         StepGraph(
@@ -201,14 +188,15 @@ def _updates(
     lowering: Lowering,
     gradients: Gradients,
     optimizer: OptimizerLike | None,
-    rule: GradientRuleLike | None,
+    options: Options,
 ) -> list[Op]:
     """From the gradients of all parameters, in the order of the network, to their updates."""
     ops, trained = _totals(lowering, gradients)
-    if rule is not None:
-        more, trained = rule.lower(lowering, trained, last=optimizer is not None)
-        ops += more
-        gradients.forward_of.update((p.gradient, p.w) for p in trained)
+    more, trained = between_gradients_and_updates(
+        lowering, trained, options, last=optimizer is not None
+    )
+    ops += more
+    gradients.forward_of.update((p.gradient, p.w) for p in trained)
     if optimizer is None:
         return ops
     for p in trained:

@@ -23,8 +23,8 @@ class Kind:
     open: Callable[[], Device]
     target: Callable[[Options], Target]
     """How it runs ops, by the options of a step."""
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """Precisions that it does not have, and why."""
+    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Precisions that it does not have: what each is, and the way out."""
     overlaps_copies: bool = False
     """Whether the next batch can be copied to it while a step runs."""
     card: Callable[[Card | None], Card | None] = lambda _: None
@@ -32,12 +32,14 @@ class Kind:
     check: Callable[[Iterable[Op], Options], None] = lambda _ops, _options: None
     """LimitError where it cannot launch an op."""
 
-    def conflicts(self, options: Options) -> Iterable[str]:
+    def conflicts(self, options: Options) -> Iterable[ArgumentError]:
         """What it would have to do and cannot."""
         if options.precision in self.refused:
-            yield f"precision {options.precision!r} is {self.refused[options.precision]}"
+            what, way_out = self.refused[options.precision]
+            yield ArgumentError(f"precision {options.precision!r} is {what}", way_out)
         if options.prefetch and not self.overlaps_copies:
-            yield f"prefetch overlaps copies to a GPU with its work: leave it out on {self.name}"
+            out = f"leave it out on {self.name}"
+            yield ArgumentError("prefetch overlaps copies to a GPU with its work", out)
 
 
 def _open_cuda() -> Device:
@@ -50,7 +52,7 @@ def _check_launches(ops: Iterable[Op], options: Options) -> None:
     check_launches(ops, Limits.of(card_of(options.card)))
 
 
-TENSOR_CORES = "a mode of CUDA's tensor cores: use float32 on cpu"
+TENSOR_CORES = "a mode of CUDA's tensor cores", "use float32 on cpu"
 
 DEVICES = {
     kind.name: kind
@@ -60,7 +62,7 @@ DEVICES = {
             "cuda",
             _open_cuda,
             cuda_target,
-            {"float64": "for the CPU device: use float32 on cuda"},
+            {"float64": ("for the CPU device", "use float32 on cuda")},
             overlaps_copies=True,
             card=card_of,
             check=_check_launches,

@@ -8,7 +8,6 @@ import minidl as dl
 from minidl.compiler.lower import lower_training
 from minidl.compiler.rewrites import defer_gradients, hoist_updates
 from minidl.devices.known import target_of
-from minidl.gradients import GradientRule
 from minidl.ir import StepGraph, dependencies
 from minidl.options import Options
 
@@ -16,10 +15,9 @@ IMAGE = (64, 64, 3)
 
 
 def graph_of(clip_norm: float | None) -> StepGraph:
-    net, options = dl.models.vgg11(image=IMAGE), Options(device="cuda")
-    rule = GradientRule(clip_norm)
-    how = 4, options, target_of(options), rule
-    graph = lower_training(net, dl.CrossEntropy(), dl.SGD(0.1, 0.9), *how)
+    options = Options(device="cuda", clip_norm=clip_norm)
+    how = dl.CrossEntropy(), dl.SGD(0.1, 0.9), 4, options, target_of(options)
+    graph = lower_training(dl.models.vgg11(image=IMAGE), *how)
     return hoist_updates(graph)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import minidl as dl
-from docs import make
+from docs import examples, make
 from minidl.compiler.lifetimes import lifetimes
 from minidl.ir import Tensor
 from tests.docs.pages import blocks, page, under
@@ -38,7 +38,7 @@ def test_the_drawing_has_every_room_on_its_floor() -> None:
 
 def test_lifetimes_are_as_the_page_says() -> None:
     """From first touch to last; variables, inputs, outputs and the loss longer."""
-    graph = dl.plan(make.tiny_network(), 2, optimizer=make.OPTIMIZER).graph
+    graph = dl.plan(examples.tiny_network(), 2, optimizer=examples.OPTIMIZER).graph
     end = len(graph.ops)
     touched: dict[Tensor, list[int]] = {}
     for i, op in enumerate(graph.ops):

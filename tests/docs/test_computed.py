@@ -7,7 +7,7 @@ import random
 import pytest
 
 from docs import make
-from docs.rows import Rows
+from docs.rows import Rows, table
 
 LONG = [key for key, made in make.TABLES.items() if isinstance(made, Rows)]
 SHORT = [key for key in make.TABLES if key not in LONG]
@@ -27,7 +27,7 @@ def test_head_and_number_of_rows(file: str, name: str) -> None:
     made = make.TABLES[file, name]
     assert isinstance(made, Rows)
     head, _, *lines = written(file, name).splitlines()
-    assert head == make.table(made.head, ()).splitlines()[0]
+    assert head == table(made.head, ()).splitlines()[0]
     assert len(lines) == len(made.rows)
 
 

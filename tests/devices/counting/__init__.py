@@ -1,4 +1,4 @@
-"""A third kind of device: NumPy that counts what it runs, and has no activation behind a product."""
+"""A third kind of device: NumPy that counts what it runs; no product takes an activation in."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def counting_target(options: Options) -> Target:
     return how
 
 
-COUNTING = Kind(
-    "counting", CountingDevice, counting_target, {"tf32": "not counted", "bf16": "not counted"}
-)
+REFUSED = dict.fromkeys(("tf32", "bf16"), ("not counted", "use float32"))
+
+COUNTING = Kind("counting", CountingDevice, counting_target, REFUSED)

@@ -6,39 +6,31 @@ gradients are added to persistent sums, in the last one too, and then the optimi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from minidl.ir import Lowering, Op, Tensor, Trained, part_of
 from minidl.ir.site import zeros
 from minidl.ops.counters import count_micro_batch
 from minidl.ops.gradients import accumulate_gradient, clip_gradient, gradient_norm, sum_of_squares
+from minidl.options import Options
 
 
-@dataclass(frozen=True)
-class GradientRule:
-    """g = mean of the gradients of `accumulate` calls, then g = g min(1, clip_norm / (|g| + 1e-6)).
+def between_gradients_and_updates(
+    lowering: Lowering, trained: list[Trained], options: Options, last: bool
+) -> tuple[list[Op], list[Trained]]:
+    """The ops from gradients to what an optimizer takes, and that.
 
+    g = mean of the gradients of `accumulate` calls, then g = g min(1, clip_norm / (|g| + 1e-6)).
     |g| is the norm of all weight gradients together, sqrt(sum g^2) (Pascanu et al. 2013; PyTorch's
-    clip_grad_norm_).
+    clip_grad_norm_). last: whether the call makes the update; the others end with the sums.
     """
-
-    clip_norm: float | None = None
-    accumulate: int = 1
-
-    def lower(
-        self, lowering: Lowering, trained: list[Trained], last: bool
-    ) -> tuple[list[Op], list[Trained]]:
-        """The ops from gradients to what an optimizer takes, and that.
-
-        last: whether the call makes the update; the others end with the sums.
-        """
-        ops: list[Op] = []
-        if self.accumulate > 1:
-            ops, trained = _accumulated(lowering, trained, self.accumulate)
-        if self.clip_norm is not None and last:
-            clips, trained = _clipped(lowering, trained, self.clip_norm)
-            ops += clips
-        return ops, trained
+    ops: list[Op] = []
+    if options.accumulate > 1:
+        ops, trained = _accumulated(lowering, trained, options.accumulate)
+    if options.clip_norm is not None and last:
+        clips, trained = _clipped(lowering, trained, options.clip_norm)
+        ops += clips
+    return ops, trained
 
 
 # -- accumulation ----------------------------------------------------------------------------------
