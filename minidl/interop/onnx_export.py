@@ -52,7 +52,8 @@ def export_onnx(
     inputs, calls, output = _walk(net)
     values = {tensor: _input(g, tensor, channels_last) for tensor in inputs}
     for call in calls:
-        at = Place(call.layer, call.name or f"layer{len(g.nodes)}", call.output.shape)
+        name = call.place if call.name else f"layer{len(g.nodes)}"
+        at = Place(call.layer, name, call.output.shape)
         values[call.output] = translate(g, at, [values[t] for t in call.inputs])
     last = _output(g, values[output], channels_last, probabilities)
     write_atomically(path, _checked(g, inputs, last, net.name, channels_last))

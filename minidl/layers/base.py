@@ -77,12 +77,23 @@ class Layer:
 
     def emit(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
         """Lower this layer at a site of its own; flat outputs stay traceable."""
-        site = lowering.site(name, self)
+        _require_identity(self)
+        site = lowering.layer_site(name, self)
         site.output = output = self.lower(site, *inputs)
         kept = output.shape == inputs[0].shape and not self.mixes_features
         if kept and inputs[0] in lowering.flattened:
             lowering.flattened[output] = lowering.flattened[inputs[0]]
         return output
+
+
+def _require_identity(layer: Layer) -> None:
+    """ArgumentError where equal layers would share their parameters, as those of a dataclass do."""
+    if type(layer).__eq__ is not object.__eq__:
+        raise ArgumentError(
+            f"{layer!r}: layers are compared by identity, and {type(layer).__name__} has an __eq__ "
+            "of its own: two equal ones would share their parameters",
+            "write @dataclass(frozen=True, eq=False)",
+        )
 
 
 def shapes(tensors: Iterable[Tensor]) -> list[Shape]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
 from minidl.ir import ArgumentError, Shape, Site, Tensor
@@ -16,8 +15,9 @@ class Dropout(Layer):
 
     s = 1 / (1 - p), computed in float64 and rounded to the tensor's dtype. Element i, counted in
     memory order, is kept where word(i) >= ceil(2^32 p): `minidl.philox.random_words` with the
-    run's seed as key, the steps done as step and the CRC-32 of the layer's name as stream. Every
-    device can therefore make the same mask at any time. Without training, or with p = 0, y is x.
+    run's seed as key, the steps done as step and a stream that this place of the network has alone:
+    the CRC-32 of its name, unless another has that. Every device can therefore make the same mask
+    at any time. Without training, or with p = 0, y is x.
     """
 
     couples_samples = True
@@ -36,7 +36,7 @@ class Dropout(Layer):
             return x
         y = site.activation(x.shape)
         random = site.random_key(), site.step_counter()
-        attributes = {"p": self.p, "stream": zlib.crc32(site.name.encode())}
+        attributes = {"p": self.p, "stream": site.random_stream()}
         site.forward(
             dropout_forward,
             writes=[y],

@@ -222,6 +222,15 @@ def test_a_layer_used_twice_shares_its_weights(tmp_path: Path) -> None:
     read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
 
 
+def test_layers_of_one_name(tmp_path: Path) -> None:
+    """onnxruntime refuses two nodes of one name."""
+    x, conv = dl.Input((4, 5, 2)), dl.Conv2d(2, 1)
+    y = dl.Add()(dl.ReLU()(x, name="a"), conv(conv(x, name="a"), name="a"), name="a")
+    net = dl.Network(x, dl.Linear(3)(dl.Flatten()(y), name="fc"))
+    step, expected = compared(net, tmp_path / "m.onnx")
+    read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
+
+
 def test_flattened_images_side_by_side(tmp_path: Path) -> None:
     """Behind a Concat of vectors minidl's order holds, HWC."""
     x = dl.Input((3, 2, 4))
