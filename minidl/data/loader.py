@@ -16,6 +16,8 @@ from minidl.data.ring import Shape
 from minidl.data.source import Source
 from minidl.data.transforms import Transform
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_whole, seed_of
 
 Batch = tuple[Array, Array]
 """Images (B, H, W, C) and labels (B,) int64."""
@@ -24,6 +26,13 @@ SILENCE = 300.0
 """Seconds after which workers that give nothing are taken for stuck."""
 
 
+@called(
+    "write Loader(source, 32, transform=training(224), seed=0)",
+    batch_size="batch",
+    num_workers="workers",
+    dataset="source",
+    pin_memory="",
+)
 class Loader:
     """Batches of a source's images: uint8 (B, H, W, C), or the dtype of a source of arrays.
 
@@ -52,8 +61,8 @@ class Loader:
         self,
         source: Source,
         batch: int,
-        transform: Transform | None = None,
         *,
+        transform: Transform | None = None,
         seed: int,
         workers: int = 0,
         shuffle: bool = True,
@@ -142,6 +151,10 @@ class Loader:
 def _check(
     source: Source, batch: int, seed: int, workers: int, ring: int, broken: str, drop_last: bool
 ) -> None:
+    seed_of(seed)
+    counts = {"batch": batch, "workers": workers, "ring": ring}
+    if wrong := [f"{name}={value!r}" for name, value in counts.items() if not is_whole(value)]:
+        raise ArgumentError(f"the loader takes whole numbers, got {', '.join(wrong)}")
     if not len(source):
         raise ArgumentError("the source has no images")
     if not 1 <= batch <= (len(source) if drop_last else batch):
@@ -150,8 +163,6 @@ def _check(
             "use a smaller one, or drop_last=False where an incomplete batch will do, as in "
             "validation",
         )
-    if not 0 <= seed < 2**64:
-        raise ArgumentError(f"seed must be in [0, 2^64), got {seed}")
     if workers < 0 or ring < 0 or (ring == 1 and workers):
         raise ArgumentError(
             f"workers must not be negative and the ring needs two slots, got {workers}, {ring}"

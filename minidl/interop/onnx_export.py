@@ -16,6 +16,7 @@ from minidl.interop.onnx_layers import translate
 from minidl.interop.onnx_proto import BATCHES, NEWEST_OPSET, onnx
 from minidl.interop.weights import torch_shape
 from minidl.ir import ArgumentError, Array, Lowering, Shape, ShapeError, Tensor
+from minidl.ir.calls import called
 from minidl.ir.graph import Variable
 from minidl.ir.site import Call
 from minidl.layers.base import Layer
@@ -26,6 +27,7 @@ LARGEST_MODEL = 2**31 - 1
 """Bytes: protobuf's limit; minidl writes no weights outside of the file."""
 
 
+@called()
 def export_onnx(
     network: Layer,
     weights: Step | Mapping[str, Array],

@@ -18,6 +18,7 @@ from minidl.interop.names import AUXILIARY, listed, state_dict_in, usual
 from minidl.interop.pth import View, pth_arrays
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
+from minidl.ir.calls import called
 from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
 
@@ -34,6 +35,7 @@ OTHER_WIDTHS = "build the network with the same widths and image as the one that
 """Hints of `load_weights`."""
 
 
+@called()
 def read_weights(path: str | Path) -> dict[str, Array]:
     """The tensors of a .safetensors, .pth, .pt or .npz file by name; its content says which it is.
 
@@ -93,6 +95,7 @@ def _what_else(head: bytes) -> tuple[str, str]:
     return "it is neither .safetensors, .pth nor .npz, or it is damaged", ""
 
 
+@called()
 def save_weights(
     path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -115,6 +118,7 @@ class Loaded:
     """Of the file, with no place in the step."""
 
 
+@called()
 def load_weights(
     step: Step, path: str | Path, *, strict: bool = True, new_head: bool = False
 ) -> Loaded:

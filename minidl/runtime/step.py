@@ -22,6 +22,7 @@ from minidl.ir import (
     Tensor,
     Variable,
 )
+from minidl.optim import require_rate
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan
 from minidl.report.columns import Summary
@@ -256,9 +257,9 @@ class Step:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        if not 0 <= value < float("inf"):
-            raise ArgumentError(f"learning_rate must be finite and >= 0, got {value}")
-        self._set(self._variables["learning_rate"], np.asarray(value))
+        rate = self._variables["learning_rate"]
+        require_rate(value, rate.tensor.dtype)
+        self._set(rate, np.asarray(value))
 
     def array(self, name: str) -> Array:
         """A variable in minidl's layout (NHWC, KRSC): on the CPU device a view of its bytes in the

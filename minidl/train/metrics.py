@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.ir import ArgumentError, Array, ShapeError
+from minidl.ir.calls import called
 from minidl.runtime.step import Step
 
 
@@ -108,6 +109,7 @@ def confusion_matrix(predicted: Array, labels: Array, classes: int) -> Array:
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
+@called()
 def measure(step: Step, batches: Iterable[tuple[Array, ...]]) -> Evaluation:
     """Predict every batch (inputs..., targets) of `batches`, of any size, and compare."""
     metrics = Metrics()

@@ -30,7 +30,7 @@ def convolutions() -> st.SearchStrategy[dl.Layer]:
     """Few channels and filters: a product by one column or one row is where strides decide."""
     return st.builds(
         lambda groups, filters, kernel, stride, padding, bias: dl.Conv2d(
-            groups * filters, kernel, stride, padding, groups=groups, bias=bias
+            groups * filters, kernel, stride=stride, padding=padding, groups=groups, bias=bias
         ),
         st.sampled_from([1, 1, 2, 3]),
         st.integers(1, 9),

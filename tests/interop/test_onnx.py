@@ -143,7 +143,10 @@ def test_names_are_the_state_dicts(tmp_path: Path) -> None:
 # -- every layer -----------------------------------------------------------------------------------
 
 LAYERS: dict[str, list[dl.Layer]] = {
-    "conv": [dl.Conv2d(4, (3, 2), (2, 1), (1, 0), (1, 2)), dl.Conv2d(6, 1, groups=2, bias=False)],
+    "conv": [
+        dl.Conv2d(4, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2)),
+        dl.Conv2d(6, 1, groups=2, bias=False),
+    ],
     "relu": [dl.ReLU()],
     "leaky relu": [dl.LeakyReLU(0.2)],
     "sigmoid": [dl.Sigmoid()],
