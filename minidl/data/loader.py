@@ -74,7 +74,7 @@ class Loader:
         silence: float = SILENCE,
     ) -> None:
         _check(source, batch, seed, workers, ring, broken, drop_last)
-        self.recipe = Recipe(source, transform, batch, seed, shuffle, broken, pixels)
+        self.recipe = Recipe(source, transform, batch, seed_of(seed), shuffle, broken, pixels)
         self.workers, self.drop_last, self.copy, self.silence = workers, drop_last, copy, silence
         image, dtype = self.recipe.look()
         self.shape = Shape((ring or workers + 2) if workers else 1, batch, image, dtype.str)
@@ -151,7 +151,6 @@ class Loader:
 def _check(
     source: Source, batch: int, seed: int, workers: int, ring: int, broken: str, drop_last: bool
 ) -> None:
-    seed_of(seed)
     counts = {"batch": batch, "workers": workers, "ring": ring}
     if wrong := [f"{name}={value!r}" for name, value in counts.items() if not is_whole(value)]:
         raise ArgumentError(f"the loader takes whole numbers, got {', '.join(wrong)}")

@@ -420,7 +420,8 @@ def _require_range(array: Array, tensor: Tensor) -> None:
 
 def _generator(seed: int, variable: Variable) -> np.random.Generator:
     """Random numbers that depend on the seed and the variable's name only."""
-    return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(variable.name.encode())]))
+    key = np.array([seed, zlib.crc32(variable.name.encode())], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
 
 
 def _require_same_variables(training: PlacedGraph, other: PlacedGraph) -> None:
