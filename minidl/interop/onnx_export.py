@@ -18,6 +18,7 @@ from minidl.interop.weights import torch_shape
 from minidl.ir import ArgumentError, Array, Lowering, Shape, ShapeError, Tensor
 from minidl.ir.calls import called
 from minidl.ir.graph import Variable
+from minidl.ir.masks import require_all_unmasked
 from minidl.ir.site import Call
 from minidl.layers.base import Layer
 from minidl.layers.network import Network, as_network
@@ -50,6 +51,7 @@ def export_onnx(
         raise ArgumentError(f"opset must be in [17, {NEWEST_OPSET}], got {opset}")
     net = as_network(network, image)
     state = weights.state_dict() if isinstance(weights, Step) else weights
+    require_all_unmasked(state)
     g = Graph(_variables(net, state), state, opset)
     inputs, calls, output = _walk(net)
     values = {tensor: _input(g, tensor, channels_last) for tensor in inputs}

@@ -22,6 +22,7 @@ from minidl.ir import (
     Tensor,
     Variable,
 )
+from minidl.ir.masks import require_all_unmasked
 from minidl.optim import require_rate
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan
@@ -192,6 +193,7 @@ class Step:
     def predict(self, *inputs: ArrayLike) -> Array:
         """The network's output for any number of images: a new array (N, ...)."""
         plan, graph = self._predict.plan, self._predict.plan.graph
+        _require_unmasked(inputs, graph.inputs)
         arrays = [self.arena.device.given(array) for array in inputs]
         count = len(arrays[0]) if arrays and arrays[0].ndim else 0
         _require_shapes(arrays, graph.inputs, count)
@@ -283,6 +285,7 @@ class Step:
         checked before the first is written; ShapeError or ArgumentError name what differs."""
         wanted = {v.name: v for v in self._variables.values() if v.saved}
         _require_names(wanted.keys(), arrays.keys(), "state dict differs from the network")
+        require_all_unmasked(arrays)
         converted = {name: self._converted(v, arrays[name]) for name, v in wanted.items()}
         for name, array in converted.items():
             self._set(wanted[name], array)
@@ -299,6 +302,7 @@ class Step:
             _require_same(name, self.array(name), arrays[name])
         _require_names(self._variables.keys(), arrays.keys(), "variables differ from the step's")
         _require_held(arrays, self.accumulate)
+        require_all_unmasked(arrays)
         for name, variable in self._variables.items():
             self._set(variable, arrays[name])
         self._held = None
@@ -320,6 +324,7 @@ class Step:
         """The inputs and the target as arrays, once all of them fit. What is looked at, the
         target and with `check_finite` all, comes to the host."""
         tensors = self.plan.graph.inputs
+        _require_unmasked(given, tensors)
         arrays = [self.arena.device.given(array) for array in given]
         whole = len(arrays) if self.check_finite else 1
         arrays[-whole:] = [_on_host(array) for array in arrays[-whole:]]
@@ -335,6 +340,10 @@ class Step:
                 raise NotFiniteError(f"step {self.steps + 1}: {tensor.name} holds {found}")
         self.check_target(_on_host(arrays[-1]), self.inference_plan.graph.outputs[0].shape)
         return arrays
+
+
+def _require_unmasked(arrays: tuple[ArrayLike, ...], tensors: tuple[Tensor, ...]) -> None:
+    require_all_unmasked({t.name: array for t, array in zip(tensors, arrays, strict=False)})
 
 
 def _on_host(array: Given) -> Array:

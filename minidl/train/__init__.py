@@ -5,6 +5,7 @@ from __future__ import annotations
 from minidl.data import Dataset
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.masks import require_unmasked
 from minidl.runtime.step import Step
 from minidl.train.callbacks import Callback, Checkpoints, EarlyStopping
 from minidl.train.checkpoint import State, latest, load, save
@@ -99,4 +100,5 @@ def fit(
 @called()
 def evaluate(step: Step, images: Array, labels: Array) -> float:
     """Share of `images` whose largest output is their label."""
+    require_unmasked(images=images, labels=labels)
     return float((step.predict(images).argmax(axis=1) == labels).mean())

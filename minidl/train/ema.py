@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.masks import require_all_unmasked
 from minidl.ir.numbers import is_between, is_whole
 from minidl.runtime.step import Step
 
@@ -53,6 +54,7 @@ class Ema:
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Go on from arrays that another Ema had."""
+        require_all_unmasked(arrays)
         self.arrays = {name: np.array(array) for name, array in arrays.items()}
 
     @contextmanager

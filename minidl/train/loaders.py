@@ -11,6 +11,7 @@ import numpy as np
 from minidl.data import batches
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.masks import require_all_unmasked
 from minidl.ir.numbers import is_whole, seed_of
 
 Batch = tuple[Array, ...]
@@ -84,6 +85,7 @@ class Repeated:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         for arrays in islice(self.source, start, len(self)):
+            require_all_unmasked({f"array {i} of a batch": array for i, array in enumerate(arrays)})
             yield tuple(np.asarray(array) for array in arrays)
 
 

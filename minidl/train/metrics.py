@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.ir import ArgumentError, Array, ShapeError
 from minidl.ir.calls import called
+from minidl.ir.masks import require_unmasked
 from minidl.runtime.step import Step
 
 
@@ -40,6 +41,7 @@ class Metrics:
     def add(self, outputs: Array, targets: Array) -> None:
         """Take in a batch. Integer targets are labels, others what the outputs should be;
         ShapeError or ArgumentError where they do not fit."""
+        require_unmasked(outputs=outputs, targets=targets)
         if np.issubdtype(targets.dtype, np.integer):
             self._add_labels(outputs, targets)
         else:
@@ -114,5 +116,6 @@ def measure(step: Step, batches: Iterable[tuple[Array, ...]]) -> Evaluation:
     """Predict every batch (inputs..., targets) of `batches`, of any size, and compare."""
     metrics = Metrics()
     for *inputs, targets in batches:
+        require_unmasked(targets=targets)
         metrics.add(step.predict(*inputs), np.asarray(targets))
     return metrics.result()
