@@ -6,6 +6,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -118,7 +119,7 @@ class Loader:
 
     def _run(self, epoch: int, numbers: range) -> Iterator[Made]:
         """Made by workers; a failure ends them all."""
-        if self._pool is None:
+        if self._pool is None or not self._pool.is_ours:
             self._pool = Pool(self.recipe, self.shape, self.workers, self.silence)
             self._close = weakref.finalize(self, self._pool.close)
         try:
@@ -134,6 +135,11 @@ class Loader:
         if name not in self.skipped:
             self.skipped[name] = why
             warnings.warn(f"skipped: {why}", stacklevel=4)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies have workers of their own, once they need some."""
+        own = {"skipped": dict(self.skipped), "_pool": None, "_close": None}
+        return {**vars(self), **own}
 
     def close(self) -> None:
         """End the workers, if there are any."""

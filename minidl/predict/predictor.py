@@ -101,6 +101,10 @@ class Predictor:
         self.trained.load(step)
         return step
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy compiles a step of its own when it needs one."""
+        return {name: value for name, value in vars(self).items() if name != "step"}
+
     # -- ask -------------------------------------------------------------------------------
 
     def probabilities(self, images: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,10 @@ class Ema:
                 mean += (1 - self.decay) * now[name]
             else:
                 mean[...] = now[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies have arrays of their own, which updates write into."""
+        return {**vars(self), "arrays": {name: a.copy() for name, a in self.arrays.items()}}
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Go on from arrays that another Ema had."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,10 @@ class Metrics:
         self._losses: list[Array] = []
         self._top1 = self._top5 = 0
         self._confusion: Array | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies count on their own."""
+        return {**vars(self), "_losses": list(self._losses)}
 
     def add(self, outputs: Array, targets: Array) -> None:
         """Take in a batch. Integer targets are labels, others what the outputs should be;

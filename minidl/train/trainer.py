@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
 from minidl.ir.calls import called
+from minidl.ir.copies import Uncopied
 from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
 from minidl.train.callbacks import Callback, Checkpoints
@@ -27,7 +28,7 @@ Data = Feed | Iterable[Any]
 
 
 @called("write Trainer(step, schedule=..., callbacks=...), the loader is for fit", optimizer="")
-class Trainer:
+class Trainer(Uncopied):
     """Train `step` on a loader, and remember all of it.
 
     schedule: factor of the learning rate that the step has now. callbacks: run in order, before
@@ -46,6 +47,8 @@ class Trainer:
     the same batches for the same epoch; schedule, ema and callbacks must be the same ones.
     ArgumentError or CheckpointError where it cannot begin: the step is then unchanged.
     """
+
+    instead: ClassVar[str] = "make another Trainer of a step of its own"
 
     def __init__(
         self,
