@@ -41,6 +41,8 @@ from minidl.train import OneCycle, Position, measure
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 """Of the training images, by channel, in [0, 255]."""
 SEEDS = (0, 1, 2)
+IN_ORDER: dict[str, Any] = {"seed": 0, "shuffle": False, "drop_last": False}
+"""All images, as they lie."""
 TENTHS = 10
 Row = dict[str, Any]
 
@@ -79,10 +81,8 @@ class Recipe:
         """Of batches for training, and of all test images in order."""
         chosen = Subset(train, order_of(len(train), 0, 0)[: self.images])
         return (
-            Loader(chosen, self.batch, training(self.side), seed=seed),
-            Loader(
-                *(test, self.batch, evaluation(self.side)), seed=0, shuffle=False, drop_last=False
-            ),
+            Loader(chosen, self.batch, transform=training(self.side), seed=seed),
+            Loader(test, self.batch, transform=evaluation(self.side), **IN_ORDER),
         )
 
 
@@ -108,7 +108,7 @@ class Minidl:
     def __init__(self, recipe: Recipe, seed: int) -> None:
         image = (recipe.side, recipe.side, 3)
         network = models.MODELS[recipe.model](image=image, **recipe.sizes)
-        optimizer = dl.SGD(recipe.lr, recipe.momentum, recipe.weight_decay)
+        optimizer = dl.SGD(recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
         network = dl.from_bytes(network, MEAN, STD)
         self.step = dl.compile(
             network, recipe.batch, optimizer=optimizer, precision=recipe.precision, seed=seed

@@ -47,7 +47,7 @@ def minidl_pass(folder: Path, workers: int, reduce: bool) -> Pass:
     loader = Loader(
         Subset(source, repeated(len(source))),
         BATCH,
-        RandomResizedCrop(SIDE, reduce=reduce),
+        transform=RandomResizedCrop(SIDE, reduce=reduce),
         seed=0,
         workers=workers,
     )

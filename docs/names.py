@@ -18,7 +18,7 @@ import minidl as dl
 from minidl.compiler.modes import MODES
 from minidl.train import Trainer
 
-MOST_KEYWORDS = 4
+MOST_KEYWORDS = 7
 """Where a function has more that have no place, they are not shown one by one."""
 
 
@@ -64,7 +64,9 @@ def with_signature(name: str) -> str:
     placed = [p for p in parameters if p.name != "self" and p.kind < p.KEYWORD_ONLY]
     keywords = [p for p in parameters if p.kind >= p.KEYWORD_ONLY]
     if len(keywords) <= MOST_KEYWORDS:
-        shown = [*map(_parameter, (*placed, *keywords))]
+        by_name = any(p.kind is p.KEYWORD_ONLY for p in keywords)
+        star = ["*"] if by_name and not any(p.kind is p.VAR_POSITIONAL for p in placed) else []
+        shown = [*map(_parameter, placed), *star, *map(_parameter, keywords)]
     else:
         shown = [*(p.name for p in placed), "..."]
     return f"{name[:-2]}({', '.join(shown)})"

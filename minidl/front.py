@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
+import reprlib
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,9 @@ from minidl.ir import (
     Shape,
     format_size,
 )
+from minidl.ir.calls import called
 from minidl.ir.card import Card
+from minidl.ir.numbers import is_whole, seed_of
 from minidl.keywords import with_keywords
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
@@ -39,6 +41,18 @@ if TYPE_CHECKING:
     from minidl.keywords import Settings
 
 
+NAMED = {
+    "batch_size": "batch",
+    "model": "network",
+    "criterion": "loss",
+    "loss_fn": "loss",
+    "input_shape": "image",
+    "metrics": "",
+}
+"""Other frameworks' keywords."""
+
+
+@called("write plan(network, 32): the batch stands beside the network", **NAMED)
 @with_keywords(Options)
 def plan(
     network: Layer,
@@ -61,7 +75,7 @@ def plan(
     options: all settings of the step in one object; a keyword changes one of them.
     ShapeError names a layer that does not fit, ArgumentError all that is wrong with the settings.
     """
-    chosen = _options(options, settings, "plan")
+    chosen = _options(options, settings)
     if device is not None:
         chosen = replace(chosen, device=device)
     if gpu is not None:
@@ -82,13 +96,14 @@ def step_plans(
 ) -> tuple[PlacedGraph, ...]:
     """Every plan that a step runs on a card: training, adding to gradients where updates are
     spread, prediction. No device is touched; arguments as in `plan`."""
-    chosen = replace(_options(options, settings, "step_plans"), device=OF_CARDS, card=card)
+    chosen = replace(_options(options, settings), device=OF_CARDS, card=card)
     recipe = _recipe(network, batch, None, optimizer, None, chosen)
     plans = _planned(recipe)
     more = () if plans.accumulation is None else (plans.accumulation,)
     return (plans.training, *more, recipe.inference(plans.training))
 
 
+@called("write compile(network, 32): the batch stands beside the network", **NAMED)
 @with_keywords(Options)
 def compile(  # noqa: A001 - the field's word for it
     network: Layer,
@@ -113,10 +128,10 @@ def compile(  # noqa: A001 - the field's word for it
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.
     options: all settings of the step in one object; a keyword changes one of them.
     """
-    chosen = _options(options, settings, "compile")
+    chosen = _options(options, settings)
     place = device_of(chosen.device if device is None else device)
     chosen = replace(chosen, device=place.name, card=place.card)
-    recipe = _recipe(network, batch, loss, optimizer, image, chosen, seed)
+    recipe = _recipe(network, batch, loss, optimizer, image, chosen, seed_of(seed))
     guard = GUARD if debug else 0
     plans = _planned(recipe, guard)
     inference = recipe.inference(plans.training, guard)
@@ -124,18 +139,14 @@ def compile(  # noqa: A001 - the field's word for it
     if recipe.options.budget is not None and needed > recipe.options.budget:
         raise BudgetError(recipe.options.budget, needed).at("predict")
     _require_memory(needed, recipe, place)
-    how = recipe.loss.check, seed, debug, check_finite, place
+    how = recipe.loss.check, recipe.seed, debug, check_finite, place
     return Step(plans.training, inference, *how, plans.accumulation)
 
 
-def _options(options: Options | None, settings: Any, function: str) -> Options:
-    """The options with some of them changed; TypeError as for any unknown keyword."""
-    known = [f.name for f in fields(options or Options)]
-    for name in settings:
-        if name not in known:
-            near = [f": did you mean {n}?" for n in difflib.get_close_matches(name, known, 1)]
-            said = f"got an unexpected keyword argument {name!r}{''.join(near)}"
-            raise TypeError(f"{function}() {said}")
+def _options(options: Options | None, settings: Any) -> Options:
+    """The options with some of them changed."""
+    if options is not None and not isinstance(options, Options):
+        raise ArgumentError(f"options={options!r} are not dl.Options", "write dl.Options(...)")
     return replace(options or Options(), **settings)
 
 
@@ -156,8 +167,18 @@ def _recipe(
         card=DEVICES[options.device].card(options.card),
         tuning=read_tuning(tuning) if isinstance(tuning, (str, Path)) else tuning,
     )
+    _require_kind("network", network, Layer, "dl.Sequential(...)")
+    _require_kind("loss", loss, Loss, "dl.CrossEntropy()")
+    _require_kind("optimizer", optimizer, Optimizer, "dl.SGD(0.01)")
     given = loss or CrossEntropy(), optimizer or SGD(momentum=0.9)
-    return Recipe(as_network(network, image), *given, batch, options, seed)
+    return Recipe(as_network(network, image), *given, int(batch), options, seed)
+
+
+def _require_kind(name: str, given: object, kind: type, example: str) -> None:
+    """ArgumentError for a class in the place of an instance, and for anything else."""
+    if given is not None and not isinstance(given, kind):
+        what = given.__name__ if isinstance(given, type) else reprlib.repr(given)
+        raise ArgumentError(f"{name}={what} is no {kind.__name__}", f"write {name}={example}")
 
 
 def require_right(options: Options, batch: int) -> None:
@@ -188,10 +209,12 @@ def _unknown(options: Options) -> Iterator[ArgumentError]:
 
 
 def _out_of_batch(options: Options, batch: int) -> Iterator[str]:
-    if batch < 1:
+    if not is_whole(batch):
+        yield f"batch must be a whole number, got {batch!r}"
+    elif batch < 1:
         yield f"batch must be at least 1, got {batch}"
-    elif not 1 <= options.slices <= batch:
-        yield f"slices must be in [1, {batch}], the batch: got {options.slices}"
+    elif not is_whole(options.slices) or not 1 <= options.slices <= batch:
+        yield f"slices must be in [1, {batch}], the batch: got {options.slices!r}"
 
 
 def _conflicts(options: Options) -> Iterator[ArgumentError]:

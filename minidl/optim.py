@@ -7,12 +7,25 @@ while dgrad still has to read the weights.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+import numpy as np
+
 from minidl.ir import ArgumentError, Site, Tensor
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_between
 from minidl.ir.site import filled
 from minidl.ops.optim import adam_moments, adam_step, sgd, sgd_momentum, sgd_nesterov, sgd_step
+
+
+def require_rate(value: float, dtype: str) -> None:
+    """ArgumentError unless it is a finite number of at least 0, in a dtype too."""
+    large = float(np.finfo(dtype).max)
+    if not is_between(value, 0, large):
+        raise ArgumentError(
+            f"learning_rate must be finite and >= 0, got {value!r}: {dtype} ends at {large:.3g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -26,14 +39,21 @@ class Optimizer:
         raise NotImplementedError
 
     def rate(self, site: Site) -> Tensor:
-        """The learning rate: shape (), the same tensor for every parameter."""
+        """The learning rate: shape (), the same tensor for every parameter. ArgumentError where
+        the dtype of the weights has no such number."""
+        require_rate(self.lr, site.lowering.master)
         return site.shared("learning_rate", site.lowering.master, filled(self.lr))
 
-    def require(self, **ranges: tuple[float, bool]) -> None:
+    def require(self, **ranges: tuple[object, bool]) -> None:
         """ArgumentError for a value that breaks its rule, given as (value, allowed)."""
         for name, (value, allowed) in ranges.items():
             if not allowed:
-                raise ArgumentError(f"{type(self).__name__}: {name}={value} is out of range")
+                raise ArgumentError(f"{type(self).__name__}: {name}={value!r} is out of range")
+
+    def require_positive(self, *names: str) -> None:
+        """ArgumentError unless these fields are finite numbers of at least 0."""
+        values = {name: getattr(self, name) for name in names}
+        self.require(**{name: (value, is_between(value, 0)) for name, value in values.items()})
 
 
 def _update(
@@ -49,6 +69,16 @@ def _update(
     )
 
 
+WORDS = {"params": "", "learning_rate": "lr", "epsilon": "eps"}
+"""Other frameworks' keywords."""
+
+
+@called(
+    "write SGD(0.1, 0.9, weight_decay=1e-4): there is no dampening, and the weights are the "
+    "network's",
+    dampening="",
+    **WORDS,
+)
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """g = dw + weight_decay w;  v = momentum v + g;  w = w - lr v  (Nesterov: lr (g + momentum v)).
@@ -57,16 +87,14 @@ class SGD(Optimizer):
     """
 
     momentum: float = 0.0
+    _: KW_ONLY
     weight_decay: float = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        self.require(
-            lr=(self.lr, self.lr >= 0),
-            momentum=(self.momentum, self.momentum >= 0),
-            weight_decay=(self.weight_decay, self.weight_decay >= 0),
-            nesterov=(self.nesterov, self.momentum > 0 or not self.nesterov),
-        )
+        self.require_positive("lr", "momentum", "weight_decay")
+        able = isinstance(self.nesterov, bool) and (self.momentum > 0 or not self.nesterov)
+        self.require(nesterov=(self.nesterov, able))
 
     def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None:
         lr, decay = self.rate(site), self.weight_decay
@@ -82,6 +110,7 @@ class SGD(Optimizer):
         _update(site, sgd_step, [w], [v, lr])
 
 
+@called("write Adam(1e-3, (0.9, 0.999)), the weights are the network's", amsgrad="", **WORDS)
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
@@ -96,13 +125,15 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        self.require(
-            lr=(self.lr, self.lr >= 0),
-            beta1=(self.betas[0], 0 <= self.betas[0] < 1),
-            beta2=(self.betas[1], 0 <= self.betas[1] < 1),
-            eps=(self.eps, self.eps >= 0),
-            weight_decay=(self.weight_decay, self.weight_decay >= 0),
-        )
+        self.require_positive("lr", "eps", "weight_decay")
+        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
+            raise ArgumentError(
+                f"{type(self).__name__}: betas={self.betas!r} are not two numbers",
+                "write betas=(0.9, 0.999)",
+            )
+        for name, beta in zip(("beta1", "beta2"), self.betas, strict=True):
+            self.require(**{name: (beta, is_between(beta, 0) and beta < 1)})
+        object.__setattr__(self, "betas", tuple(self.betas))
 
     decoupled = False
 
@@ -118,6 +149,7 @@ class Adam(Optimizer):
         _update(site, adam_step, [w], reads, betas=self.betas, eps=self.eps, decoupled_decay=decay)
 
 
+@called("write AdamW(1e-3, (0.9, 0.999)), the weights are the network's", amsgrad="", **WORDS)
 @dataclass(frozen=True)
 class AdamW(Adam):
     """Adam with decoupled decay: w = w (1 - lr weight_decay) first (Loshchilov and Hutter 2019)."""

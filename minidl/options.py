@@ -8,8 +8,10 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from minidl.ir.calls import called
 from minidl.ir.card import Card
 from minidl.ir.errors import ArgumentError
+from minidl.ir.numbers import is_between, is_real, is_whole
 from minidl.ir.sizes import parse_size
 
 ALIGNMENT = 256
@@ -83,34 +85,37 @@ def positive(word: str) -> int:
 
 
 def _share(value: float | None) -> str:
-    if value is None or 0 <= value < math.inf:
+    if value is None or is_between(value, 0):
         return ""
-    return f"recompute is a share of the step's operations, 0.01 for 1 %: got {value}"
+    return f"recompute is a share of the step's operations, 0.01 for 1 %: got {value!r}"
 
 
 def _norm(value: float | None) -> str:
-    if value is None or value > 0:
+    if value is None or value == math.inf or (is_real(value) and value > 0):
         return ""
-    return f"clip_norm must be positive, or None: got {value}"
+    return f"clip_norm must be positive, or None: got {value!r}"
 
 
 def _calls(value: int) -> str:
-    if isinstance(value, int) and value >= 1:
+    if is_whole(value) and value >= 1:
         return ""
-    return f"accumulate is a number of calls, at least 1: got {value}"
+    return f"accumulate is a number of calls, at least 1: got {value!r}"
 
 
 def _power(value: int) -> str:
-    if value >= 16 and not value & (value - 1):
+    if is_whole(value) and value >= 16 and not value & (value - 1):
         return ""
-    return f"alignment must be a power of two of at least 16, got {value}"
+    return f"alignment must be a power of two of at least 16, got {value!r}"
 
 
 def _positive(value: int) -> str:
-    return "" if value >= 1 else f"scratch_limit must be positive, got {value}"
+    if is_whole(value) and value >= 1:
+        return ""
+    return f"scratch_limit must be positive, got {value!r}"
 
 
-@dataclass(frozen=True)
+@called()
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """How a step is made, of whatever network, batch and image.
 

@@ -17,7 +17,9 @@ def alexnet(
 
     def conv(features: int, kernel: int, stride: int = 1, padding: int = 0) -> dl.Conv2d:
         he, zero = dl.initial.he_normal, dl.initial.constant(0)
-        return dl.Conv2d(features, kernel, stride, padding, initial=he, initial_bias=zero)
+        return dl.Conv2d(
+            features, kernel, stride=stride, padding=padding, initial=he, initial_bias=zero
+        )
 
     def linear(features: int) -> dl.Linear:
         normal, zero = dl.initial.normal(0.01), dl.initial.constant(0)

@@ -13,7 +13,7 @@ BOTTLENECK = 4
 
 def _conv(features: int, kernel: int, stride: int = 1, padding: int = 0) -> dl.Conv2d:
     he = dl.initial.kaiming_normal
-    return dl.Conv2d(features, kernel, stride, padding, bias=False, initial=he)
+    return dl.Conv2d(features, kernel, stride=stride, padding=padding, bias=False, initial=he)
 
 
 def _norm_relu_conv(x: dl.Node, conv: dl.Conv2d, name: str, index: str = "") -> dl.Node:

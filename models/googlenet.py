@@ -22,7 +22,7 @@ WIDTHS = {
 
 def _conv(x: dl.Node, features: int, kernel: int, name: str, stride: int = 1) -> dl.Node:
     he = dl.initial.kaiming_normal
-    layer = dl.Conv2d(features, kernel, stride, kernel // 2, bias=False, initial=he)
+    layer = dl.Conv2d(features, kernel, stride=stride, padding=kernel // 2, bias=False, initial=he)
     y = dl.BatchNorm2d(eps=1e-3)(layer(x, name=f"{name}.conv"), name=f"{name}.bn")
     return dl.ReLU()(y, name=f"{name}.relu")
 

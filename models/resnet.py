@@ -8,7 +8,7 @@ import minidl as dl
 def _conv(features: int, kernel: int, stride: int = 1) -> dl.Conv2d:
     he = dl.initial.kaiming_normal
     padding = kernel // 2
-    return dl.Conv2d(features, kernel, stride, padding, bias=False, initial=he)
+    return dl.Conv2d(features, kernel, stride=stride, padding=padding, bias=False, initial=he)
 
 
 def _block(

@@ -31,8 +31,8 @@ CALLS = 6
 
 OPTIMIZERS = {
     "sgd": dl.SGD(0.05, weight_decay=0.01),
-    "momentum": dl.SGD(0.05, 0.9, 5e-4),
-    "nesterov": dl.SGD(0.05, 0.9, 5e-4, True),
+    "momentum": dl.SGD(0.05, 0.9, weight_decay=5e-4),
+    "nesterov": dl.SGD(0.05, 0.9, weight_decay=5e-4, nesterov=True),
     "adam": dl.Adam(0.01, weight_decay=0.01),
     "adamw": dl.AdamW(0.01),
 }

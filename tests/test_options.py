@@ -95,7 +95,9 @@ def test_every_setting_is_a_keyword(function: Any) -> None:
 
 
 def test_an_unknown_keyword_names_the_nearest() -> None:
-    with pytest.raises(TypeError, match=r"plan\(\) got .*'bugdet': did you mean budget\?"):
+    with pytest.raises(
+        TypeError, match=r"plan\(.*bugdet=1\): it has no bugdet: did you mean budget\?"
+    ):
         dl.plan(dl.Linear(2), 3, image=(4,), bugdet=1)  # type: ignore[call-arg]
 
 

@@ -142,7 +142,7 @@ def distinct_ops(
 ) -> list[Op]:
     """The ops of a case's training step on a card, as they are before any is fused: one of each
     kernel and shapes, of those that move `least` bytes or more."""
-    options = Options(precision, "cuda", card, tuning=tuning)
+    options = Options(precision=precision, device="cuda", card=card, tuning=tuning)
     how = dl.CrossEntropy(), optimizer(case.lr), case.batch, options, target_of(options)
     graph = lower_training(case.build(), *how)
     found: dict[Any, Op] = {}

@@ -48,8 +48,8 @@ class Run:
         train, test = decoded(splits.train), decoded(splits.test)
         batch = self.machine.TRAINING.batch
         self.loaders = (
-            Loader(train, batch, training(SIDE), seed=0),
-            Loader(test, batch, evaluation(SIDE), seed=0, shuffle=False, drop_last=False),
+            Loader(train, batch, transform=training(SIDE), seed=0),
+            Loader(test, batch, transform=evaluation(SIDE), seed=0, shuffle=False, drop_last=False),
         )
         return {"images": len(train), "test_images": len(test)}
 

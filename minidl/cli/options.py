@@ -179,8 +179,8 @@ def planning(options: argparse.Namespace) -> dict[str, Any]:
 
 
 OPTIMIZERS: dict[str, Callable[[argparse.Namespace], dl.Optimizer]] = {
-    "sgd": lambda o: dl.SGD(o.lr, o.momentum, o.weight_decay),
-    "sgd_nesterov": lambda o: dl.SGD(o.lr, o.momentum, o.weight_decay, nesterov=True),
+    "sgd": lambda o: dl.SGD(o.lr, o.momentum, weight_decay=o.weight_decay),
+    "sgd_nesterov": lambda o: dl.SGD(o.lr, o.momentum, weight_decay=o.weight_decay, nesterov=True),
     "adam": lambda o: dl.Adam(o.lr, weight_decay=o.weight_decay),
     "adamw": lambda o: dl.AdamW(o.lr, weight_decay=o.weight_decay),
 }

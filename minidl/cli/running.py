@@ -78,7 +78,7 @@ def averaging(options: argparse.Namespace) -> Ema | None:
     if not 0 <= options.model_ema_decay < 1:
         raise ArgumentError(f"--model-ema-decay must be in [0, 1), got {options.model_ema_decay}")
     decay, every = options.model_ema_decay, options.model_ema_steps
-    return Ema.for_run(options.batch_size, options.epochs, decay, every)
+    return Ema.for_run(batch=options.batch_size, epochs=options.epochs, decay=decay, every=every)
 
 
 def require_folder(options: argparse.Namespace) -> None:

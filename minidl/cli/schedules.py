@@ -87,7 +87,7 @@ def schedule(options: argparse.Namespace) -> Schedule:
     made = SCHEDULES[options.lr_scheduler](options)
     if not options.lr_warmup_epochs:
         return made
-    return Warmup(made, options.lr_warmup_epochs, options.lr_warmup_decay)
+    return Warmup(made, epochs=options.lr_warmup_epochs, start=options.lr_warmup_decay)
 
 
 def _multistep(options: argparse.Namespace) -> Schedule:
@@ -110,7 +110,7 @@ def _least(options: argparse.Namespace) -> float:
 
 
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
-    "cosine": lambda o: Cosine(_least(o)),
+    "cosine": lambda o: Cosine(minimum=_least(o)),
     "constant": lambda _: Constant(),
     "step": lambda o: StepDecay(o.lr_step_size, **_gamma(o)),
     "multistep": _multistep,

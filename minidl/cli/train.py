@@ -129,7 +129,7 @@ def _step(options: argparse.Namespace, card: ModelCard) -> dl.Step:
     return dl.compile(
         card.network(),
         options.batch_size,
-        loss=dl.CrossEntropy(options.label_smoothing),
+        loss=dl.CrossEntropy(label_smoothing=options.label_smoothing),
         optimizer=optimizer(options),
         seed=options.seed,
         check_finite=options.check_finite,

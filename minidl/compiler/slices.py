@@ -69,6 +69,7 @@ def _slice_by_slice(lowering: Lowering, calls: list[Call], inputs: list[Tensor])
     outputs = []
     for low, high in pairwise(bounds):
         lowering.part = f"[{low}:{high}]"
+        lowering.places.clear()  # every part has the same names
         values = {t: part_of(t, 0, low, high, f"{t.name}{lowering.part}") for t in inputs}
         for call in calls:
             operands = (values[t] for t in call.inputs)

@@ -19,6 +19,7 @@ from minidl.files.pickle import Allowed, read_pickle
 from minidl.files.tar import first_names, read_members
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
 
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -38,6 +39,7 @@ def is_cifar(path: Path) -> bool:
     return any(_file_of(name) for name in first_names(path, 4))
 
 
+@called()
 def cifar10(path: str | os.PathLike[str]) -> Splits:
     """50,000 training and 10,000 test images (32, 32, 3) uint8.
 

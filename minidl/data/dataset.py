@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.ir import Array
+from minidl.ir.calls import called
+from minidl.ir.numbers import seed_of
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Dataset:
 
 def order_of(count: int, seed: int, epoch: int) -> Array:
     """A permutation of [0, count), int64, by seed and epoch alone."""
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+    key = np.array([seed_of(seed), epoch], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).permutation(count)
 
 
+@called("write batches(images, labels, 32, seed=0, epoch=0)", batch_size="batch")
 def batches(
-    images: Array, labels: Array, batch: int, seed: int, epoch: int
+    images: Array, labels: Array, batch: int, *, seed: int, epoch: int
 ) -> Iterator[tuple[Array, Array]]:
     """One epoch in full batches, in an order that depends on seed and epoch alone.
 

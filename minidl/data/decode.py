@@ -17,6 +17,7 @@ from minidl.data.errors import BrokenImageError
 from minidl.data.transforms import View
 from minidl.files.png_rows import has_all_rows
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
 
 PIXELS = 89_478_485
 """The most pixels of one image: a gigabyte when decoded to RGB with room to work. Pillow warns
@@ -51,6 +52,7 @@ def pillow() -> Pillow:
     return Pillow(Image, Image.Resampling.BILINEAR, Image.Transpose.FLIP_LEFT_RIGHT)
 
 
+@called()
 def decode(raw: bytes, name: str, limit: int = PIXELS) -> Array:
     """The whole image, (H, W, 3) uint8 RGB, whatever its mode was; alpha is dropped.
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from minidl.data.dataset import Dataset
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_whole
 
 TEST_SHARE = 5
 """One image in five is kept for the test."""
@@ -22,10 +24,11 @@ WHITE = 16
 """The largest pixel value, full ink."""
 
 
+@called("write digits(image=(32, 32, 1)), nothing is downloaded", root="", train="", download="")
 def digits(image: tuple[int, int, int] = (64, 64, 3)) -> Dataset:
     """1,438 training and 359 test images, scaled to `image` by bilinear interpolation, grey
     repeated over the channels, normalised to mean 0 and standard deviation 1."""
-    if min(image) < 1:
+    if len(image) != 3 or not all(map(is_whole, image)) or min(image) < 1:
         raise ArgumentError(f"digits: image must be at least 1x1x1, got {image}")
     table = _read()
     grey = table[:, :64].reshape(-1, 8, 8).astype(np.float32)
@@ -38,6 +41,7 @@ def digits(image: tuple[int, int, int] = (64, 64, 3)) -> Dataset:
     return Dataset("digits", classes, images[train], labels[train], images[test], labels[test])
 
 
+@called()
 def digit_constants() -> tuple[float, float]:
     """Mean and standard deviation by which `digits` normalises, for pixels in [0, 255]: white ink
     on black paper."""

@@ -11,11 +11,17 @@ import numpy as np
 from minidl.data.errors import BrokenImageError
 from minidl.files.opening import read_bytes
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 LAYOUT = f"<class>/<anything>, with {', '.join(EXTENSIONS)} in any case"
 
 
+@called(
+    "write ImageFolder(folder): how images are cut is the loader's transform",
+    root="folder",
+    transform="",
+)
 class ImageFolder:
     """`<class>/<anything>.jpg`, `.jpeg` or `.png` below a folder; classes sorted by name.
 

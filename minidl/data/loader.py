@@ -6,6 +6,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from minidl.data.ring import Shape
 from minidl.data.source import Source
 from minidl.data.transforms import Transform
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_whole, seed_of
 
 Batch = tuple[Array, Array]
 """Images (B, H, W, C) and labels (B,) int64."""
@@ -24,6 +27,13 @@ SILENCE = 300.0
 """Seconds after which workers that give nothing are taken for stuck."""
 
 
+@called(
+    "write Loader(source, 32, transform=training(224), seed=0)",
+    batch_size="batch",
+    num_workers="workers",
+    dataset="source",
+    pin_memory="",
+)
 class Loader:
     """Batches of a source's images: uint8 (B, H, W, C), or the dtype of a source of arrays.
 
@@ -52,8 +62,8 @@ class Loader:
         self,
         source: Source,
         batch: int,
-        transform: Transform | None = None,
         *,
+        transform: Transform | None = None,
         seed: int,
         workers: int = 0,
         shuffle: bool = True,
@@ -65,7 +75,7 @@ class Loader:
         silence: float = SILENCE,
     ) -> None:
         _check(source, batch, seed, workers, ring, broken, drop_last)
-        self.recipe = Recipe(source, transform, batch, seed, shuffle, broken, pixels)
+        self.recipe = Recipe(source, transform, batch, seed_of(seed), shuffle, broken, pixels)
         self.workers, self.drop_last, self.copy, self.silence = workers, drop_last, copy, silence
         image, dtype = self.recipe.look()
         self.shape = Shape((ring or workers + 2) if workers else 1, batch, image, dtype.str)
@@ -109,7 +119,7 @@ class Loader:
 
     def _run(self, epoch: int, numbers: range) -> Iterator[Made]:
         """Made by workers; a failure ends them all."""
-        if self._pool is None:
+        if self._pool is None or not self._pool.is_ours:
             self._pool = Pool(self.recipe, self.shape, self.workers, self.silence)
             self._close = weakref.finalize(self, self._pool.close)
         try:
@@ -125,6 +135,11 @@ class Loader:
         if name not in self.skipped:
             self.skipped[name] = why
             warnings.warn(f"skipped: {why}", stacklevel=4)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies have workers of their own, once they need some."""
+        own = {"skipped": dict(self.skipped), "_pool": None, "_close": None}
+        return {**vars(self), **own}
 
     def close(self) -> None:
         """End the workers, if there are any."""
@@ -142,6 +157,9 @@ class Loader:
 def _check(
     source: Source, batch: int, seed: int, workers: int, ring: int, broken: str, drop_last: bool
 ) -> None:
+    counts = {"batch": batch, "workers": workers, "ring": ring}
+    if wrong := [f"{name}={value!r}" for name, value in counts.items() if not is_whole(value)]:
+        raise ArgumentError(f"the loader takes whole numbers, got {', '.join(wrong)}")
     if not len(source):
         raise ArgumentError("the source has no images")
     if not 1 <= batch <= (len(source) if drop_last else batch):
@@ -150,8 +168,6 @@ def _check(
             "use a smaller one, or drop_last=False where an incomplete batch will do, as in "
             "validation",
         )
-    if not 0 <= seed < 2**64:
-        raise ArgumentError(f"seed must be in [0, 2^64), got {seed}")
     if workers < 0 or ring < 0 or (ring == 1 and workers):
         raise ArgumentError(
             f"workers must not be negative and the ring needs two slots, got {workers}, {ring}"

@@ -7,12 +7,14 @@ import numpy as np
 from minidl.data.decode import decode
 from minidl.data.source import Arrays, Source
 from minidl.ir import ArgumentError, Array, ShapeError, format_size
+from minidl.ir.calls import called
 
 KEPT = 4 * 2**30
 """The most bytes of decoded images."""
 
 
-def decoded(source: Source, limit: int = KEPT) -> Arrays:
+@called()
+def decoded(source: Source, *, limit: int = KEPT) -> Arrays:
     """All images (N, H, W, 3) uint8 in memory, for images that train faster than they decode.
 
     ShapeError where sizes differ, ArgumentError beyond `limit` bytes, BrokenImageError for a

@@ -16,6 +16,7 @@ from minidl.data.source import Arrays, Splits
 from minidl.files.archives import opened_gzip
 from minidl.files.words import is_shape
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
 
 STEMS = ("train", "t10k")
 """Training and test."""
@@ -25,6 +26,7 @@ def is_mnist(folder: Path) -> bool:
     return _find(folder, "train-images", 3) is not None
 
 
+@called()
 def mnist(folder: str | os.PathLike[str]) -> Splits:
     """60,000 training and 10,000 test images (28, 28, 1) uint8, or whatever the headers say.
 

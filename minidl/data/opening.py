@@ -18,6 +18,7 @@ from minidl.data.source import Arrays, Source, Splits, Subset
 from minidl.data.tar import ImageTar
 from minidl.files.tar import read_members
 from minidl.ir import ArgumentError
+from minidl.ir.calls import called
 
 HELD_OUT = 10
 """Where there is no test split, one image in ten is kept for it."""
@@ -35,6 +36,7 @@ UNDERSTOOD = f"""understood are
   a .npz with x_train, y_train, x_test, y_test, or images, labels"""
 
 
+@called(root="path")
 def open_data(
     path: str | os.PathLike[str], *, seed: int = 0, image: tuple[int, int, int] = (64, 64, 3)
 ) -> Splits:
@@ -65,6 +67,9 @@ def of_dataset(data: Dataset) -> Splits:
     return Splits(data.name, train, test)
 
 
+@called(
+    "write held_out(source, 0): one image in ten, drawn by a seed", lengths="", generator="seed"
+)
 def held_out(source: Source, seed: int = 0, name: str | os.PathLike[str] = "images") -> Splits:
     """One image in ten for the test, the others for training, both in the source's order."""
     if len(source) < 2:

@@ -94,8 +94,13 @@ class Pool:
         else:
             self._done[done.ticket] = done
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process started the workers, and no parent that it was forked from."""
+        return os.getpid() == self._owner
+
     def close(self) -> None:
         """End the workers; in a forked child, whose they are not, nothing happens."""
-        if os.getpid() == self._owner:
+        if self.is_ours:
             while self.workers:
                 self.workers.pop().close()

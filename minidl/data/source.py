@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
 
 MOST_CLASSES = 2**20
 """Labels beyond are taken for an error in the file."""
@@ -34,6 +35,7 @@ class Source(Protocol):
         """An encoded JPEG or PNG, or an array (H, W, C) of uint8 or float32."""
 
 
+@called("write Arrays(images, labels)")
 @dataclass(frozen=True, eq=False)
 class Arrays:
     """Images (N, H, W, C) uint8 or float32 in memory; labels (N,) of any integers.
@@ -88,6 +90,7 @@ def numbered(where: str, *labels: Array) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
+@called("write Subset(source, [0, 2, 5])", dataset="source")
 class Subset:
     """Some images of a source, in the order of `indices`."""
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from minidl.data.errors import BrokenImageError
 from minidl.data.folder import classes_of, is_image
 from minidl.files.tar import KEPT, Member, read_members, split
+from minidl.ir.calls import called
 
 
+@called()
 class ImageTar:
     """`<prefix>/<class>/<anything>.jpg`, `.jpeg` or `.png` in a .tar, .tar.gz, .tar.bz2 or .tar.xz.
 
@@ -19,7 +21,9 @@ class ImageTar:
     outside (an absolute path or `..`), a tar cut short, too many bytes, or no image.
     """
 
-    def __init__(self, path: str | os.PathLike[str], prefix: str = "", limit: int = KEPT) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], prefix: str = "", *, limit: int = KEPT
+    ) -> None:
         self._take(Path(path), prefix, read_members(Path(path), is_image, prefix, limit))
 
     @classmethod

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_whole
 
 Constants = float | tuple[float, ...]
 """One for all channels, or one each."""
@@ -52,6 +54,7 @@ class Transform(Protocol):
         """Where to look in an image; words are uniform in [0, 2^32)."""
 
 
+@called("write RandomResizedCrop(224, (0.08, 1.0)), flip= by name", size="side", interpolation="")
 @dataclass(frozen=True)
 class RandomResizedCrop:
     """A random region, bilinearly resized to a square, and a flip in half of the cases.
@@ -64,6 +67,7 @@ class RandomResizedCrop:
     side: int
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    _: KW_ONLY
     flip: bool = True
     reduce: bool = True
     tries = 10
@@ -100,6 +104,7 @@ class RandomResizedCrop:
         return (height - tall) // 2, (width - wide) // 2, tall, wide
 
 
+@called("write PadCrop(32, 4), flip= by name", size="side", padding="pad")
 @dataclass(frozen=True)
 class PadCrop:
     """An image of `side` squared, shifted by up to `pad` either way, and flipped in half of the
@@ -107,12 +112,13 @@ class PadCrop:
 
     side: int
     pad: int = 4
+    _: KW_ONLY
     flip: bool = True
     words = 4
 
     def __post_init__(self) -> None:
         _check_side(self.side)
-        if not 0 <= self.pad < self.side:
+        if not is_whole(self.pad) or not 0 <= self.pad < self.side:
             raise ArgumentError(f"{self!r}: pad must be in [0, {self.side})")
 
     @property
@@ -128,6 +134,7 @@ class PadCrop:
         return View(box, self.size, (down, right), flip)
 
 
+@called("write CentreCrop(224, shorter=256)", size="side")
 @dataclass(frozen=True)
 class CentreCrop:
     """The shorter side resized to `shorter` (side * 256 / 224 if it is 0), the centre cut out.
@@ -137,6 +144,7 @@ class CentreCrop:
     """
 
     side: int
+    _: KW_ONLY
     shorter: int = 0
     reduce: bool = False
     words = 0
@@ -162,17 +170,20 @@ class CentreCrop:
         return start * old / new, min(old, (start + self.side) * old / new)
 
 
-def training(side: int, flip: bool = True) -> Transform:
+@called("write training(224, flip=False)", size="side")
+def training(side: int, *, flip: bool = True) -> Transform:
     """What is usual for training: PadCrop up to 64 pixels, RandomResizedCrop above. flip: half of
     the images are mirrored, which writing does not bear."""
     return PadCrop(side, flip=flip) if side <= SMALL else RandomResizedCrop(side, flip=flip)
 
 
+@called("write evaluation(224)", size="side")
 def evaluation(side: int) -> Transform:
     """What is usual for testing: the whole image up to 64 pixels, CentreCrop above."""
-    return CentreCrop(side, side if side <= SMALL else 0)
+    return CentreCrop(side, shorter=side if side <= SMALL else 0)
 
 
+@called()
 def normalised(images: Array, mean: Constants, std: Constants) -> NDArray[np.float32]:
     """(x - mean) / std as float32, channel by channel: what the layer Normalize does, for
     networks that read floats. Constants are in the pixels' units, [0, 255]."""
@@ -183,8 +194,8 @@ def normalised(images: Array, mean: Constants, std: Constants) -> NDArray[np.flo
 
 
 def _check_side(side: int) -> None:
-    if side < 1:
-        raise ArgumentError(f"an image must have at least one pixel a side, got {side}")
+    if not is_whole(side) or side < 1:
+        raise ArgumentError(f"an image must have at least one pixel a side, got {side!r}")
 
 
 def _between(word: int, low: float, high: float) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 
 from minidl.devices.given import CUDA
 from minidl.ir import ArgumentError, Array, Shape
+from minidl.ir.calls import called
 from minidl.runtime.step import Step
 
 
@@ -52,6 +53,7 @@ class CudaArray:
         return CUDA, self.device.index
 
 
+@called()
 def exported(step: Step, name: str) -> Array | CudaArray:
     """A variable of a step in its own bytes, in the layout of minidl (NHWC, KRSC).
 

@@ -16,7 +16,9 @@ from minidl.interop.onnx_layers import translate
 from minidl.interop.onnx_proto import BATCHES, NEWEST_OPSET, onnx
 from minidl.interop.weights import torch_shape
 from minidl.ir import ArgumentError, Array, Lowering, Shape, ShapeError, Tensor
+from minidl.ir.calls import called
 from minidl.ir.graph import Variable
+from minidl.ir.masks import require_all_unmasked
 from minidl.ir.site import Call
 from minidl.layers.base import Layer
 from minidl.layers.network import Network, as_network
@@ -26,6 +28,7 @@ LARGEST_MODEL = 2**31 - 1
 """Bytes: protobuf's limit; minidl writes no weights outside of the file."""
 
 
+@called()
 def export_onnx(
     network: Layer,
     weights: Step | Mapping[str, Array],
@@ -48,11 +51,13 @@ def export_onnx(
         raise ArgumentError(f"opset must be in [17, {NEWEST_OPSET}], got {opset}")
     net = as_network(network, image)
     state = weights.state_dict() if isinstance(weights, Step) else weights
+    require_all_unmasked(state)
     g = Graph(_variables(net, state), state, opset)
     inputs, calls, output = _walk(net)
     values = {tensor: _input(g, tensor, channels_last) for tensor in inputs}
     for call in calls:
-        at = Place(call.layer, call.name or f"layer{len(g.nodes)}", call.output.shape)
+        name = call.place if call.name else f"layer{len(g.nodes)}"
+        at = Place(call.layer, name, call.output.shape)
         values[call.output] = translate(g, at, [values[t] for t in call.inputs])
     last = _output(g, values[output], channels_last, probabilities)
     write_atomically(path, _checked(g, inputs, last, net.name, channels_last))

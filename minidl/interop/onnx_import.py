@@ -13,6 +13,7 @@ from minidl.interop.onnx_operators import OPERATORS
 from minidl.interop.onnx_proto import BATCHES, onnx
 from minidl.interop.onnx_reader import Model, Value, parsed, refused
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
+from minidl.ir.calls import called
 from minidl.layers.base import Input
 from minidl.layers.network import Network
 from minidl.runtime.finite import warn_not_finite
@@ -21,6 +22,7 @@ TO_NCHW = [0, 3, 1, 2]
 """Transpose's axes from NHWC."""
 
 
+@called()
 def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
     """The network that an ONNX model describes, and its weights for `Step.load_state_dict`.
 
@@ -87,7 +89,7 @@ def _input(m: Model, given: Any) -> Value:
     if len(shape) == 4 and (turned := _consumed(m, name, "Transpose", perm=TO_NCHW)):
         name, nhwc = turned, shape[1:]
     sample: Shape = tuple(nhwc)
-    value = Value(Input(sample, dtype), (1, *sample))
+    value = Value(Input(sample, dtype=dtype), (1, *sample))
     m.values[name] = value
     return value
 

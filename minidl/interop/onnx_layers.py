@@ -187,7 +187,7 @@ def _avgpool2d(g: Graph, at: Place, x: Value) -> Value:
 
 def _adaptive_avgpool2d(g: Graph, at: Place, x: Value) -> Value:
     """Bins of one size are windows; otherwise the means are two products with constant matrices."""
-    size, bins = x.shape[1:3], pair(at.layer.output_size)
+    size, bins = x.shape[1:3], pair(at.layer, "output_size", at.layer.output_size)
     if size == bins:
         return x
     if bins == (1, 1):

@@ -58,7 +58,7 @@ def _batch_normalization(m: Model, node: Any) -> Value:
         raise refused(node, f"{wrong} of another shape, or in training mode")
     arrays["num_batches_tracked"] = np.array(0)
     eps, momentum = round_trip(how["epsilon"]), round_trip(1 - how["momentum"])
-    layer, name = owned(m, node, lambda: BatchNorm2d(eps, momentum), arrays)
+    layer, name = owned(m, node, lambda: BatchNorm2d(eps=eps, momentum=momentum), arrays)
     return placed(node, layer, x, name=name)
 
 

@@ -52,7 +52,15 @@ def conv(m: Model, node: Any) -> Value:
         stride, dilation = (_pair(node, how[n], n) for n in ("strides", "dilations"))
         size = _pair(node, kernel, "kernel")
         padding = near[0], near[1]
-        return Conv2d(k, size, stride, padding, dilation, group, bias=b is not None)
+        return Conv2d(
+            k,
+            size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=group,
+            bias=b is not None,
+        )
 
     layer, name = owned(m, node, make, {"weight": w} | ({} if b is None else {"bias": b}))
     return placed(node, layer, x, name=name)

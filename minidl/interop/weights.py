@@ -18,6 +18,8 @@ from minidl.interop.names import AUXILIARY, listed, state_dict_in, usual
 from minidl.interop.pth import View, pth_arrays
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
+from minidl.ir.calls import called
+from minidl.ir.masks import require_all_unmasked
 from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
 
@@ -34,6 +36,7 @@ OTHER_WIDTHS = "build the network with the same widths and image as the one that
 """Hints of `load_weights`."""
 
 
+@called()
 def read_weights(path: str | Path) -> dict[str, Array]:
     """The tensors of a .safetensors, .pth, .pt or .npz file by name; its content says which it is.
 
@@ -93,6 +96,7 @@ def _what_else(head: bytes) -> tuple[str, str]:
     return "it is neither .safetensors, .pth nor .npz, or it is damaged", ""
 
 
+@called()
 def save_weights(
     path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -100,6 +104,7 @@ def save_weights(
 
     ArgumentError where an array's dtype is none of the format, or metadata is no words.
     """
+    require_all_unmasked(arrays)
     write_safetensors(path, arrays, metadata)
 
 
@@ -115,6 +120,7 @@ class Loaded:
     """Of the file, with no place in the step."""
 
 
+@called()
 def load_weights(
     step: Step, path: str | Path, *, strict: bool = True, new_head: bool = False
 ) -> Loaded:

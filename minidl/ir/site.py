@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from minidl.ir.errors import ArgumentError
+from minidl.ir.errors import ArgumentError, ShapeError
 from minidl.ir.graph import Array, Variable
 from minidl.ir.how import Target, as_stated
 from minidl.ir.op import Contract, Function, Op, Phase
@@ -30,6 +31,8 @@ class Call:
 
     layer: Lowerable
     name: str
+    place: str
+    """The name, which no other place has."""
     inputs: tuple[Tensor, ...]
     output: Tensor
 
@@ -68,6 +71,10 @@ class Lowering:
     """A list: layers are noted there instead of being lowered."""
     accumulate: int = 1
     """Calls of the step that make one update."""
+    places: Counter[str] = field(default_factory=Counter)
+    """How often layers were lowered under each name."""
+    streams: set[int] = field(default_factory=set)
+    """Of random numbers, those in use: see `Site.random_stream`."""
 
     @property
     def master(self) -> str:
@@ -83,21 +90,35 @@ class Lowering:
         """Note a layer that is to be lowered later; a tensor that stands for its output."""
         output = Tensor(name, shape, self.dtype, "activation")
         if self.calls is not None:
-            self.calls.append(Call(layer, name, inputs, output))
+            self.calls.append(Call(layer, name, self._place(name), inputs, output))
         return output
 
     def site(self, name: str, owner: object) -> Site:
-        self.sites.append(Site(self, name, owner))
+        self.sites.append(Site(self, name, owner, prefix=name))
         return self.sites[-1]
 
+    def layer_site(self, name: str, layer: Lowerable) -> Site:
+        """A layer's own. The second place of a name is `name (2)`, so that nothing which goes by it
+        takes the two for one; names of variables, which state dicts have, stay as they were given.
+        """
+        site = self.site(name, layer)
+        site.name = self._place(name)
+        return site
 
-def filled(value: float) -> Callable[[np.random.Generator, Shape], Array]:
+    def _place(self, name: str) -> str:
+        self.places[name] += 1
+        number = self.places[name]
+        return name if number == 1 else f"{name} ({number})"
+
+
+@dataclass(frozen=True)
+class filled:  # noqa: N801 - reads as a function; a closure could not be pickled with a plan
     """What makes an array of one number."""
-    return partial(_full, value)  # and no closure, so that plans can be pickled
 
+    value: float
 
-def _full(value: float, _: np.random.Generator, shape: Shape) -> Array:
-    return np.full(shape, value)
+    def __call__(self, _: np.random.Generator, shape: Shape) -> Array:
+        return np.full(shape, self.value)
 
 
 def zeros(_: np.random.Generator, shape: Shape) -> Array:
@@ -115,7 +136,10 @@ class Site:
 
     lowering: Lowering
     name: str
+    """No other layer's."""
     owner: object
+    prefix: str
+    """What the names of variables begin with: the layer's name as it was given."""
     forward_ops: list[Op] = field(default_factory=list)
     backward_ops: list[Op] = field(default_factory=list)
     made: list[Tensor] = field(default_factory=list)
@@ -124,6 +148,8 @@ class Site:
     """What the layer returned, for reports to name."""
     gradients: dict[Tensor, Tensor] = field(default_factory=dict)
     """By forward tensor: arriving for what is in `made`, contributed for everything else."""
+    asked: set[str] = field(default_factory=set)
+    """Names of the variables that the layer has here."""
 
     # -- tensors ---------------------------------------------------------------------------
 
@@ -173,13 +199,30 @@ class Site:
         seed = self.lowering.seed
         return self.shared("random_key", "uint64", filled(seed))
 
+    def random_stream(self) -> int:
+        """Random numbers of this place alone, in [0, 2^32): the CRC-32 of its name, or the next one
+        that no other place of the step has."""
+        stream = zlib.crc32(self.name.encode())
+        while stream in self.lowering.streams:
+            stream = (stream + 1) % 2**32
+        self.lowering.streams.add(stream)
+        return stream
+
     def shared(self, name: str, dtype: str, initial: Any) -> Tensor:
-        """A scalar state of the whole step, made when first asked for."""
+        """A scalar state of the whole step, made when first asked for; ArgumentError where it was
+        made with another first value or dtype."""
         known = self.lowering.variables
         if (None, name) not in known:
             tensor = Tensor(name, (), dtype, "state")
             known[None, name] = Variable(name, tensor, initial, saved=False)
-        return known[None, name].tensor
+        there = known[None, name]
+        if there.initial != initial or there.tensor.dtype != dtype:
+            raise ArgumentError(
+                f"{self.name}: {name!r} begins with {_first(initial)} here and with "
+                f"{_first(there.initial)} elsewhere, and a step has one",
+                "call what differs by a name of its own: site.shared(name, dtype, initial)",
+            )
+        return there.tensor
 
     def gradient(self, t: Tensor) -> Tensor:
         """dLoss / dt: see the class's docstring."""
@@ -231,10 +274,10 @@ class Site:
         return replace(op, writes=(*op.writes, *scratch), attributes=attributes, takes=how.takes)
 
     def _tensor(self, name: str, shape: Shape, kind: Kind, dtype: str | None) -> Tensor:
-        lasting = kind in PERSISTENT
-        own = f"{self.name}.{name}" if lasting else f"{self.name}.{name}{self.lowering.part}"
+        if kind in PERSISTENT:
+            return Tensor(f"{self.prefix}.{name}", shape, dtype or self.lowering.master, kind)
         usual = self.lowering.dtype if kind == "activation" else self.lowering.master
-        return Tensor(own, shape, dtype or usual, kind)
+        return Tensor(f"{self.name}.{name}{self.lowering.part}", shape, dtype or usual, kind)
 
     def _variable(
         self,
@@ -246,9 +289,23 @@ class Site:
         how: dict[str, Any],
     ) -> Tensor:
         known = self.lowering.variables
+        tensor = self._tensor(name, shape, kind, dtype)
+        if name in self.asked:
+            raise ArgumentError(f"{tensor.name!r} is asked for twice", "name one differently")
+        self.asked.add(name)
         if (self.owner, name) not in known:
-            tensor = self._tensor(name, shape, kind, dtype)
             if any(v.name == tensor.name for v in known.values()):
                 raise ArgumentError(f"two layers have a {tensor.name!r}", "name one differently")
             known[self.owner, name] = Variable(tensor.name, tensor, initial, **how)
-        return known[self.owner, name].tensor
+        there = known[self.owner, name].tensor
+        if (there.shape, there.dtype) != (shape, tensor.dtype):
+            raise ShapeError(
+                f"{there.name} is {there.dtype} of {there.shape} at the layer's first place, and "
+                f"would be {tensor.dtype} of {shape} here",
+                "use two layers, or inputs of one size",
+            )
+        return there
+
+
+def _first(initial: Any) -> object:
+    return initial.value if isinstance(initial, filled) else getattr(initial, "__name__", initial)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from minidl.ir import ArgumentError, Shape, Site, Tensor
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_real
 from minidl.ir.op import Commutes, Function
 from minidl.layers.base import Layer
 from minidl.ops.activation import (
@@ -65,6 +66,7 @@ class Activation(Layer):
         return y
 
 
+@called(inplace="")
 @dataclass(frozen=True, eq=False)
 class ReLU(Activation):
     """y = max(x, 0); dx = +0 where y <= 0, else dy: also where y is NaN. Backward needs y alone."""
@@ -75,6 +77,12 @@ class ReLU(Activation):
         return relu_forward, relu_dgrad
 
 
+@called(
+    "write LeakyReLU(0.01), the slope below 0",
+    inplace="",
+    negative_slope="slope",
+    alpha="slope",
+)
 @dataclass(frozen=True, eq=False)
 class LeakyReLU(Activation):
     """y = x where x > 0, else slope x; dx = dy where y > 0, else slope dy (Maas et al. 2013).
@@ -85,7 +93,7 @@ class LeakyReLU(Activation):
     slope: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 0 < self.slope < math.inf:
+        if not is_real(self.slope) or self.slope <= 0:
             raise ArgumentError(f"{self!r}: slope must be positive", "use ReLU for 0")
 
     def functions(self) -> tuple[Function, Function]:
@@ -95,6 +103,7 @@ class LeakyReLU(Activation):
         return {"slope": self.slope}
 
 
+@called()
 @dataclass(frozen=True, eq=False)
 class Sigmoid(Activation):
     """y = 1 / (1 + exp(-x)); dx = dy y (1 - y)."""
@@ -103,6 +112,7 @@ class Sigmoid(Activation):
         return sigmoid_forward, sigmoid_dgrad
 
 
+@called()
 @dataclass(frozen=True, eq=False)
 class Tanh(Activation):
     """y = tanh(x); dx = dy (1 - y^2)."""
@@ -111,6 +121,7 @@ class Tanh(Activation):
         return tanh_forward, tanh_dgrad
 
 
+@called()
 @dataclass(frozen=True, eq=False)
 class GELU(Activation):
     """y = x P(x), dx = dy (P(x) + x P'(x)), P the normal distribution (Hendrycks, Gimpel 2016).

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from minidl.ir import ArgumentError, Lowering, Shape, ShapeError, Site, Tensor
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_whole
 
 _born = count()
 
@@ -26,9 +28,15 @@ class Node:
     """Nodes are made after their inputs, so this is a topological order."""
 
 
-def Input(shape: Shape | int, dtype: str | None = None) -> Node:  # noqa: N802 - reads as a layer
+@called(
+    "write Input((height, width, channels)) or Input(features), without the batch", batch_size=""
+)
+def Input(shape: Shape | int, *, dtype: str | None = None) -> Node:  # noqa: N802 - as a layer
     """The network's input: the shape of one sample, (height, width, channels) or (features,)."""
-    sample = (shape,) if isinstance(shape, int) else tuple(shape)
+    sample = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    if not all(map(is_whole, sample)):
+        raise ShapeError(f"Input: the shape of one sample is whole numbers, got {shape!r}")
+    sample = tuple(map(int, sample))
     if not sample or min(sample) < 1:
         raise ShapeError(f"Input: every dimension must be at least 1, got {sample}")
     return Node(None, shape=sample, dtype=dtype)
@@ -77,12 +85,23 @@ class Layer:
 
     def emit(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
         """Lower this layer at a site of its own; flat outputs stay traceable."""
-        site = lowering.site(name, self)
+        _require_identity(self)
+        site = lowering.layer_site(name, self)
         site.output = output = self.lower(site, *inputs)
         kept = output.shape == inputs[0].shape and not self.mixes_features
         if kept and inputs[0] in lowering.flattened:
             lowering.flattened[output] = lowering.flattened[inputs[0]]
         return output
+
+
+def _require_identity(layer: Layer) -> None:
+    """ArgumentError where equal layers would share their parameters, as those of a dataclass do."""
+    if type(layer).__eq__ is not object.__eq__:
+        raise ArgumentError(
+            f"{layer!r}: layers are compared by identity, and {type(layer).__name__} has an __eq__ "
+            "of its own: two equal ones would share their parameters",
+            "write @dataclass(frozen=True, eq=False)",
+        )
 
 
 def shapes(tensors: Iterable[Tensor]) -> list[Shape]:
@@ -95,16 +114,25 @@ def require_rank(rank: int, shape: Shape, meaning: str) -> None:
         raise ShapeError(f"needs {rank} dimensions {meaning}, got {len(shape)}: {shape}")
 
 
-def require_bool(layer: Layer, bias: object) -> None:
-    """ArgumentError where something else stands in the place of `bias`, as PyTorch's habit of
-    naming the inputs first has it."""
-    if not isinstance(bias, bool):
-        raise ArgumentError(
-            f"{layer!r}: bias is True or False, got {bias!r}",
-            "give a layer its features alone, the size of its input is inferred",
-        )
+def require_bool(layer: Layer, **flags: object) -> None:
+    """ArgumentError where a flag is neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ArgumentError(f"{layer!r}: {name} is True or False, got {value!r}")
 
 
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    """(value, value) for an integer, as PyTorch's arguments have it."""
-    return (value, value) if isinstance(value, int) else value
+def whole(layer: Layer, **values: Any) -> None:
+    """Have the layer keep whole numbers as ints; ArgumentError for anything else."""
+    for name, value in values.items():
+        if not is_whole(value):
+            raise ArgumentError(f"{layer!r}: {name} must be a whole number, got {value!r}")
+        object.__setattr__(layer, name, int(value))
+
+
+def pair(layer: Layer, name: str, value: Any) -> tuple[int, int]:
+    """(value, value) for a whole number, as PyTorch's arguments have it; ArgumentError unless it is
+    one or two."""
+    both = (value, value) if is_whole(value) else value
+    if not isinstance(both, (tuple, list)) or len(both) != 2 or not all(map(is_whole, both)):
+        raise ArgumentError(f"{layer!r}: {name} must be a whole number or two, got {value!r}")
+    return int(both[0]), int(both[1])

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
-from minidl.layers.base import Layer, pair, require_bool, require_rank
+from minidl.ir.calls import called
+from minidl.layers.base import Layer, pair, require_bool, require_rank, whole
 from minidl.layers.bias import add_bias_wgrad
 from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.ops.conv2d import conv2d_dgrad, conv2d_forward, conv2d_wgrad
 from minidl.ops.window import Pair, Window
 
 
+@called(
+    "write the output's channels and the kernel, the input's are known: Conv2d(64, 3, stride=2)",
+    in_channels="",
+    out_channels="features",
+    filters="features",
+    kernel_size="kernel",
+    strides="stride",
+    dilation_rate="dilation",
+)
 @dataclass(frozen=True, eq=False)
 class Conv2d(Layer):
     """y[n,p,q,k] = b[k] + sum_{r,s,c} x[n, p u - h + r d, q u - h + s d, c] w[k,r,s,c]
@@ -27,6 +37,7 @@ class Conv2d(Layer):
 
     features: int
     kernel: int | Pair
+    _: KW_ONLY
     stride: int | Pair = 1
     padding: int | Pair = 0
     dilation: int | Pair = 1
@@ -38,9 +49,11 @@ class Conv2d(Layer):
     window: Window = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        require_bool(self, self.bias)
-        stride, dilation = pair(self.stride), pair(self.dilation)
-        window = Window(pair(self.kernel), stride, pair(self.padding), dilation)
+        require_bool(self, bias=self.bias)
+        whole(self, features=self.features, groups=self.groups)
+        stride, dilation = pair(self, "stride", self.stride), pair(self, "dilation", self.dilation)
+        kernel, padding = pair(self, "kernel", self.kernel), pair(self, "padding", self.padding)
+        window = Window(kernel, stride, padding, dilation)
         object.__setattr__(self, "window", window)
         if min(self.features, self.groups, *window.kernel, *stride, *dilation) < 1:
             raise ShapeError(f"{self!r}: features, kernel, stride, dilation, groups must be >= 1")

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
 from minidl.ir import ArgumentError, Shape, Site, Tensor
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_real
 from minidl.layers.base import Layer
 from minidl.ops.dropout import dropout_dgrad, dropout_forward
 
 
+@called("write Dropout(0.5), the share that is dropped", inplace="", rate="p", seed="")
 @dataclass(frozen=True, eq=False)
 class Dropout(Layer):
     """y = x s where kept, else +0; dx = dy s where kept, else +0 (Srivastava et al. 2014).
 
     s = 1 / (1 - p), computed in float64 and rounded to the tensor's dtype. Element i, counted in
     memory order, is kept where word(i) >= ceil(2^32 p): `minidl.philox.random_words` with the
-    run's seed as key, the steps done as step and the CRC-32 of the layer's name as stream. Every
-    device can therefore make the same mask at any time. Without training, or with p = 0, y is x.
+    run's seed as key, the steps done as step and a stream that this place of the network has alone:
+    the CRC-32 of its name, unless another has that. Every device can therefore make the same mask
+    at any time. Without training, or with p = 0, y is x.
     """
 
     couples_samples = True
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p < 1:
+        if not is_real(self.p) or not 0 <= self.p < 1:
             raise ArgumentError(f"{self!r}: p must be in [0, 1)")
 
     def output_shape(self, *inputs: Shape) -> Shape:
@@ -36,7 +39,7 @@ class Dropout(Layer):
             return x
         y = site.activation(x.shape)
         random = site.random_key(), site.step_counter()
-        attributes = {"p": self.p, "stream": zlib.crc32(site.name.encode())}
+        attributes = {"p": self.p, "stream": site.random_stream()}
         site.forward(
             dropout_forward,
             writes=[y],

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 
 from minidl.ir import Shape, Site, Tensor
+from minidl.ir.calls import called
 from minidl.layers.base import Layer, require_rank
 
 
+@called("write Flatten(): all but the batch", start_dim="", end_dim="")
 @dataclass(frozen=True, eq=False)
 class Flatten(Layer):
     """(N, H, W, C) -> (N, H W C), a view. A Linear behind it converts to PyTorch's (C, H, W)."""

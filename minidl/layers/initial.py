@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from minidl.ir import Array, Shape
+from minidl.ir.calls import called
 from minidl.ir.site import filled
 
 Initial = Callable[[np.random.Generator, Shape], Array]
@@ -24,15 +25,18 @@ def fan_out(shape: Shape) -> int:
     return math.prod(shape[:-1])
 
 
+@called()
 def constant(value: float) -> Initial:
     return filled(value)
 
 
+@called()
 def uniform(bound: float) -> Initial:
     """U(-bound, bound)."""
     return partial(_uniform, bound)
 
 
+@called()
 def normal(std: float) -> Initial:
     """N(0, std^2)."""
     return partial(_normal, std)

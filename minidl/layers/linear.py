@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
 
 from minidl.ir import Array, Shape, ShapeError, Site, Tensor
-from minidl.layers.base import Layer, require_bool, require_rank
+from minidl.ir.calls import called
+from minidl.layers.base import Layer, require_bool, require_rank, whole
 from minidl.layers.bias import add_bias_wgrad
 from minidl.layers.initial import Initial, lecun_uniform, uniform
 from minidl.ops.linear import linear_dgrad, linear_forward, linear_wgrad
 
 
+@called(
+    "write the output's features alone, the input's are known: Linear(10)",
+    in_features="",
+    out_features="features",
+    units="features",
+    use_bias="bias",
+)
 @dataclass(frozen=True, eq=False)
 class Linear(Layer):
     """y[n, f] = sum_i x[n, i] w[f, i] + b[f]; x (N, inputs), w (features, inputs), b (features).
@@ -23,13 +31,15 @@ class Linear(Layer):
 
     mixes_features = True
     features: int
+    _: KW_ONLY
     bias: bool = True
     initial: Initial = field(default=lecun_uniform, repr=False)
     initial_bias: Initial | None = field(default=None, repr=False)
     """None: U(-1/sqrt(inputs), 1/sqrt(inputs)), PyTorch's default."""
 
     def __post_init__(self) -> None:
-        require_bool(self, self.bias)
+        require_bool(self, bias=self.bias)
+        whole(self, features=self.features)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         require_rank(2, inputs[0], "(batch, features)")

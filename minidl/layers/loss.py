@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
 from minidl.ir import ArgumentError, Array, Shape, ShapeError, Site, Tensor
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_between
 from minidl.layers.base import Layer
 from minidl.ops.loss import (
     mse_dgrad,
@@ -38,6 +40,7 @@ class Loss(Layer):
         return ()
 
 
+@called("write CrossEntropy(label_smoothing=0.1); classes have no weights")
 @dataclass(frozen=True, eq=False)
 class CrossEntropy(Loss):
     """loss = -mean_n sum_k t[n,k] log p[n,k], p = softmax(logits), logits (N, K), labels (N) int64.
@@ -47,10 +50,11 @@ class CrossEntropy(Loss):
     is no class is refused on the host; one that gets past makes the loss and its row NaN.
     """
 
+    _: KW_ONLY
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing <= 1:
+        if not is_between(self.label_smoothing, 0, 1):
             raise ArgumentError(f"{self!r}: label_smoothing must be in [0, 1]")
 
     def target(self, prediction: Shape) -> tuple[Shape, str | None]:
@@ -92,6 +96,7 @@ class CrossEntropy(Loss):
         return loss
 
 
+@called("write MSE(), the mean over all elements")
 @dataclass(frozen=True, eq=False)
 class MSE(Loss):
     """loss = mean (prediction - target)^2 over all elements; dprediction = 2 (p - t) / elements."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minidl.ir import Lowering, Shape, ShapeError, Site, Tensor
+from minidl.ir.calls import called
 from minidl.layers.base import Layer
 from minidl.ops.cuda.operands import SUMMED
 from minidl.ops.merge import add_forward, concat_dgrad, concat_forward
@@ -24,6 +25,7 @@ class Merge(Layer):
         return super().emit(lowering, name, *distinct)
 
 
+@called("write Add()(x, y)")
 @dataclass(frozen=True, eq=False)
 class Add(Merge):
     """y = x0 + x1 + ..., from left to right, of two or more inputs of one shape.
@@ -68,6 +70,7 @@ def _add(site: Site, y: Tensor, terms: Sequence[Tensor]) -> None:
     )
 
 
+@called("write Concat()(x, y): along the channels", axis="", dim="")
 @dataclass(frozen=True, eq=False)
 class Concat(Merge):
     """y = [x0, x1, ...] along the channels, the last axis; all other axes must agree.

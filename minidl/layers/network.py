@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter
 from collections.abc import Sequence
 
 from minidl.ir import ArgumentError, Lowering, Shape, Tensor
+from minidl.ir.calls import called
 from minidl.layers.base import Input, Layer, Node
 
 __all__ = ["Input", "Network", "Sequential"]
@@ -26,7 +28,10 @@ class Sequential(Layer):
         self.children: dict[str, Layer] = {}
         for name, layer in {**numbered, **named}.items():
             if not isinstance(layer, Layer):
-                raise ArgumentError(f"Sequential: child {name} is no layer: {layer!r}")
+                raise ArgumentError(
+                    f"Sequential: child {name} is no layer: {reprlib.repr(layer)}",
+                    "unpack a list: Sequential(*layers)" if isinstance(layer, list) else "",
+                )
             self.children[name] = layer
 
     def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
@@ -38,12 +43,19 @@ class Sequential(Layer):
         return f"Sequential({', '.join(self.children)})"
 
 
+@called("write Network(x, y): what the network reads, and its output", outputs="output")
 class Network(Layer):
     """A DAG: everything that `output` reads, down to `inputs`."""
 
     def __init__(self, inputs: Node | Sequence[Node], output: Node, name: str = "network") -> None:
         self.inputs = (inputs,) if isinstance(inputs, Node) else tuple(inputs)
         self.output = output
+        for node in (*self.inputs, output):
+            if not isinstance(node, Node):
+                raise ArgumentError(
+                    f"Network: {reprlib.repr(node)} is neither an Input nor a layer's output",
+                    "write x = dl.Input(shape), y = layer(x), Network(x, y)",
+                )
         self.name = name
         self.nodes = _reachable(output)
         missing = [n for n in self.nodes if n.layer is None and n not in self.inputs]

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.ir import ArgumentError, Shape, ShapeError, Site, Tensor
+from minidl.ir.calls import called
 from minidl.layers.base import Layer
 from minidl.layers.network import Input, Network
 from minidl.ops.normalize import Constants, normalize_dgrad, normalize_forward
 
 
+@called("write Normalize(mean, std), in the units of the pixels", inplace="")
 @dataclass(frozen=True, eq=False)
 class Normalize(Layer):
     """y = (x - mean) / std channel by channel; x (..., C) of any dtype, y in the step's.
@@ -62,6 +64,7 @@ class Normalize(Layer):
         return y
 
 
+@called()
 def from_bytes(network: Network, mean: Constants, std: Constants) -> Network:
     """The same network for images of bytes (N, H, W, C) uint8, which it normalises first; names
     of parameters are the same. `mean` and `std` are those of pixels in [0, 255]."""

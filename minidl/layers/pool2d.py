@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from minidl.ir import Shape, ShapeError, Site, Tensor
+from minidl.ir.calls import called
 from minidl.ir.op import Commutes
-from minidl.layers.base import Layer, pair, require_rank
+from minidl.layers.base import Layer, pair, require_bool, require_rank
 from minidl.ops.pool2d import (
     adaptive_avgpool2d_dgrad,
     adaptive_avgpool2d_forward,
@@ -18,6 +19,9 @@ from minidl.ops.pool2d import (
     maxpool2d_forward,
 )
 from minidl.ops.window import Pair, Window
+
+POOLS = {"kernel_size": "kernel", "pool_size": "kernel", "strides": "stride"}
+"""Other frameworks' words."""
 
 IMAGES = "(batch, height, width, channels)"
 
@@ -32,8 +36,10 @@ class _Pool2d(Layer):
     window: Window = field(init=False, repr=False)
 
     def _set_window(self, dilation: int | Pair, ceil_mode: bool) -> None:
-        kernel, padding, steps = pair(self.kernel), pair(self.padding), pair(dilation)
-        stride = kernel if self.stride is None else pair(self.stride)
+        require_bool(self, ceil_mode=ceil_mode)
+        kernel, padding = pair(self, "kernel", self.kernel), pair(self, "padding", self.padding)
+        stride = kernel if self.stride is None else pair(self, "stride", self.stride)
+        steps = pair(self, "dilation", dilation)
         if min(*kernel, *stride, *steps) < 1:
             raise ShapeError(f"{self!r}: kernel, stride, dilation must be >= 1")
         if any(not 0 <= p <= k // 2 for p, k in zip(padding, kernel, strict=True)):
@@ -46,6 +52,7 @@ class _Pool2d(Layer):
         return (n, *self.window.output_size(h, w), c)
 
 
+@called("write MaxPool2d(3, 2, padding=1, ceil_mode=True)", **POOLS, return_indices="")
 @dataclass(frozen=True, eq=False)
 class MaxPool2d(_Pool2d):
     """y[n,p,q,c] = max over taps (r, s) of x[n, p u - h + r d, q u - h + s d, c]
@@ -58,6 +65,7 @@ class MaxPool2d(_Pool2d):
     """
 
     dilation: int | Pair = 1
+    _: KW_ONLY
     ceil_mode: bool = False
 
     def __post_init__(self) -> None:
@@ -108,6 +116,7 @@ class MaxPool2d(_Pool2d):
         return window.kernel if fits else None
 
 
+@called("write AvgPool2d(3, 2, padding=1, ceil_mode=True)", **POOLS)
 @dataclass(frozen=True, eq=False)
 class AvgPool2d(_Pool2d):
     """y[n,p,q,c] = sum of x over the window of (p, q) / the window's size; x (N,H,W,C).
@@ -116,10 +125,12 @@ class AvgPool2d(_Pool2d):
     beyond the padding: PyTorch's divisors. dx[i] = sum of dy / size over the windows around i.
     """
 
+    _: KW_ONLY
     ceil_mode: bool = False
     count_include_pad: bool = True
 
     def __post_init__(self) -> None:
+        require_bool(self, count_include_pad=self.count_include_pad)
         self._set_window(1, self.ceil_mode)
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
@@ -133,6 +144,7 @@ class AvgPool2d(_Pool2d):
         return y
 
 
+@called("write AdaptiveAvgPool2d(1), the height and width that come out")
 @dataclass(frozen=True, eq=False)
 class AdaptiveAvgPool2d(Layer):
     """y[n,p,q,c] = mean of x over the bin of (p, q); x (N,H,W,C), y (N, *output_size, C).
@@ -143,11 +155,15 @@ class AdaptiveAvgPool2d(Layer):
 
     output_size: int | Pair
 
+    def __post_init__(self) -> None:
+        pair(self, "output_size", self.output_size)
+
     def output_shape(self, *inputs: Shape) -> Shape:
         require_rank(4, inputs[0], IMAGES)
-        if min(pair(self.output_size)) < 1:
+        size = pair(self, "output_size", self.output_size)
+        if min(size) < 1:
             raise ShapeError(f"output_size must be at least 1, got {self.output_size}")
-        return (inputs[0][0], *pair(self.output_size), inputs[0][3])
+        return (inputs[0][0], *size, inputs[0][3])
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         (x,) = inputs

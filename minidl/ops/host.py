@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -85,17 +86,53 @@ def _openblas() -> tuple[Callable[[int], None], Callable[[], int]] | None:
     return None
 
 
+class _Single:
+    """One BLAS thread while anyone needs it so; the first who comes notes how many there were, and
+    the last who goes gives them back."""
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.before = threading.Lock(), 0, 0
+
+    def begin(self) -> None:
+        if (blas := _openblas()) is not None:
+            with self.lock:
+                if not self.users:
+                    self.before = blas[1]()
+                    blas[0](1)
+                self.users += 1
+
+    def end(self) -> None:
+        if (blas := _openblas()) is not None:
+            with self.lock:
+                self.users -= 1
+                if not self.users:
+                    blas[0](self.before)
+
+
+_single = _Single()
+
+
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
     """Within it each BLAS call uses the calling thread only; other BLAS builds stay as they are."""
-    blas = _openblas()
-    if blas is None:
-        yield
-        return
-    set_threads, get_threads = blas
-    before = get_threads()
-    set_threads(1)
+    single = _single
+    single.begin()
     try:
         yield
     finally:
-        set_threads(before)
+        single.end()
+
+
+def _begin_child() -> None:
+    """A forked child has the thread that forked, and none of the others: their pool is made anew,
+    and BLAS has the threads that it had before they took them."""
+    global _single
+    _pool.cache_clear()
+    cores.cache_clear()
+    left, _single = _single, _Single()
+    if left.users and (blas := _openblas()) is not None:
+        blas[0](left.before)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_child)

@@ -17,6 +17,7 @@ from minidl.data.source import MOST_CLASSES
 from minidl.files.fields import take
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -122,6 +123,7 @@ class ModelCard:
         return card
 
 
+@called()
 def usual_constants(channels: int) -> tuple[Numbers, Numbers]:
     """ImageNet's mean and standard deviation; their means where images are not coloured."""
     if channels == 3:
@@ -129,12 +131,14 @@ def usual_constants(channels: int) -> tuple[Numbers, Numbers]:
     return (round(sum(IMAGENET_MEAN) / 3, 3),), (round(sum(IMAGENET_STD) / 3, 3),)
 
 
+@called()
 def model_image(model: str) -> tuple[int, int, int]:
     """Height, width and channels that a model has where nothing else is asked for."""
     height, width, channels = _parameter(model, "image")
     return height, width, channels
 
 
+@called()
 def model_classes(model: str) -> int:
     """Outputs that a model has where nothing else is asked for."""
     return int(_parameter(model, "classes"))

@@ -10,6 +10,7 @@ import numpy as np
 import minidl as dl
 from minidl.files.tables import write_table
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
 from minidl.predict.card import ModelCard
 from minidl.train import Evaluation, measure
 from minidl.train.loaders import Feed
@@ -18,6 +19,7 @@ SAY_NAMES = "say them with names="
 """Hint where classes cannot be matched."""
 
 
+@called()
 def labels_of(card: ModelCard, classes: Sequence[str], name: str) -> Array:
     """The network's label, int64, of each class of some images, matched by name.
 
@@ -40,6 +42,7 @@ def labels_of(card: ModelCard, classes: Sequence[str], name: str) -> Array:
     return np.array([card.names.index(c) for c in classes])
 
 
+@called()
 def evaluate(step: dl.Step, loaders: Iterable[Feed], labels: Array | None = None) -> Evaluation:
     """Loss, top-1, top-5 and confusion over an epoch of each loader.
 
@@ -54,6 +57,7 @@ def evaluate(step: dl.Step, loaders: Iterable[Feed], labels: Array | None = None
     return measure(step, batches())
 
 
+@called()
 def write_confusion(path: str | Path, card: ModelCard, confusion: Array) -> None:
     """Write `Evaluation.confusion` as CSV: a row a class, a column for what it is taken for."""
     names = [card.name_of(i) for i in range(len(confusion))]

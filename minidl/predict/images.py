@@ -8,6 +8,7 @@ from typing import Literal
 
 from minidl.data import Loader, Source, Splits, Transform, digit_constants, evaluation, training
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
 from minidl.predict.card import ModelCard, Numbers, model_image, usual_constants
 
 MOST_WORKERS = 8
@@ -19,6 +20,7 @@ SMALLER_BATCH = "use a smaller batch"
 Broken = Literal["refuse", "skip"]
 
 
+@called()
 def card_for(
     model: str,
     splits: Splits,
@@ -95,6 +97,7 @@ def require_images(card: ModelCard, source: Source, name: str) -> None:
         )
 
 
+@called()
 def training_loader(
     card: ModelCard,
     source: Source,
@@ -113,10 +116,11 @@ def training_loader(
     augment: crops at random, not as they are tested; flip: half of the images, grey ones never.
     """
     side = card.image[0]
-    seen = training(side, flip and card.image[2] != 1) if augment else evaluation(side)
+    seen = training(side, flip=flip and card.image[2] != 1) if augment else evaluation(side)
     return _loader(card, source, batch, seen, seed, workers, broken, shuffle=True)
 
 
+@called()
 def evaluation_loader(
     card: ModelCard,
     source: Source,
@@ -143,7 +147,7 @@ def _loader(
     return Loader(
         source,
         min(batch, len(source)),
-        seen if card.reads == "uint8" else None,
+        transform=seen if card.reads == "uint8" else None,
         seed=seed,
         workers=_usual_workers(source) if workers is None else workers,
         shuffle=shuffle,

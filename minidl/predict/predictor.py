@@ -17,6 +17,7 @@ from minidl.data import BrokenImageError, Source, Splits, open_data
 from minidl.data.folder import read_image
 from minidl.interop import export_onnx, save_weights
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
 from minidl.predict.card import ModelCard
 from minidl.predict.evaluating import evaluate, labels_of
 from minidl.predict.images import Broken, evaluation_loader, require_images
@@ -55,6 +56,7 @@ class Answer:
         return self.guesses[0]
 
 
+@called('write Predictor.load("run")')
 class Predictor:
     """A trained network that is asked.
 
@@ -98,6 +100,10 @@ class Predictor:
         step = dl.compile(self.network, self.batch, optimizer=dl.SGD(), **self.how)
         self.trained.load(step)
         return step
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy compiles a step of its own when it needs one."""
+        return {name: value for name, value in vars(self).items() if name != "step"}
 
     # -- ask -------------------------------------------------------------------------------
 
@@ -186,6 +192,7 @@ class Predictor:
         save_weights(path, self.step.state_dict(), header)
 
 
+@called()
 def softmax(outputs: Array) -> Array:
     """Each row of (N, K) as probabilities, in float64."""
     x = outputs.astype(np.float64)

@@ -15,6 +15,7 @@ from minidl.files.opening import open_file
 from minidl.files.safetensors import read_header
 from minidl.interop import load_weights
 from minidl.ir import ArgumentError, CheckpointError
+from minidl.ir.calls import called
 from minidl.predict.card import ModelCard, Numbers, model_classes, model_image, usual_constants
 from minidl.runtime.finite import warn_not_finite
 from minidl.train import checkpoint, checkpoint_file
@@ -106,6 +107,7 @@ def _is_checkpoint(path: Path) -> bool:
         return False
 
 
+@called()
 def description(card: ModelCard, flags: Mapping[str, Any]) -> dict[str, str]:
     """What a file of weights says in its header of the network that has them."""
     kept = {k: flags[k] for k in ("data_path", "seed") if k in flags}
@@ -172,6 +174,7 @@ def _of_model(
     return ModelCard(model, count, image, mean=mean, std=std)
 
 
+@called()
 def load_checkpoint(step: dl.Step, path: Path, averaged: bool = False) -> None:
     """A checkpoint's weights, whatever optimizer it had; CheckpointError where they do not fit."""
     variables, state = checkpoint.read(path)

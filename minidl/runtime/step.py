@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +27,9 @@ from minidl.ir import (
     Tensor,
     Variable,
 )
+from minidl.ir.copies import Uncopied
+from minidl.ir.masks import require_all_unmasked
+from minidl.optim import require_rate
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan
 from minidl.report.columns import Summary
@@ -33,14 +41,25 @@ from minidl.runtime.trace import Trace
 Prepared = list[Given]
 """A batch that was checked."""
 
+_STEPS: weakref.WeakSet[Step] = weakref.WeakSet()
+"""All that there are."""
 
-class Step:
+
+class Step(Uncopied):
     """Call it to train: `loss = step(images, labels)`. All it needs lies in one arena.
 
     Weights, optimizer state and learning rate live there between steps; `predict` runs forward
     in the bytes that a training step uses for activations. Compiled with accumulate=k, each k-th
     call makes an update, with the mean of the gradients of k calls; the others only add theirs up.
+
+    Threads may share a step: each call ends before the next begins. A forked child has a step of
+    its own, which goes on from where it was; on a GPU that is refused. A step is not copied or
+    pickled.
     """
+
+    instead: ClassVar[str] = (
+        "compile the network again, and load_variables(step.variables_dict()) for all of its state"
+    )
 
     def __init__(
         self,
@@ -62,6 +81,8 @@ class Step:
         size = max(training.arena_bytes, inference.arena_bytes)
         self.arena = Arena(size, training.options.alignment, device)
         self.check_finite = check_finite
+        self._lock, self._process, self._torn = threading.RLock(), os.getpid(), False
+        _STEPS.add(self)
         self._batch: list[Given] | None = None
         """The batch for the next step, checked."""
         self._sent_for: PlacedGraph | None = None
@@ -94,25 +115,49 @@ class Step:
         have the input's dtype. ShapeError or ArgumentError where they do not fit; nothing has
         changed.
         """
-        self.put(*arrays)
-        return self.start()()
+        with self._alone():
+            self.put(*arrays)
+            return self.start()()
 
     def put(self, *arrays: ArrayLike) -> Prepared:
         """Check and convert a batch and send it to the device, where a step that was started may
         still run; `start` trains on it. With `prefetch` it arrives beside that step, else behind
         it. The arrays may change once `start` was called."""
-        self._batch = self._checked(arrays)
-        self._send(self._batch)
-        return self._batch
+        with self._alone():
+            self._batch = self._checked(arrays)
+            self._send(self._batch)
+            return self._batch
 
     def start(self, batch: Prepared | None = None) -> Callable[[], float]:
         """Begin a step on the batch that was put last, or on `batch`, which `put` returned, should
         another have come between; what it returns waits for the loss."""
-        if batch is not None and batch is not self._batch:
-            self._batch, self._sent_for = batch, None
-        self._take()
-        self._run()
-        return self._loss_later()
+        with self._alone():
+            if batch is not None and batch is not self._batch:
+                self._batch, self._sent_for = batch, None
+            self._take()
+            self._run()
+            return self._loss_later()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread's call meanwhile; ArgumentError in a forked child whose parent was in the
+        middle of one, or whose arena lies on a GPU."""
+        if self._torn or (self._process != os.getpid() and not self.arena.device.on_host):
+            why = "another thread was in a call of it" if self._torn else "its arena lies on a GPU"
+            raise ArgumentError(
+                f"this process was forked after the step was compiled, and {why}",
+                "compile it in the child",
+            )
+        with self._lock:
+            yield
+
+    def _begin_child(self) -> None:
+        """In a forked child, which has none of the other threads."""
+        self._torn = self._torn or not self._lock.acquire(blocking=False)
+        if self._torn:
+            self._lock = threading.RLock()
+        else:
+            self._lock.release()
 
     def _send(self, batch: list[Given]) -> None:
         self._sent_for = self._next.plan
@@ -158,13 +203,14 @@ class Step:
     def trace(self, path: str | Path, *arrays: ArrayLike) -> float:
         """One training step, as a call makes it, whose ops are timed: a trace is written to `path`
         that ui.perfetto.dev shows. Returns the loss."""
-        self.put(*arrays)
-        trace = Trace(self._next.plan)
-        self._take()
-        trace.begin()
-        self._run_next(trace.observe)
-        trace.write(path)
-        return self._loss_later()()
+        with self._alone():
+            self.put(*arrays)
+            trace = Trace(self._next.plan)
+            self._take()
+            trace.begin()
+            self._run_next(trace.observe)
+            trace.write(path)
+            return self._loss_later()()
 
     @property
     def _next(self) -> Program:
@@ -190,7 +236,12 @@ class Step:
 
     def predict(self, *inputs: ArrayLike) -> Array:
         """The network's output for any number of images: a new array (N, ...)."""
+        with self._alone():
+            return self._predicted(inputs)
+
+    def _predicted(self, inputs: tuple[ArrayLike, ...]) -> Array:
         plan, graph = self._predict.plan, self._predict.plan.graph
+        _require_unmasked(inputs, graph.inputs)
         arrays = [self.arena.device.given(array) for array in inputs]
         count = len(arrays[0]) if arrays and arrays[0].ndim else 0
         _require_shapes(arrays, graph.inputs, count)
@@ -256,9 +307,9 @@ class Step:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        if not 0 <= value < float("inf"):
-            raise ArgumentError(f"learning_rate must be finite and >= 0, got {value}")
-        self._set(self._variables["learning_rate"], np.asarray(value))
+        rate = self._variables["learning_rate"]
+        require_rate(value, rate.tensor.dtype)
+        self._set(rate, np.asarray(value))
 
     def array(self, name: str) -> Array:
         """A variable in minidl's layout (NHWC, KRSC): on the CPU device a view of its bytes in the
@@ -271,25 +322,26 @@ class Step:
 
     def state_dict(self) -> dict[str, Array]:
         """Weights and running statistics by PyTorch's names, copied in PyTorch's layouts."""
-        return {
-            v.name: np.array(v.to_torch(self.array(v.name)), order="C")
-            for v in self._variables.values()
-            if v.saved
-        }
+        saved = [v for v in self._variables.values() if v.saved]
+        with self._alone():
+            return {v.name: np.array(v.to_torch(self.array(v.name)), order="C") for v in saved}
 
     def load_state_dict(self, arrays: Mapping[str, ArrayLike]) -> None:
         """Take weights by PyTorch's names and layouts. All or nothing: every name and shape is
         checked before the first is written; ShapeError or ArgumentError name what differs."""
         wanted = {v.name: v for v in self._variables.values() if v.saved}
         _require_names(wanted.keys(), arrays.keys(), "state dict differs from the network")
+        require_all_unmasked(arrays)
         converted = {name: self._converted(v, arrays[name]) for name, v in wanted.items()}
-        for name, array in converted.items():
-            self._set(wanted[name], array)
+        with self._alone():
+            for name, array in converted.items():
+                self._set(wanted[name], array)
 
     def variables_dict(self) -> dict[str, Array]:
         """Everything that steps keep, optimizer state and counters included: copies by name, in
         minidl's layouts. The same names, shapes and dtypes in every memory mode."""
-        return {name: np.array(self.array(name), order="C") for name in self._variables}
+        with self._alone():
+            return {name: np.array(self.array(name), order="C") for name in self._variables}
 
     def load_variables(self, arrays: Mapping[str, Array]) -> None:
         """Take what `variables_dict` gave, to the bit. All or nothing: every name, shape and dtype
@@ -298,9 +350,11 @@ class Step:
             _require_same(name, self.array(name), arrays[name])
         _require_names(self._variables.keys(), arrays.keys(), "variables differ from the step's")
         _require_held(arrays, self.accumulate)
-        for name, variable in self._variables.items():
-            self._set(variable, arrays[name])
-        self._held = None
+        require_all_unmasked(arrays)
+        with self._alone():
+            for name, variable in self._variables.items():
+                self._set(variable, arrays[name])
+            self._held = None
 
     def _converted(self, variable: Variable, array: ArrayLike) -> Array:
         given, here = np.asarray(array), self.array(variable.name)
@@ -319,6 +373,7 @@ class Step:
         """The inputs and the target as arrays, once all of them fit. What is looked at, the
         target and with `check_finite` all, comes to the host."""
         tensors = self.plan.graph.inputs
+        _require_unmasked(given, tensors)
         arrays = [self.arena.device.given(array) for array in given]
         whole = len(arrays) if self.check_finite else 1
         arrays[-whole:] = [_on_host(array) for array in arrays[-whole:]]
@@ -334,6 +389,19 @@ class Step:
                 raise NotFiniteError(f"step {self.steps + 1}: {tensor.name} holds {found}")
         self.check_target(_on_host(arrays[-1]), self.inference_plan.graph.outputs[0].shape)
         return arrays
+
+
+def _begin_child() -> None:
+    for step in _STEPS:
+        step._begin_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_child)
+
+
+def _require_unmasked(arrays: tuple[ArrayLike, ...], tensors: tuple[Tensor, ...]) -> None:
+    require_all_unmasked({t.name: array for t, array in zip(tensors, arrays, strict=False)})
 
 
 def _on_host(array: Given) -> Array:
@@ -419,7 +487,8 @@ def _require_range(array: Array, tensor: Tensor) -> None:
 
 def _generator(seed: int, variable: Variable) -> np.random.Generator:
     """Random numbers that depend on the seed and the variable's name only."""
-    return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(variable.name.encode())]))
+    key = np.array([seed, zlib.crc32(variable.name.encode())], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
 
 
 def _require_same_variables(training: PlacedGraph, other: PlacedGraph) -> None:

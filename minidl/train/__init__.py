@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from minidl.data import Dataset
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
+from minidl.ir.masks import require_unmasked
 from minidl.runtime.step import Step
 from minidl.train.callbacks import Callback, Checkpoints, EarlyStopping
 from minidl.train.checkpoint import State, latest, load, save
@@ -72,8 +74,9 @@ __all__ = [
 ]
 
 
+@called("write fit(step, data, epochs), the batch is the step's")
 def fit(
-    step: Step, data: Dataset, epochs: int, seed: int = 0, schedule: Schedule | None = None
+    step: Step, data: Dataset, epochs: int, *, seed: int = 0, schedule: Schedule | None = None
 ) -> float:
     """Train for `epochs` passes over `data` and return the test accuracy, in [0, 1].
 
@@ -88,12 +91,14 @@ def fit(
             f"{data.name}",
             "use a smaller batch",
         )
-    train = Shuffled(data.train_images, data.train_labels, batch, seed)
+    train = Shuffled(data.train_images, data.train_labels, batch, seed=seed)
     test = InOrder(data.test_images, data.test_labels, batch)
     history = Trainer(step, schedule=schedule).fit(train, test, epochs)
     return history.last.top1 or 0.0 if history.epochs else 0.0
 
 
+@called()
 def evaluate(step: Step, images: Array, labels: Array) -> float:
     """Share of `images` whose largest output is their label."""
+    require_unmasked(images=images, labels=labels)
     return float((step.predict(images).argmax(axis=1) == labels).mean())

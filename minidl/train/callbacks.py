@@ -10,8 +10,10 @@ from typing import Any, Protocol
 
 from minidl.files.fields import take
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_between, is_whole
 from minidl.runtime.step import Step
-from minidl.train.history import History
+from minidl.train.history import FIELDS, History
 from minidl.train.metrics import Evaluation
 
 
@@ -88,6 +90,11 @@ class _Kept:
     bad: int
 
 
+@called(
+    "write EarlyStopping('val_loss', patience=5)",
+    monitor="metric",
+    restore_best_weights="restore_best",
+)
 class EarlyStopping(Callback):
     """Stop once `metric` has not improved by more than `min_delta` for `patience` epochs.
 
@@ -98,13 +105,19 @@ class EarlyStopping(Callback):
     def __init__(
         self,
         metric: str = "val_loss",
+        *,
         patience: int = 5,
         min_delta: float = 0.0,
         restore_best: bool = False,
     ) -> None:
-        if patience < 1 or min_delta < 0:
+        if metric not in FIELDS:
             raise ArgumentError(
-                f"EarlyStopping: patience={patience} must be at least 1, min_delta={min_delta} >= 0"
+                f"EarlyStopping: an epoch has no {metric!r}", f"choose from {', '.join(FIELDS)}"
+            )
+        if not is_whole(patience) or patience < 1 or not is_between(min_delta, 0):
+            raise ArgumentError(
+                f"EarlyStopping: patience={patience!r} must be a whole number of at least 1, "
+                f"min_delta={min_delta!r} at least 0"
             )
         self.metric, self.patience, self.min_delta = metric, patience, min_delta
         self.restore_best = restore_best
@@ -156,12 +169,13 @@ class EarlyStopping(Callback):
         self._weights = dict(arrays)
 
 
+@called("write Checkpoints(every=500): the folder is the trainer's output_dir", filepath="")
 class Checkpoints(Callback):
     """Save at the end of every epoch, and every `every` steps where that is given."""
 
-    def __init__(self, every: int | None = None) -> None:
-        if every is not None and every < 1:
-            raise ArgumentError(f"checkpoint_every must be at least 1 step, got {every}")
+    def __init__(self, *, every: int | None = None) -> None:
+        if every is not None and not (is_whole(every) and every >= 1):
+            raise ArgumentError(f"checkpoint_every must be at least 1 step, got {every!r}")
         self.every = every
 
     def on_step_end(self, trainer: Run) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from minidl.files.atomic import sweep
 from minidl.files.fields import parse_json, take
 from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
+from minidl.ir.calls import called
 from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
 from minidl.train import checkpoint_file
@@ -68,6 +69,7 @@ COUNTS = ("steps", "epoch", "batch", "steps_per_epoch", "loss_count")
 HEAD = tuple(f.name for f in fields(_Head))
 
 
+@called()
 def save(folder: str | Path, step: Step, state: State, keep: int = 3) -> Path:
     """Write a checkpoint of `step` and `state`, and remove all but the last `keep` up to it.
 
@@ -108,6 +110,7 @@ def steps_of(path: Path) -> int:
     return int(match[1]) if match else 0
 
 
+@called()
 def latest(folder: str | Path) -> Path | None:
     """The last good checkpoint in a folder, every byte read; None where there is none. What is
     passed over is named on standard error."""
@@ -148,6 +151,7 @@ def read(path: str | Path) -> tuple[Arrays, State]:
     return state.arrays.pop(VARIABLES, {}), state
 
 
+@called()
 def load(path: str | Path, step: Step) -> State:
     """Put a checkpoint's variables into `step`, whatever memory mode either has, and return its
     state. CheckpointError where it is damaged or of another network, which names the tensor and

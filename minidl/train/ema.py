@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
+from minidl.ir.masks import require_all_unmasked
+from minidl.ir.numbers import is_between, is_whole
 from minidl.runtime.step import Step
 
 
+@called("write Ema(0.9999, every=1): the step is the trainer's", model="")
 class Ema:
     """a = decay a + (1 - decay) w after every `every` updates, a = w at first (Polyak and Juditsky
     1992; torchvision's --model-ema).
@@ -19,22 +24,21 @@ class Ema:
     integers are copied. The device holds no byte of it.
     """
 
-    def __init__(self, decay: float = 0.9999, every: int = 1) -> None:
-        if not 0 <= decay < 1:
-            raise ArgumentError(f"Ema: decay must be in [0, 1), got {decay}")
-        if every < 1:
-            raise ArgumentError(f"Ema: every must be at least 1, got {every}")
+    def __init__(self, decay: float = 0.9999, *, every: int = 1) -> None:
+        _require_decay(decay)
+        if not is_whole(every) or every < 1:
+            raise ArgumentError(f"Ema: every must be a whole number of at least 1, got {every!r}")
         self.decay, self.every = decay, every
         self.arrays: dict[str, Array] = {}
         """Empty before the first update."""
 
     @classmethod
-    def for_run(cls, batch: int, epochs: int, decay: float = 0.99998, every: int = 32) -> Ema:
+    @called()
+    def for_run(cls, *, batch: int, epochs: int, decay: float = 0.99998, every: int = 32) -> Ema:
         """torchvision's: `decay` holds where batch times `every` is `epochs`, and 1 - decay grows
         in proportion, to 1 at most."""
-        if not 0 <= decay < 1:
-            raise ArgumentError(f"Ema: decay must be in [0, 1), got {decay}")
-        return cls(1 - min(1.0, (1 - decay) * (batch * every / epochs)), every)
+        _require_decay(decay)
+        return cls(1 - min(1.0, (1 - decay) * (batch * every / epochs)), every=every)
 
     def update(self, step: Step) -> None:
         """Take in the step's weights."""
@@ -49,8 +53,13 @@ class Ema:
             else:
                 mean[...] = now[name]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies have arrays of their own, which updates write into."""
+        return {**vars(self), "arrays": {name: a.copy() for name, a in self.arrays.items()}}
+
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Go on from arrays that another Ema had."""
+        require_all_unmasked(arrays)
         self.arrays = {name: np.array(array) for name, array in arrays.items()}
 
     @contextmanager
@@ -63,3 +72,8 @@ class Ema:
             yield step
         finally:
             step.load_state_dict(own)
+
+
+def _require_decay(decay: object) -> None:
+    if not is_between(decay, 0, 1) or decay == 1:
+        raise ArgumentError(f"Ema: decay must be in [0, 1), got {decay!r}")

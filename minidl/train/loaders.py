@@ -10,6 +10,9 @@ import numpy as np
 
 from minidl.data import batches
 from minidl.ir import ArgumentError, Array
+from minidl.ir.calls import called
+from minidl.ir.masks import require_all_unmasked
+from minidl.ir.numbers import is_whole, seed_of
 
 Batch = tuple[Array, ...]
 """The network's inputs, then the target."""
@@ -27,25 +30,28 @@ class Feed(Protocol):
         the same order whenever it is asked."""
 
 
+@called("write Shuffled(images, labels, 32, seed=0)", batch_size="batch")
 class Shuffled:
     """Full batches of arrays in an order of seed and epoch (`minidl.data.batches`)."""
 
-    def __init__(self, images: Array, labels: Array, batch: int, seed: int = 0) -> None:
-        self.images, self.labels, self.batch, self.seed = images, labels, batch, seed
+    def __init__(self, images: Array, labels: Array, batch: int, *, seed: int = 0) -> None:
+        self.images, self.labels, self.batch = images, labels, _batch_of(batch)
+        self.seed = seed_of(seed)
 
     def __len__(self) -> int:
         return len(self.images) // self.batch
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        whole = batches(self.images, self.labels, self.batch, self.seed, epoch)
+        whole = batches(self.images, self.labels, self.batch, seed=self.seed, epoch=epoch)
         return islice(whole, start, None)
 
 
+@called("write InOrder(images, labels, 32)", batch_size="batch")
 class InOrder:
     """Arrays as they lie, the last incomplete batch included: for validation."""
 
     def __init__(self, images: Array, labels: Array, batch: int) -> None:
-        self.images, self.labels, self.batch = images, labels, batch
+        self.images, self.labels, self.batch = images, labels, _batch_of(batch)
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch)
@@ -55,11 +61,17 @@ class InOrder:
             yield self.images[i : i + self.batch], self.labels[i : i + self.batch]
 
 
+@called("write Repeated(batches, length=100)", steps="length")
 class Repeated:
     """Any iterable of batches that can be walked again: once an epoch, batches counted from its
     start. Where its order is random, a run that is resumed in an epoch sees other batches."""
 
-    def __init__(self, source: Iterable[Any], length: int | None = None) -> None:
+    def __init__(self, source: Iterable[Any], *, length: int | None = None) -> None:
+        if not isinstance(source, Iterable):
+            raise ArgumentError(
+                f"batches are read from a loader or an iterable, not from {source!r}",
+                "give a minidl.data.Loader, a list, or what minidl.train.Shuffled makes of arrays",
+            )
         if iter(source) is source:
             raise ArgumentError("an iterator ends after one epoch", "give a list or a loader")
         if length is None and not hasattr(source, "__len__"):
@@ -73,9 +85,17 @@ class Repeated:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         for arrays in islice(self.source, start, len(self)):
+            require_all_unmasked({f"array {i} of a batch": array for i, array in enumerate(arrays)})
             yield tuple(np.asarray(array) for array in arrays)
 
 
+@called()
 def as_loader(source: Feed | Iterable[Any]) -> Feed:
     """A loader is itself; any other iterable is walked once an epoch."""
     return source if isinstance(source, Feed) else Repeated(source)
+
+
+def _batch_of(batch: object) -> int:
+    if not is_whole(batch) or batch < 1:  # type: ignore[operator]
+        raise ArgumentError(f"batch must be a whole number of at least 1, got {batch!r}")
+    return int(batch)  # type: ignore[call-overload,no-any-return]

@@ -11,6 +11,7 @@ from typing import Any
 from minidl.files.atomic import write_text
 from minidl.files.tables import append_row, read_table, write_table
 from minidl.ir import ArgumentError
+from minidl.ir.calls import called
 from minidl.train.callbacks import Callback, Run
 from minidl.train.history import FIELDS
 
@@ -26,6 +27,7 @@ def folder_of(trainer: Run, what: Callback) -> Path:
     return trainer.output_dir
 
 
+@called("write Log(every=100): the folder is the trainer's output_dir", filename="")
 class Log(Callback):
     """Writes `args.json`, `log.csv` (a row an epoch, columns are the fields of `Epoch`),
     `steps.csv` (a row every `every` steps, where that is given) and at the end `confusion.csv`.
@@ -34,7 +36,7 @@ class Log(Callback):
     steps are done again.
     """
 
-    def __init__(self, every: int | None = None) -> None:
+    def __init__(self, *, every: int | None = None) -> None:
         self.every = every
 
     def on_fit_begin(self, trainer: Run) -> None:

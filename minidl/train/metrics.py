@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minidl.ir import ArgumentError, Array, ShapeError
+from minidl.ir.calls import called
+from minidl.ir.masks import require_unmasked
 from minidl.runtime.step import Step
 
 
@@ -36,9 +39,14 @@ class Metrics:
         self._top1 = self._top5 = 0
         self._confusion: Array | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies count on their own."""
+        return {**vars(self), "_losses": list(self._losses)}
+
     def add(self, outputs: Array, targets: Array) -> None:
         """Take in a batch. Integer targets are labels, others what the outputs should be;
         ShapeError or ArgumentError where they do not fit."""
+        require_unmasked(outputs=outputs, targets=targets)
         if np.issubdtype(targets.dtype, np.integer):
             self._add_labels(outputs, targets)
         else:
@@ -108,9 +116,11 @@ def confusion_matrix(predicted: Array, labels: Array, classes: int) -> Array:
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
+@called()
 def measure(step: Step, batches: Iterable[tuple[Array, ...]]) -> Evaluation:
     """Predict every batch (inputs..., targets) of `batches`, of any size, and compare."""
     metrics = Metrics()
     for *inputs, targets in batches:
+        require_unmasked(targets=targets)
         metrics.add(step.predict(*inputs), np.asarray(targets))
     return metrics.result()

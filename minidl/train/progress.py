@@ -8,6 +8,8 @@ from typing import NoReturn
 from tqdm.auto import tqdm
 
 from minidl.ir import ArgumentError
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_whole
 from minidl.train.callbacks import Callback, Run
 from minidl.train.history import Epoch
 
@@ -17,13 +19,14 @@ def someone_looks() -> bool:
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
+@called()
 class Progress(Callback):
     """A line an epoch; within an epoch a bar on a terminal and in a notebook, and elsewhere a line
     every `print_freq` steps where that is given."""
 
-    def __init__(self, print_freq: int | None = None) -> None:
-        if print_freq is not None and print_freq < 1:
-            raise ArgumentError(f"print_freq must be at least 1 step, got {print_freq}")
+    def __init__(self, *, print_freq: int | None = None) -> None:
+        if print_freq is not None and not (is_whole(print_freq) and print_freq >= 1):
+            raise ArgumentError(f"print_freq must be at least 1 step, got {print_freq!r}")
         self.print_freq = print_freq
         self._bar: tqdm[NoReturn] | None = None
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from minidl.ir import ArgumentError
+from minidl.ir.calls import called
+from minidl.ir.numbers import is_between, is_whole
 
 Memory = Mapping[str, float]
 """What a schedule remembers from one epoch to the next."""
@@ -35,6 +37,10 @@ class Position:
         return self.steps_per_epoch * self.epochs
 
 
+STEPPED = "leave the optimizer out: the trainer has it"
+"""Hint where PyTorch's habit brings one more argument."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The learning rate of a step is the base rate times `factor`."""
@@ -51,9 +57,22 @@ class Schedule:
         """ArgumentError for a value that breaks its rule, given as (value, allowed)."""
         for name, (value, allowed) in ranges.items():
             if not allowed:
-                raise ArgumentError(f"{type(self).__name__}: {name}={value} is out of range")
+                raise ArgumentError(f"{type(self).__name__}: {name}={value!r} is out of range")
+
+    def require_counts(self, least: int, *names: str) -> None:
+        """ArgumentError unless these fields are whole numbers of at least `least`."""
+        for name in names:
+            value = getattr(self, name)
+            self.require(**{name: (value, is_whole(value) and value >= least)})
+
+    def require_numbers(self, *names: str, most: float = math.inf) -> None:
+        """ArgumentError unless these fields are finite numbers in [0, most]."""
+        for name in names:
+            value = getattr(self, name)
+            self.require(**{name: (value, is_between(value, 0, most))})
 
 
+@called(STEPPED)
 @dataclass(frozen=True)
 class Constant(Schedule):
     """1: the learning rate as it was set."""
@@ -62,6 +81,7 @@ class Constant(Schedule):
         return 1.0
 
 
+@called(STEPPED, step_size="size")
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """gamma^(epoch // size), PyTorch's StepLR."""
@@ -70,12 +90,14 @@ class StepDecay(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        self.require(size=(self.size, self.size >= 1), gamma=(self.gamma, self.gamma >= 0))
+        self.require_counts(1, "size")
+        self.require_numbers("gamma")
 
     def factor(self, at: Position, memory: Memory) -> float:
         return float(self.gamma ** (at.epoch // self.size))
 
 
+@called(STEPPED)
 @dataclass(frozen=True)
 class MultiStep(Schedule):
     """gamma^(number of milestones, in epochs, that are reached), PyTorch's MultiStepLR."""
@@ -84,13 +106,16 @@ class MultiStep(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        right = all(m >= 1 for m in self.milestones)
-        self.require(milestones=(self.milestones, right), gamma=(self.gamma, self.gamma >= 0))
+        listed = isinstance(self.milestones, (tuple, list))
+        right = listed and all(is_whole(m) and m >= 1 for m in self.milestones)
+        self.require(milestones=(self.milestones, right))
+        self.require_numbers("gamma")
 
     def factor(self, at: Position, memory: Memory) -> float:
         return float(self.gamma ** sum(m <= at.epoch for m in self.milestones))
 
 
+@called(STEPPED)
 @dataclass(frozen=True)
 class Exponential(Schedule):
     """gamma^epoch, PyTorch's ExponentialLR."""
@@ -98,12 +123,18 @@ class Exponential(Schedule):
     gamma: float = 0.95
 
     def __post_init__(self) -> None:
-        self.require(gamma=(self.gamma, self.gamma >= 0))
+        self.require_numbers("gamma")
 
     def factor(self, at: Position, memory: Memory) -> float:
         return float(self.gamma**at.epoch)
 
 
+@called(
+    "write Cosine(), a run's epochs are the trainer's; minimum= is a share of the learning rate",
+    T_max="",
+    eta_min="minimum",
+    decay_steps="",
+)
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """m + (1 - m) (1 + cos(pi done)) / 2, done = step / steps, m = `minimum`.
@@ -111,16 +142,18 @@ class Cosine(Schedule):
     Loshchilov and Hutter 2017 without restarts; PyTorch's CosineAnnealingLR stepped every step.
     """
 
+    _: KW_ONLY
     minimum: float = 0.0
 
     def __post_init__(self) -> None:
-        self.require(minimum=(self.minimum, 0 <= self.minimum <= 1))
+        self.require_numbers("minimum", most=1)
 
     def factor(self, at: Position, memory: Memory) -> float:
         done = min(1.0, at.step / max(1, at.steps))
         return self.minimum + (1 - self.minimum) * (1 + math.cos(math.pi * done)) / 2
 
 
+@called("write Warmup(Cosine(), epochs=5): it stands around another schedule")
 @dataclass(frozen=True)
 class Warmup(Schedule):
     """start + (1 - start) step / n in the first n = epochs steps_per_epoch steps, then `after`.
@@ -130,11 +163,17 @@ class Warmup(Schedule):
     """
 
     after: Schedule
+    _: KW_ONLY
     epochs: int = 5
     start: float = 0.01
 
     def __post_init__(self) -> None:
-        self.require(epochs=(self.epochs, self.epochs >= 0), start=(self.start, self.start >= 0))
+        if not isinstance(self.after, Schedule):
+            raise ArgumentError(
+                f"Warmup: after={self.after!r} is no schedule", "write Warmup(Cosine(), epochs=5)"
+            )
+        self.require_counts(0, "epochs")
+        self.require_numbers("start")
 
     def factor(self, at: Position, memory: Memory) -> float:
         steps = self.epochs * at.steps_per_epoch
@@ -147,6 +186,16 @@ class Warmup(Schedule):
         return self.after.observe(memory, value)
 
 
+@called(
+    "write OneCycle(): the optimizer's rate is the highest, a run's steps are the trainer's",
+    max_lr="",
+    total_steps="",
+    epochs="",
+    steps_per_epoch="",
+    pct_start="share",
+    div_factor="div",
+    final_div_factor="final_div",
+)
 @dataclass(frozen=True)
 class OneCycle(Schedule):
     """From 1 / div up to 1, then down to 1 / (div final_div), each along half a cosine.
@@ -155,11 +204,13 @@ class OneCycle(Schedule):
     of the steps goes up. Momentum does not cycle: it is a constant of the compiled step.
     """
 
+    _: KW_ONLY
     share: float = 0.3
     div: float = 25.0
     final_div: float = 1e4
 
     def __post_init__(self) -> None:
+        self.require_numbers("share", "div", "final_div")
         self.require(
             share=(self.share, 0 < self.share < 1),
             div=(self.div, self.div > 0),
@@ -178,6 +229,12 @@ def _along_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
+@called(
+    "write Plateau(gamma=0.1, patience=10): the loss is watched",
+    mode="",
+    factor="gamma",
+    min_lr="minimum",
+)
 @dataclass(frozen=True)
 class Plateau(Schedule):
     """Times gamma whenever the loss has not improved for more than `patience` epochs.
@@ -187,6 +244,7 @@ class Plateau(Schedule):
     watched where there is one, else the training loss.
     """
 
+    _: KW_ONLY
     gamma: float = 0.1
     patience: int = 10
     threshold: float = 1e-4
@@ -194,12 +252,10 @@ class Plateau(Schedule):
     minimum: float = 0.0
 
     def __post_init__(self) -> None:
+        self.require_counts(0, "patience", "cooldown")
+        self.require_numbers("gamma", "threshold", "minimum", most=1)
         self.require(
-            gamma=(self.gamma, 0 <= self.gamma < 1),
-            patience=(self.patience, self.patience >= 0),
-            threshold=(self.threshold, 0 <= self.threshold < 1),
-            cooldown=(self.cooldown, self.cooldown >= 0),
-            minimum=(self.minimum, 0 <= self.minimum <= 1),
+            gamma=(self.gamma, self.gamma < 1), threshold=(self.threshold, self.threshold < 1)
         )
 
     def factor(self, at: Position, memory: Memory) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.ir import ArgumentError
+from minidl.ir.calls import called
 from minidl.train.callbacks import Callback, Run
 from minidl.train.log import folder_of
 
@@ -22,6 +23,7 @@ TAGS = {
 """Fields of `Epoch` and what TensorBoard calls them."""
 
 
+@called(log_dir="folder", update_freq="every")
 class TensorBoard(Callback):
     """Scalars of every epoch, and the loss every `every` steps where that is given, by step.
 
@@ -29,7 +31,7 @@ class TensorBoard(Callback):
     behind the checkpoint.
     """
 
-    def __init__(self, folder: str | Path | None = None, every: int | None = None) -> None:
+    def __init__(self, folder: str | Path | None = None, *, every: int | None = None) -> None:
         self.folder, self.every = folder, every
         self._writer: Any = None
 

@@ -6,9 +6,11 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
+from minidl.ir.calls import called
+from minidl.ir.copies import Uncopied
 from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
 from minidl.train.callbacks import Callback, Checkpoints
@@ -25,7 +27,8 @@ from minidl.train.schedules import Constant, Memory, Position, Schedule
 Data = Feed | Iterable[Any]
 
 
-class Trainer:
+@called("write Trainer(step, schedule=..., callbacks=...), the loader is for fit", optimizer="")
+class Trainer(Uncopied):
     """Train `step` on a loader, and remember all of it.
 
     schedule: factor of the learning rate that the step has now. callbacks: run in order, before
@@ -44,6 +47,8 @@ class Trainer:
     the same batches for the same epoch; schedule, ema and callbacks must be the same ones.
     ArgumentError or CheckpointError where it cannot begin: the step is then unchanged.
     """
+
+    instead: ClassVar[str] = "make another Trainer of a step of its own"
 
     def __init__(
         self,
@@ -73,9 +78,10 @@ class Trainer:
         self._loss_sum, self._loss_count = 0.0, 0
         self._within = False
         """Whether a step or the end of an epoch is half done, and nothing can be saved."""
-        self.callbacks = [*([] if quiet else [Progress(print_freq)]), *callbacks]
+        self.callbacks = [*([] if quiet else [Progress(print_freq=print_freq)]), *callbacks]
         if self.output_dir is not None:
-            self.callbacks += [Log(print_freq), Report(), Checkpoints(checkpoint_every)]
+            self.callbacks += [Log(every=print_freq), Report()]
+            self.callbacks.append(Checkpoints(every=checkpoint_every))
         elif checkpoint_every is not None:
             raise ArgumentError("checkpoint_every needs an output_dir")
         path = None if resume is None else checkpoint.at(Path(resume))
@@ -84,6 +90,7 @@ class Trainer:
         if path is not None:
             self._resume(path)
 
+    @called("write fit(train, val, epochs=10), the batch is the step's", batch_size="", x="train")
     def fit(self, train: Data, val: Data | None = None, epochs: int = 1) -> History:
         """Train until `epochs` epochs are done, those before a resume included, and validate on
         `val` after each.

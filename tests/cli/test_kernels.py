@@ -66,7 +66,7 @@ def test_the_kernels_of_a_step_lie_where_the_device_looks(
     monkeypatch.setattr(CudaDevice, "prepare", lambda device, of_plan: bound.extend(of_plan))
     monkeypatch.setattr(CudaDevice, "launch", lambda *_: lambda: None)
     fake_cupy.install_machine(monkeypatch)
-    sgd = dl.SGD(0.1, 0.9, 5e-4)
+    sgd = dl.SGD(0.1, 0.9, weight_decay=5e-4)
     dl.compile(dl.models.lenet(10), 3, device="cuda", precision="bf16", optimizer=sgd)
     assert len(set(bound)) == built
     cubins.cubins(set(bound), 90)
@@ -155,7 +155,9 @@ def test_nvrtc_builds_in_processes_and_goes_on_after_ctrl_c(tmp_path: Path) -> N
     assert f", {len(left)} were there" in done.stdout
     assert all(path.stat().st_mtime_ns == when for path, when in left.items())
     architecture = architecture_for(80, nvrtc.supported())
-    plan = dl.plan(dl.models.lenet(10), 3, gpu="a100", optimizer=dl.SGD(0.01, 0.9, 5e-4))
+    plan = dl.plan(
+        dl.models.lenet(10), 3, gpu="a100", optimizer=dl.SGD(0.01, 0.9, weight_decay=5e-4)
+    )
     for unit in units(plan):
         code = cubins.read(tmp_path, cubins.key_of(unit, architecture))
         assert code is not None

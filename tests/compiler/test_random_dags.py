@@ -25,7 +25,7 @@ COMMON = settings(
 )
 MANY, FEW = settings(COMMON, max_examples=60, derandomize=False), settings(COMMON, max_examples=20)
 
-LOSSES = st.sampled_from([dl.CrossEntropy(), dl.CrossEntropy(0.1), dl.MSE()])
+LOSSES = st.sampled_from([dl.CrossEntropy(), dl.CrossEntropy(label_smoothing=0.1), dl.MSE()])
 
 
 DRAWN = given(networks(), optimizers(), LOSSES, st.sampled_from(["float32", "float64"]))

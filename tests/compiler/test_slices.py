@@ -36,7 +36,7 @@ def normalized() -> dl.Network:
 def test_every_mode_has_the_same_bits(network: type[dl.Network], slices: int) -> None:
     net = network()
     data = random_batches(np.random.default_rng(slices), 5, net.image, 4, count=3)
-    how = {"optimizer": dl.SGD(0.05, 0.9, 5e-4), "slices": slices, "debug": True}
+    how = {"optimizer": dl.SGD(0.05, 0.9, weight_decay=5e-4), "slices": slices, "debug": True}
     expected = assert_same_bits_in_every_mode(net, data, **how)
     for recompute in (0.0, 0.2):
         assert train(net, data, "arena", recompute=recompute, **how) == expected

@@ -49,7 +49,7 @@ def test_any_number_of_workers_gives_the_same_bits(folder: ImageFolder) -> None:
     transform = RandomResizedCrop(24)
     expected = None
     for workers in (0, 1, 4):
-        with Loader(folder, 4, transform, seed=7, workers=workers) as loader:
+        with Loader(folder, 4, transform=transform, seed=7, workers=workers) as loader:
             got = [read(loader, epoch) for epoch in (0, 1)]
         expected = expected or got
         assert len(got[0]) == 5
@@ -61,17 +61,17 @@ def test_any_number_of_workers_gives_the_same_bits(folder: ImageFolder) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_goes_on_from_its_middle(folder: ImageFolder, workers: int) -> None:
-    with Loader(folder, 2, RandomResizedCrop(16), seed=1, workers=workers) as loader:
+    with Loader(folder, 2, transform=RandomResizedCrop(16), seed=1, workers=workers) as loader:
         whole = read(loader, 3)
         assert same(read(loader, 3, start=4), whole[4:])
         assert read(loader, 3, start=len(loader)) == []
-    with Loader(folder, 2, RandomResizedCrop(16), seed=1, workers=workers) as fresh:
+    with Loader(folder, 2, transform=RandomResizedCrop(16), seed=1, workers=workers) as fresh:
         assert same(read(fresh, 3, start=7), whole[7:])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_left_early_does_no_harm(workers: int) -> None:
-    with Loader(small(), 4, PadCrop(8), seed=1, workers=workers, ring=3) as loader:
+    with Loader(small(), 4, transform=PadCrop(8), seed=1, workers=workers, ring=3) as loader:
         expected = read(loader, 1)
         for stop in range(4):
             for number, _ in enumerate(loader.epoch(0)):
@@ -84,7 +84,7 @@ def test_an_epoch_left_early_does_no_harm(workers: int) -> None:
 
 
 def test_an_older_epoch_ends_when_another_begins() -> None:
-    with Loader(small(), 4, PadCrop(8), seed=1, workers=1, ring=2) as loader:
+    with Loader(small(), 4, transform=PadCrop(8), seed=1, workers=1, ring=2) as loader:
         older, newer = loader.epoch(0), loader.epoch(1)
         next(older)
         next(newer)
@@ -130,7 +130,7 @@ def test_views_are_used_again_and_copies_are_not(workers: int) -> None:
 
 
 def test_memory_is_the_ring(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Loader(small(), 4, PadCrop(8), seed=0, workers=2, ring=3) as loader:
+    with Loader(small(), 4, transform=PadCrop(8), seed=0, workers=2, ring=3) as loader:
         assert loader.ring_bytes == 3 * (4 * 8 * 8 * 3 + 64)
         in_flight = []
         for _ in loader.epoch(0):
@@ -138,11 +138,11 @@ def test_memory_is_the_ring(monkeypatch: pytest.MonkeyPatch) -> None:
             in_flight.append(sum(worker.orders for worker in loader._pool.workers))
             assert in_flight[-1] + len(loader._pool._done) + len(loader._pool._free) <= 2
     assert max(in_flight) <= 2
-    assert Loader(small(), 4, PadCrop(8), seed=0, workers=2).shape.slots == 4
+    assert Loader(small(), 4, transform=PadCrop(8), seed=0, workers=2).shape.slots == 4
 
 
 def test_arrays_outlive_the_loader() -> None:
-    with Loader(small(), 4, PadCrop(8), seed=0, workers=1) as loader:
+    with Loader(small(), 4, transform=PadCrop(8), seed=0, workers=1) as loader:
         for images, labels in loader.epoch(0):
             kept, number = images, labels
     assert kept.sum() > 0
@@ -159,7 +159,9 @@ def broken(folder: ImageFolder) -> str:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_image_is_refused_by_name(folder: ImageFolder, workers: int) -> None:
     name = broken(folder)
-    with Loader(folder, 3, training(16), seed=0, shuffle=False, workers=workers) as loader:
+    with Loader(
+        folder, 3, transform=training(16), seed=0, shuffle=False, workers=workers
+    ) as loader:
         epoch = loader.epoch(0)
         next(epoch)
         with pytest.raises(BrokenImageError, match=name):
@@ -169,10 +171,10 @@ def test_broken_image_is_refused_by_name(folder: ImageFolder, workers: int) -> N
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_image_is_skipped_counted_and_reported(folder: ImageFolder, workers: int) -> None:
-    intact = read(Loader(folder, 1, evaluation(16), seed=0, shuffle=False))
+    intact = read(Loader(folder, 1, transform=evaluation(16), seed=0, shuffle=False))
     name = broken(folder)
     loader = Loader(
-        folder, 3, evaluation(16), seed=0, shuffle=False, workers=workers, broken="skip"
+        folder, 3, transform=evaluation(16), seed=0, shuffle=False, workers=workers, broken="skip"
     )
     with loader:
         with pytest.warns(UserWarning, match=f"skipped: {name}"):
@@ -189,13 +191,13 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for i in range(3):
         (tmp_path / "a" / f"{i}.jpg").write_bytes(b"no image")
-    loader = Loader(ImageFolder(tmp_path), 2, training(8), seed=0, broken="skip")
+    loader = Loader(ImageFolder(tmp_path), 2, transform=training(8), seed=0, broken="skip")
     with pytest.raises(BrokenImageError, match="no image of the source"):
         next(iter(loader.epoch(0)))
 
 
 def test_pixel_limit_is_passed_on(folder: ImageFolder) -> None:
-    loader = Loader(folder, 2, training(8), seed=0, pixels=100)
+    loader = Loader(folder, 2, transform=training(8), seed=0, pixels=100)
     with pytest.raises(BrokenImageError, match="more than the 100 allowed"):
         next(iter(loader.epoch(0)))
 
@@ -249,7 +251,7 @@ def test_sources_survive_a_fork(folder: ImageFolder) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_real_photographs(workers: int) -> None:
     source = ImageFolder(real_data("imagenet-sample"))
-    with Loader(source, 16, training(224), seed=0, workers=workers) as loader:
+    with Loader(source, 16, transform=training(224), seed=0, workers=workers) as loader:
         got = read(loader)
     assert len(got) == 8
     assert all(images.std() > 20 for images, _ in got)
@@ -262,7 +264,7 @@ def test_decoded_images_are_those_of_the_files(tmp_path: Path) -> None:
     source = ImageFolder(tmp_path)
     kept = decoded(source)
     assert np.array_equal(kept.images[2], pixels(8, 8, 2))
-    first, second = (Loader(s, 3, PadCrop(8), seed=0) for s in (source, kept))
+    first, second = (Loader(s, 3, transform=PadCrop(8), seed=0) for s in (source, kept))
     assert same(read(first), read(second))
     with pytest.raises(ArgumentError, match="more than"):
         decoded(source, limit=500)

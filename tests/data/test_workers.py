@@ -61,7 +61,7 @@ def nothing_new(before: set[str]) -> bool:
 
 def loader(workers: int = 2, **options: object) -> Loader:
     source = options.pop("source", small())
-    return Loader(source, 4, PadCrop(8), seed=0, workers=workers, **options)  # type: ignore[arg-type]
+    return Loader(source, 4, transform=PadCrop(8), seed=0, workers=workers, **options)  # type: ignore[arg-type]
 
 
 def started(of: Loader) -> list[int]:
@@ -157,9 +157,8 @@ import sys, time
 import numpy as np
 from minidl.data import Arrays, Loader, PadCrop
 
-loader = Loader(
-    Arrays(np.zeros((64, 8, 8, 3), np.uint8), np.zeros(64, int)), 4, PadCrop(8), seed=0, workers=2
-)
+images = Arrays(np.zeros((64, 8, 8, 3), np.uint8), np.zeros(64, int))
+loader = Loader(images, 4, transform=PadCrop(8), seed=0, workers=2)
 for epoch in range(10**6):
     for number, batch in enumerate(loader.epoch(epoch)):
         if epoch == number == 0:

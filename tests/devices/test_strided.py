@@ -32,7 +32,7 @@ def convolutions() -> st.SearchStrategy[dl.Layer]:
     """Few channels and filters: a product by one column or one row is where strides decide."""
     return st.builds(
         lambda groups, filters, kernel, stride, padding, bias: dl.Conv2d(
-            groups * filters, kernel, stride, padding, groups=groups, bias=bias
+            groups * filters, kernel, stride=stride, padding=padding, groups=groups, bias=bias
         ),
         st.sampled_from([1, 1, 2, 3]),
         st.integers(1, 9),
@@ -155,7 +155,7 @@ def test_one_channel_or_one_filter(
     filters: int, kernel: tuple[int, int], stride: int, padding: int, image: Shape, dtype: str
 ) -> None:
     """Products by one column, in forward, dgrad and wgrad."""
-    layer = dl.Conv2d(filters, kernel, stride, padding)
+    layer = dl.Conv2d(filters, kernel, stride=stride, padding=padding)
     for seed in range(4):
         for scratch_limit in (2**12, 2**24):
             assert_strides_leave_the_bits(layer, image, dtype, seed, scratch_limit)

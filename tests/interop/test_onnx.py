@@ -143,7 +143,10 @@ def test_names_are_the_state_dicts(tmp_path: Path) -> None:
 # -- every layer -----------------------------------------------------------------------------------
 
 LAYERS: dict[str, list[dl.Layer]] = {
-    "conv": [dl.Conv2d(4, (3, 2), (2, 1), (1, 0), (1, 2)), dl.Conv2d(6, 1, groups=2, bias=False)],
+    "conv": [
+        dl.Conv2d(4, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2)),
+        dl.Conv2d(6, 1, groups=2, bias=False),
+    ],
     "relu": [dl.ReLU()],
     "leaky relu": [dl.LeakyReLU(0.2)],
     "sigmoid": [dl.Sigmoid()],
@@ -219,6 +222,15 @@ def test_a_layer_used_twice_shares_its_weights(tmp_path: Path) -> None:
     net = dl.Network(x, dl.Linear(2)(dl.Flatten()(dl.Concat()(y, x)), name="fc"))
     step, expected = compared(net, tmp_path / "m.onnx")
     assert set(step.state_dict()) == {"a.weight", "a.bias", "fc.weight", "fc.bias"}
+    read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
+
+
+def test_layers_of_one_name(tmp_path: Path) -> None:
+    """onnxruntime refuses two nodes of one name."""
+    x, conv = dl.Input((4, 5, 2)), dl.Conv2d(2, 1)
+    y = dl.Add()(dl.ReLU()(x, name="a"), conv(conv(x, name="a"), name="a"), name="a")
+    net = dl.Network(x, dl.Linear(3)(dl.Flatten()(y), name="fc"))
+    step, expected = compared(net, tmp_path / "m.onnx")
     read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
 
 

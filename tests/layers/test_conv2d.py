@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from minidl.ir import Array, Lowering, Shape, Tensor
-from minidl.layers.base import pair
 from minidl.layers.conv2d import Conv2d
 from minidl.ops.target import host_target
 from minidl.ops.window import Pair
@@ -51,7 +50,8 @@ def conv(
     limit: int = SCRATCH_LIMIT,
     **how: Any,
 ) -> Case:
-    pairs = {k: pair(how[k]) for k in ("stride", "padding", "dilation") if k in how}
+    both = {k: how[k] for k in ("stride", "padding", "dilation") if k in how}
+    pairs = {k: (v, v) if isinstance(v, int) else v for k, v in both.items()}
     reference = convolution(groups=how.get("groups", 1), **pairs)
     layer = Conv2d(features, kernel, **how)
     return Case(name, lambda: layer, (shape,), reference, scratch_limit=limit)

@@ -49,7 +49,7 @@ def logits_and_labels(generator: np.random.Generator, shapes: Sequence[Shape]) -
 def entropy_case(name: str, n: int, classes: int, smoothing: float = 0.0) -> Case:
     return Case(
         name,
-        lambda: CrossEntropy(smoothing),
+        lambda: CrossEntropy(label_smoothing=smoothing),
         ((n, classes), (n,)),
         cross_entropy(smoothing),
         draw=logits_and_labels,
@@ -75,7 +75,12 @@ BAD = [
     BadCase("image", CrossEntropy, ((2, 3, 3, 4), (2,)), "needs a prediction (batch, classes)"),
     BadCase("labels", CrossEntropy, ((2, 4), (3,)), "the target must have shape (2,), got (3,)"),
     BadCase("onehot", CrossEntropy, ((2, 4), (2, 4)), "the target must have shape (2,)"),
-    BadCase("smoothing", lambda: CrossEntropy(1.5), ((2, 4), (2,)), "label_smoothing=1.5"),
+    BadCase(
+        "smoothing",
+        lambda: CrossEntropy(label_smoothing=1.5),
+        ((2, 4), (2,)),
+        "label_smoothing=1.5",
+    ),
     BadCase("mse", MSE, ((2, 4), (2, 1)), "the target must have shape (2, 4), got (2, 1)"),
 ]
 

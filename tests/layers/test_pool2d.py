@@ -218,8 +218,13 @@ def draw(shape: Shape, *values: float) -> Array:
     return np.random.default_rng(SEED).choice(np.array(values, np.float32), shape)
 
 
+def pool(geometry: Any) -> MaxPool2d:
+    *sizes, ceil_mode = geometry
+    return MaxPool2d(*sizes, ceil_mode=ceil_mode)
+
+
 def forward(x: Array, geometry: Any) -> tuple[Array, Array]:
-    window = MaxPool2d(*geometry).window
+    window = pool(geometry).window
     shape = (x.shape[0], *window.output_size(*x.shape[1:3]), x.shape[3])
     y, argmax = np.full(shape, np.nan, x.dtype), np.full(shape, 255, np.uint8)
     maxpool2d_forward(y, argmax, x, window=window)
@@ -228,7 +233,7 @@ def forward(x: Array, geometry: Any) -> tuple[Array, Array]:
 
 def backward(x: Array, dy: Array, argmax: Array, geometry: Any) -> Array:
     dx = np.full_like(x, np.nan)
-    maxpool2d_dgrad(dx, dy, argmax, window=MaxPool2d(*geometry).window)
+    maxpool2d_dgrad(dx, dy, argmax, window=pool(geometry).window)
     return dx
 
 

@@ -130,7 +130,13 @@ def prepare(
     arriving gradient into memory."""
     case, dtype = bench.case, DTYPES[precision]
     double = _with_rounded_values(bench, dtype)
-    options = Options(precision, "cuda", card, scratch_limit=case.scratch_limit, tuning=tuning)
+    options = Options(
+        precision=precision,
+        device="cuda",
+        card=card,
+        scratch_limit=case.scratch_limit,
+        tuning=tuning,
+    )
     lowering = Lowering(
         case.shapes[0][0], dtype, case.training, target_of(options), double.lowering.seed
     )

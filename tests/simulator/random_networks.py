@@ -70,5 +70,5 @@ def random_network(chance: random.Random, few: bool = True) -> dl.Network:
 
 def random_optimizer(chance: random.Random) -> dl.Optimizer:
     decay = chance.choice([0.0, 5e-4])
-    nesterov = dl.SGD(0.01, 0.9, decay, nesterov=True)
-    return chance.choice([dl.SGD(0.01, 0.9, decay), nesterov, dl.Adam(1e-3)])
+    nesterov = dl.SGD(0.01, 0.9, weight_decay=decay, nesterov=True)
+    return chance.choice([dl.SGD(0.01, 0.9, weight_decay=decay), nesterov, dl.Adam(1e-3)])

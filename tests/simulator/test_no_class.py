@@ -28,8 +28,8 @@ def test_a_label_that_is_no_class_is_nan(smoothing: float, dtype: str) -> None:
     rows = generator.permutation(12)[: len(NO_CLASS)]
     wrong = labels.copy()
     wrong[rows] = NO_CLASS
-    right = on_both(lambda: dl.CrossEntropy(smoothing), logits, labels, dtype=dtype)
-    found = on_both(lambda: dl.CrossEntropy(smoothing), logits, wrong, dtype=dtype)
+    right = on_both(lambda: dl.CrossEntropy(label_smoothing=smoothing), logits, labels, dtype=dtype)
+    found = on_both(lambda: dl.CrossEntropy(label_smoothing=smoothing), logits, wrong, dtype=dtype)
     for here, there in zip(found, right, strict=True):
         assert np.isnan(here["layer.loss"])
         there["d:x0"][rows] = math.nan

@@ -160,7 +160,7 @@ def test_cross_entropy_as_pytorch(
         softmax = exponents / exponents.sum()
     for label, expected in enumerate(losses[smoothing]):
         target = (1 - smoothing) * np.eye(3)[label] + smoothing / 3
-        layer = lambda: dl.CrossEntropy(smoothing)  # noqa: E731
+        layer = lambda: dl.CrossEntropy(label_smoothing=smoothing)  # noqa: E731
         for found in on_both(layer, np.array([logits]), np.array([label])):
             np.testing.assert_allclose(found["layer.loss"], expected, rtol=1e-6)
             np.testing.assert_allclose(found["d:x0"], [softmax - target], rtol=1e-5, atol=1e-7)

@@ -38,7 +38,7 @@ def made_images(count: int, seed: int = 5) -> tuple[Array, Array]:
 
 def training(count: int = 24, seed: int = 0) -> Shuffled:
     """Six batches an epoch."""
-    return Shuffled(*made_images(count), BATCH, seed)
+    return Shuffled(*made_images(count), BATCH, seed=seed)
 
 
 def validation(count: int = 14) -> InOrder:

@@ -77,8 +77,8 @@ def test_the_decay_of_a_run_is_torchvisions(
     batch: int, epochs: int, every: int, decay: float
 ) -> None:
     """references/classification/train.py: alpha = min(1, (1 - decay) batch every / epochs)."""
-    made = Ema.for_run(batch, epochs, every=every)
+    made = Ema.for_run(batch=batch, epochs=epochs, every=every)
     assert made.decay == pytest.approx(decay, abs=1e-12)
     assert made.every == every
     with pytest.raises(ArgumentError, match="decay"):
-        Ema.for_run(batch, epochs, decay=1.0)
+        Ema.for_run(batch=batch, epochs=epochs, decay=1.0)

@@ -29,7 +29,7 @@ def test_an_epoch_from_any_batch_on(loader: Feed) -> None:
 
 def test_shuffled_is_the_batches_of_data() -> None:
     found = Shuffled(IMAGES, LABELS, 5, seed=3).epoch(1)
-    for ours, theirs in zip(found, batches(IMAGES, LABELS, 5, 3, 1), strict=True):
+    for ours, theirs in zip(found, batches(IMAGES, LABELS, 5, seed=3, epoch=1), strict=True):
         np.testing.assert_array_equal(ours[1], theirs[1])
 
 

@@ -74,7 +74,7 @@ def test_exponential() -> None:
 
 @pytest.mark.parametrize("low", [0.0, 0.1])
 def test_cosine(low: float) -> None:
-    assert factors(Cosine(low)) == pytest.approx(cosine_recursion(STEPS, low), abs=1e-9)
+    assert factors(Cosine(minimum=low)) == pytest.approx(cosine_recursion(STEPS, low), abs=1e-9)
 
 
 @pytest.mark.parametrize("after", [Constant(), Cosine(), StepDecay(2)])
@@ -110,7 +110,7 @@ def one_cycle(t: int, share: float, div: float, final_div: float) -> float:
 
 @pytest.mark.parametrize(("share", "div", "final_div"), [(0.3, 25, 1e4), (0.25, 10, 100)])
 def test_one_cycle(share: float, div: float, final_div: float) -> None:
-    found = factors(OneCycle(share, div, final_div))
+    found = factors(OneCycle(share=share, div=div, final_div=final_div))
     assert found == pytest.approx([one_cycle(t, share, div, final_div) for t in range(STEPS)])
     assert found[0] == pytest.approx(1 / div)
     assert found[-1] == pytest.approx(1 / div / final_div)
@@ -151,7 +151,7 @@ LOSSES = [3, 2, 2, 2.1, 1.99999, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, math.nan, 1, 0
 @pytest.mark.parametrize("cooldown", [0, 2])
 @pytest.mark.parametrize("patience", [0, 1, 3])
 def test_plateau(patience: int, cooldown: int) -> None:
-    schedule = Plateau(0.5, patience, cooldown=cooldown, minimum=0.1)
+    schedule = Plateau(gamma=0.5, patience=patience, cooldown=cooldown, minimum=0.1)
     other, memory = ReduceOnPlateau(0.5, patience, cooldown, 0.1), {}
     where = Position(0, 1, 1)
     assert schedule.factor(where, memory) == 1.0
@@ -162,7 +162,7 @@ def test_plateau(patience: int, cooldown: int) -> None:
 
 
 def test_plateau_behind_a_warmup_remembers() -> None:
-    schedule, memory = Warmup(Plateau(0.5, 0), epochs=1), {}
+    schedule, memory = Warmup(Plateau(gamma=0.5, patience=0), epochs=1), {}
     for loss in (1.0, 1.0, 1.0):
         memory = dict(schedule.observe(memory, loss))
     assert schedule.factor(Position(0, 10, 5), memory) == 0.01

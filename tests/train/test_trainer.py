@@ -62,7 +62,7 @@ def press_ctrl_c() -> None:
 
 def options(name: str) -> dict[str, Any]:
     """Everything that has a state; made anew for every trainer."""
-    schedules = {"cosine": Warmup(Cosine(), 1), "plateau": Plateau(0.5, 0)}
+    schedules = {"cosine": Warmup(Cosine(), epochs=1), "plateau": Plateau(gamma=0.5, patience=0)}
     early = EarlyStopping("top1", patience=9, restore_best=True)
     return {"schedule": schedules[name], "ema": Ema(0.9, every=2), "callbacks": [early]}
 

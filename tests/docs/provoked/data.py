@@ -44,19 +44,19 @@ def other_classes(_: pytest.MonkeyPatch) -> object:
 @raises("### An image is broken")
 def broken(_: pytest.MonkeyPatch) -> object:
     put("images/cat/0.jpg", jpeg()[:100])
-    return list(Loader(ImageFolder("images"), 1, evaluation(8), seed=0).epoch(0))
+    return list(Loader(ImageFolder("images"), 1, transform=evaluation(8), seed=0).epoch(0))
 
 
 @raises("### An image is broken")
 def broken_image(_: pytest.MonkeyPatch) -> object:
     put("images/cat/0.jpg", b"<html>404 not found</html>")
-    return list(Loader(ImageFolder("images"), 1, evaluation(8), seed=0).epoch(0))
+    return list(Loader(ImageFolder("images"), 1, transform=evaluation(8), seed=0).epoch(0))
 
 
 @raises("### An image is too large")
 def too_large(_: pytest.MonkeyPatch) -> object:
     put("images/cat/0.jpg", jpeg(400, 300))
-    loader = Loader(ImageFolder("images"), 1, evaluation(8), seed=0, pixels=100_000)
+    loader = Loader(ImageFolder("images"), 1, transform=evaluation(8), seed=0, pixels=100_000)
     return list(loader.epoch(0))
 
 
