@@ -13,6 +13,7 @@ from minidl.interop.onnx_operators import OPERATORS
 from minidl.interop.onnx_proto import BATCHES, onnx
 from minidl.interop.onnx_reader import Model, Value, parsed, refused
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
+from minidl.ir.features import described, features_of, is_plain
 from minidl.layers.base import Input
 from minidl.layers.network import Network
 from minidl.runtime.finite import warn_not_finite
@@ -47,8 +48,11 @@ def _network(model: Any) -> tuple[Network, dict[str, Array]]:
     if len(graph.output) != 1 or graph.output[0].name not in m.values:
         raise ArgumentError(f"it has {len(graph.output)} outputs that layers make: 1 is expected")
     output = m.values[graph.output[0].name]
-    if output.flat is not None:
-        raise ArgumentError("its output is a flattened image, whose order minidl has otherwise")
+    if len(output.shape) == 2 and not is_plain(output.features):
+        raise ArgumentError(
+            f"its output is {described(output.features)}, (C, H, W) there, (H, W, C) in minidl",
+            "export it without the Flatten",
+        )
     _count_batches(m, model)
     name = graph.name or "network"
     return Network([i.node for i in inputs], output.node, name), m.state
@@ -87,7 +91,7 @@ def _input(m: Model, given: Any) -> Value:
     if len(shape) == 4 and (turned := _consumed(m, name, "Transpose", perm=TO_NCHW)):
         name, nhwc = turned, shape[1:]
     sample: Shape = tuple(nhwc)
-    value = Value(Input(sample, dtype), (1, *sample))
+    value = Value(Input(sample, dtype), (1, *sample), features_of(sample))
     m.values[name] = value
     return value
 

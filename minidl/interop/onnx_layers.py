@@ -1,6 +1,7 @@
 """Every layer in ONNX's operators: the one table of them, apart from the compiler's passes.
 
-Values are NCHW. Each function gets the graph, the place and the inputs, and returns the output.
+Values are NCHW, and vectors in PyTorch's order. Each function gets the graph, the place and the
+inputs, and returns the output.
 Operators: https://onnx.ai/onnx/operators/.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from minidl.interop.onnx_graph import Graph, Place, Value, bin_means, unsupported
 from minidl.ir import Array, Shape
+from minidl.ir.features import ToTorch
 from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from minidl.layers.base import pair
 from minidl.layers.batchnorm2d import BatchNorm2d
@@ -55,7 +57,7 @@ def _geometry(window: Window) -> dict[str, Any]:
 
 
 def _linear(g: Graph, at: Place, x: Value) -> Value:
-    """The weights' columns are in the order CHW, as a flat value's elements are."""
+    """The weights' columns are in PyTorch's order, as a vector's features are."""
     parameters = [g.parameter(at.layer, own) for own in ("weight", "bias")[: 1 + at.layer.bias]]
     return Value(g.node("Gemm", [x.name, *parameters], at, transB=1), at.shape)
 
@@ -110,8 +112,7 @@ def _dropout(g: Graph, at: Place, x: Value) -> Value:
 
 
 def _flatten(g: Graph, at: Place, x: Value) -> Value:
-    flat = x.shape[1:] if x.shape[1] * x.shape[2] > 1 else None
-    return Value(g.node("Flatten", [x.name], at, axis=1), at.shape, flat)
+    return Value(g.node("Flatten", [x.name], at, axis=1), at.shape)
 
 
 def _lrn(g: Graph, at: Place, x: Value) -> Value:
@@ -123,18 +124,12 @@ def _lrn(g: Graph, at: Place, x: Value) -> Value:
 
 
 def _add(g: Graph, at: Place, *inputs: Value) -> Value:
-    """The sum has the order of its first input."""
-    if len({x.flat for x in inputs}) > 1:
-        if inputs[0].flat is not None:
-            raise unsupported(at, "its inputs were images of different shapes")
-        inputs = tuple(g.minidl_order(x, f"{at.name}/{i}") for i, x in enumerate(inputs))
     op = "Add" if len(inputs) == 2 else "Sum"
-    return replace(inputs[0], name=g.node(op, [x.name for x in inputs], at))
+    return Value(g.node(op, [x.name for x in inputs], at), at.shape)
 
 
 def _concat(g: Graph, at: Place, *inputs: Value) -> Value:
-    ordered = [g.minidl_order(x, f"{at.name}/{i}") for i, x in enumerate(inputs)]
-    return Value(g.node("Concat", [x.name for x in ordered], at, axis=1), at.shape)
+    return Value(g.node("Concat", [x.name for x in inputs], at, axis=1), at.shape)
 
 
 def _normalize(g: Graph, at: Place, x: Value) -> Value:
@@ -142,8 +137,8 @@ def _normalize(g: Graph, at: Place, x: Value) -> Value:
 
     def constants(values: Any, name: str) -> str:
         array: Array = np.atleast_1d(np.asarray(values, np.float32))
-        if x.flat is not None and array.size > 1:
-            array = array.reshape(x.flat).transpose(2, 0, 1).reshape(-1)
+        if len(x.shape) == 2 and array.size > 1:
+            array = ToTorch(0, x.features)(array)
         wide = array[:, None, None] if len(x.shape) == 4 else array
         return g.constant(f"{at.name}/{name}", wide)
 

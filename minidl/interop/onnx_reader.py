@@ -21,6 +21,7 @@ from minidl.interop.onnx_proto import NEWEST_OPSET, OLDEST_OPSET, onnx
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape
 from minidl.ir.bfloat16 import from_bfloat16
+from minidl.ir.features import Features
 from minidl.layers.base import Node
 
 LARGEST_FILE = 2**31 - 1
@@ -47,8 +48,8 @@ class Value:
     node: Node
     shape: Shape
     """minidl's, with a batch of 1: (1, H, W, C) or (1, features)."""
-    flat: Shape | None = None
-    """The (H, W, C) of the image that a flat value was."""
+    features: Features = ()
+    """The order in which minidl has its features; here it is PyTorch's."""
 
 
 @dataclass
@@ -61,8 +62,9 @@ class Model:
     size: int = 0
     """Bytes of the file."""
     values: dict[str, Value] = field(default_factory=dict)
-    layers: dict[tuple[Any, ...], tuple[Any, str]] = field(default_factory=dict)
-    """Layers with weights and their names, by what makes them one layer: their initializers."""
+    layers: dict[tuple[Any, ...], tuple[Any, str, Features]] = field(default_factory=dict)
+    """Layers with weights, their names and the order of their first input's features, by what makes
+    them one layer: their initializers."""
     taken: set[str] = field(default_factory=set)
     """The names of these layers."""
     decoded: int = 0

@@ -54,7 +54,7 @@ def conv(m: Model, node: Any) -> Value:
         padding = near[0], near[1]
         return Conv2d(k, size, stride, padding, dilation, group, bias=b is not None)
 
-    layer, name = owned(m, node, make, {"weight": w} | ({} if b is None else {"bias": b}))
+    layer, name = owned(m, node, make, {"weight": w} | ({} if b is None else {"bias": b}), x)
     return placed(node, layer, x, name=name)
 
 

@@ -173,6 +173,7 @@ LAYERS: dict[str, list[dl.Layer]] = {
         dl.Linear(252),
         dl.Linear(3, bias=False),
     ],
+    "normalized when flat": [dl.Flatten(), dl.Normalize(tuple(np.arange(252.0))), dl.Linear(3)],
 }
 """On images of 9x7 with 4 channels; what is exported and read back to the bit."""
 
@@ -180,8 +181,6 @@ WRITTEN_ONLY: dict[str, list[dl.Layer]] = {
     "gelu": [dl.GELU()],
     "gelu by tanh": [dl.GELU("tanh")],
     "average, padding counted, rounded up": [dl.AvgPool2d(3, 3, 1, ceil_mode=True)],
-    "flat output": [dl.Flatten(), dl.Tanh()],
-    "normalized when flat": [dl.Flatten(), dl.Normalize(tuple(np.arange(252.0))), dl.Linear(3)],
 }
 """What ONNX says with several operators that are not read back."""
 
@@ -220,13 +219,6 @@ def test_a_layer_used_twice_shares_its_weights(tmp_path: Path) -> None:
     step, expected = compared(net, tmp_path / "m.onnx")
     assert set(step.state_dict()) == {"a.weight", "a.bias", "fc.weight", "fc.bias"}
     read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
-
-
-def test_flattened_images_side_by_side(tmp_path: Path) -> None:
-    """Behind a Concat of vectors minidl's order holds, HWC."""
-    x = dl.Input((3, 2, 4))
-    y = dl.Concat()(dl.Flatten()(x, name="f"), dl.Flatten()(dl.ReLU()(x), name="g"), name="c")
-    compared(dl.Network(x, dl.Linear(5)(y, name="fc")), tmp_path / "m.onnx")
 
 
 def test_several_inputs(tmp_path: Path) -> None:

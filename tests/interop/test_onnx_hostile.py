@@ -135,7 +135,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "no inputs": (lambda: model([helper.make_node("Add", [], ["y"])]), "is unknown"),
     "axis": (lambda: model([node("Concat", "x x", axis=2)]), "axis 2"),
     "flatten at 2": (lambda: model([node("Flatten", axis=2)]), "axis 2"),
-    "flat output": (lambda: model([node("Flatten")]), "order minidl has otherwise"),
+    "flat output": (lambda: model([node("Flatten")]), r"\(C, H, W\) there, \(H, W, C\) in minidl"),
     "shapes": (
         lambda: model([node("GlobalAveragePool", "x", "g"), node("Add", "x g")]),
         "must have the same shape",

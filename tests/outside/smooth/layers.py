@@ -43,6 +43,8 @@ class Swish(Layer):
     Ramachandran, Zoph, Le 2017.
     """
 
+    order = "same"
+
     def output_shape(self, *inputs: Shape) -> Shape:
         if len(inputs[0]) < 2:
             raise ShapeError(f"needs channels behind the batch, got {inputs[0]}")
@@ -51,7 +53,7 @@ class Swish(Layer):
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         (x,) = inputs
         y = site.activation(self.output_shape(x.shape))
-        beta = site.parameter("beta", x.shape[-1:], constant(1.0))
+        beta = site.parameter("beta", x.shape[-1:], constant(1.0), along=(0, x))
         dy, rows = site.gradient(y), x.size // beta.size
         scratch = (
             *site.host_scratch(parts(rows, beta.size) * beta.size),
