@@ -14,7 +14,7 @@ from minidl.files.atomic import write_atomically
 from minidl.interop.names import listed
 from minidl.interop.onnx_graph import Graph, Place, Value
 from minidl.interop.onnx_layers import translate
-from minidl.interop.onnx_proto import BATCHES, NEWEST_OPSET, onnx
+from minidl.interop.onnx_proto import ARGUMENTS, BATCHES, NEWEST_OPSET, onnx
 from minidl.interop.weights import torch_shape
 from minidl.ir import ArgumentError, Array, Lowering, Shape, ShapeError, Tensor
 from minidl.ir.graph import Variable
@@ -122,8 +122,8 @@ def _checked(g: Graph, inputs: list[Tensor], last: Value, name: str, channels_la
     opset = [helper.make_opsetid("", g.opset)]
     ir = helper.find_min_ir_version_for(opset)
     model = helper.make_model(graph, opset_imports=opset, ir_version=ir, producer_name="minidl")
-    if g.batches:
-        helper.set_model_props(model, {BATCHES: json.dumps(g.batches)})
+    more = {BATCHES: g.batches, ARGUMENTS: g.arguments.noted}
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in more.items() if value})
     if model.ByteSize() > LARGEST_MODEL:
         raise ArgumentError(f"the model has {model.ByteSize():,} bytes, ONNX holds 2 GiB in a file")
     data: bytes = model.SerializeToString(deterministic=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.interop.onnx_numbers import SAME, Arguments, Number
 from minidl.interop.onnx_proto import onnx
 from minidl.ir import ArgumentError, Array, Shape
 from minidl.ir.features import Features, is_plain, places
@@ -47,6 +48,7 @@ class Graph:
     nodes: list[Any] = field(default_factory=list)
     initializers: dict[str, Any] = field(default_factory=dict)
     batches: dict[str, int] = field(default_factory=dict)
+    arguments: Arguments = field(default_factory=Arguments)
     taken: set[str] = field(default_factory=set)
 
     def fresh(self, name: str) -> str:
@@ -64,6 +66,10 @@ class Graph:
         output = self.fresh(name)
         self.nodes.append(onnx().helper.make_node(op, inputs, [output], name=name, **how))
         return output
+
+    def number(self, at: Place, own: str, number: Number = SAME) -> float:
+        """A layer's argument as an attribute."""
+        return self.arguments.write(at.name, own, getattr(at.layer, own), number)
 
     def constant(self, name: str, array: Array) -> str:
         """The name of an initializer of that value."""

@@ -10,7 +10,7 @@ import numpy as np
 from minidl.files.fields import parse_json, take
 from minidl.files.words import shown
 from minidl.interop.onnx_operators import OPERATORS
-from minidl.interop.onnx_proto import BATCHES, onnx
+from minidl.interop.onnx_proto import ARGUMENTS, BATCHES, onnx
 from minidl.interop.onnx_reader import Model, Value, parsed, refused
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
 from minidl.ir.features import described, features_of, is_plain
@@ -41,6 +41,8 @@ def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
 def _network(model: Any) -> tuple[Network, dict[str, Array]]:
     graph = model.graph
     m = Model(list(graph.node), {t.name: t for t in graph.initializer}, model.ByteSize())
+    words = {p.key: p.value for p in model.metadata_props}
+    m.arguments.noted = _noted(words, ARGUMENTS, dict[str, dict[str, float]])
     inputs = [_input(m, given) for given in graph.input if given.name not in m.constants]
     for position, node in enumerate(m.nodes):
         if position not in m.done:
@@ -53,7 +55,7 @@ def _network(model: Any) -> tuple[Network, dict[str, Array]]:
             f"its output is {described(output.features)}, (C, H, W) there, (H, W, C) in minidl",
             "export it without the Flatten",
         )
-    _count_batches(m, model)
+    _count_batches(m, _noted(words, BATCHES, dict[str, int]))
     name = graph.name or "network"
     return Network([i.node for i in inputs], output.node, name), m.state
 
@@ -122,13 +124,16 @@ def _consumed(m: Model, name: str, op: str, **how: Any) -> str | None:
     return str(found[1].output[0])
 
 
-def _count_batches(m: Model, model: Any) -> None:
-    """BatchNorm2d's counters, where minidl wrote the model."""
-    words = {p.key: p.value for p in model.metadata_props}
+def _noted(words: dict[str, str], key: str, kind: Any) -> Any:
+    """What minidl wrote into the model's metadata; empty where another program made it."""
     try:
-        counts = take(dict[str, int], parse_json(words.get(BATCHES, "{}")), "it")
+        return take(kind, parse_json(words.get(key, "{}"), finite=True), "it")
     except ArgumentError as error:
-        raise error.at(f"its metadata {BATCHES} is no JSON map of whole numbers") from None
+        raise error.at(f"its metadata {key} is no JSON map of numbers") from None
+
+
+def _count_batches(m: Model, counts: dict[str, int]) -> None:
+    """BatchNorm2d's counters."""
     for name, count in counts.items():
         if name in m.state and m.state[name].shape == () and name.endswith("num_batches_tracked"):
             m.state[name] = np.array(count)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.interop.onnx_graph import Graph, Place, Value, bin_means, unsupported
+from minidl.interop.onnx_numbers import REST
 from minidl.ir import Array, Shape
 from minidl.ir.features import ToTorch
 from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
@@ -68,7 +69,10 @@ def _batchnorm2d(g: Graph, at: Place, x: Value) -> Value:
     parameters = [g.parameter(layer, own) for own in owned]
     counter = g.variables[layer, "num_batches_tracked"].name
     g.batches[counter] = int(g.state[counter])
-    how = {"epsilon": layer.eps, "momentum": 1 - layer.momentum}
+    how: dict[str, Any] = {
+        "epsilon": g.number(at, "eps"),
+        "momentum": g.number(at, "momentum", REST),
+    }
     return Value(g.node("BatchNormalization", [x.name, *parameters], at, **how), at.shape)
 
 
@@ -76,7 +80,7 @@ def _elementwise(op: str, **attributes: str) -> Translation:
     """An operator of one input; `attributes`: its own names and the layer's."""
 
     def translation(g: Graph, at: Place, x: Value) -> Value:
-        how = {name: getattr(at.layer, own) for name, own in attributes.items()}
+        how: dict[str, Any] = {name: g.number(at, own) for name, own in attributes.items()}
         return replace(x, name=g.node(op, [x.name], at, **how))
 
     return translation
@@ -108,7 +112,9 @@ def _scalar(g: Graph, at: Place, step: str, value: float) -> str:
 
 def _dropout(g: Graph, at: Place, x: Value) -> Value:
     """The identity, as there is no training mode; the ratio is for who trains on."""
-    return replace(x, name=g.node("Dropout", [x.name, _scalar(g, at, "ratio", at.layer.p)], at))
+    return replace(
+        x, name=g.node("Dropout", [x.name, _scalar(g, at, "ratio", g.number(at, "p"))], at)
+    )
 
 
 def _flatten(g: Graph, at: Place, x: Value) -> Value:
@@ -119,8 +125,9 @@ def _lrn(g: Graph, at: Place, x: Value) -> Value:
     layer = at.layer
     if layer.size % 2 == 0:
         raise unsupported(at, "its windows of an even size lean the other way", "use an odd size")
-    how = {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta, "bias": layer.k}
-    return Value(g.node("LRN", [x.name], at, **how), at.shape)
+    owned = {"alpha": "alpha", "beta": "beta", "bias": "k"}
+    how: dict[str, Any] = {name: g.number(at, own) for name, own in owned.items()}
+    return Value(g.node("LRN", [x.name], at, size=layer.size, **how), at.shape)
 
 
 def _add(g: Graph, at: Place, *inputs: Value) -> Value:

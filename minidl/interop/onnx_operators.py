@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.interop.onnx_numbers import REST
 from minidl.interop.onnx_places import finish, owned, placed
 from minidl.interop.onnx_reader import Model, Value, refused
 from minidl.interop.onnx_windows import (
@@ -58,14 +59,10 @@ def _batch_normalization(m: Model, node: Any) -> Value:
     if wrong or how["training_mode"] or not how["spatial"] or len(node.output) > 1:
         raise refused(node, f"{wrong} of another shape, or in training mode")
     arrays["num_batches_tracked"] = np.array(0)
-    eps, momentum = round_trip(how["epsilon"]), round_trip(1 - how["momentum"])
+    eps = m.number(node, "eps", how["epsilon"])
+    momentum = m.number(node, "momentum", how["momentum"], REST)
     layer, name = owned(m, node, lambda: BatchNorm2d(eps, momentum), arrays, x)
     return placed(node, layer, x, name=name)
-
-
-def round_trip(value: float) -> float:
-    """The decimal number that a float32 attribute was meant to be."""
-    return float(f"{value:.6g}")
 
 
 def _layer(make: Callable[[], Layer]) -> Operator:
@@ -77,7 +74,7 @@ def _layer(make: Callable[[], Layer]) -> Operator:
 
 
 def _leaky_relu(m: Model, node: Any) -> Value:
-    slope = round_trip(m.attributes(node, alpha=0.01)["alpha"])
+    slope = m.number(node, "slope", m.attributes(node, alpha=0.01)["alpha"])
     return placed(node, LeakyReLU(slope), m.value(node))
 
 
@@ -91,7 +88,8 @@ def _gelu(m: Model, node: Any) -> Value:
 def _dropout(m: Model, node: Any) -> Value:
     how = m.attributes(node, ratio=0.5, seed=0)
     given, training = m.constant(node, 1), m.constant(node, 2) if len(node.input) > 2 else None
-    ratio = round_trip(float(given) if given is not None and given.ndim == 0 else how["ratio"])
+    said = float(given) if given is not None and given.ndim == 0 else how["ratio"]
+    ratio = m.number(node, "p", said)
     if training is not None or not 0 <= ratio < 1:
         raise refused(node, f"ratio {ratio}, or in training mode")
     return placed(node, Dropout(ratio), m.value(node))
@@ -101,7 +99,8 @@ def _lrn(m: Model, node: Any) -> Value:
     how = m.attributes(node, size=0, alpha=1e-4, beta=0.75, bias=1.0)
     if how["size"] < 1 or how["size"] % 2 == 0:
         raise refused(node, f"windows of size {how['size']}, which is not odd")
-    alpha, beta, k = (round_trip(how[name]) for name in ("alpha", "beta", "bias"))
+    alpha, beta = (m.number(node, name, how[name]) for name in ("alpha", "beta"))
+    k = m.number(node, "k", how["bias"])
     return placed(node, LocalResponseNorm(how["size"], alpha, beta, k), m.image(node))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from minidl.files.opening import read_bytes
 from minidl.files.words import is_shape, shown
+from minidl.interop.onnx_numbers import SAME, Arguments, Number
 from minidl.interop.onnx_proto import NEWEST_OPSET, OLDEST_OPSET, onnx
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape
@@ -62,6 +63,7 @@ class Model:
     size: int = 0
     """Bytes of the file."""
     values: dict[str, Value] = field(default_factory=dict)
+    arguments: Arguments = field(default_factory=Arguments)
     layers: dict[tuple[Any, ...], tuple[Any, str, Features]] = field(default_factory=dict)
     """Layers with weights, their names and the order of their first input's features, by what makes
     them one layer: their initializers."""
@@ -131,6 +133,10 @@ class Model:
                 raise refused(node, f"attribute {shown(attribute.name)} of type {kind}")
             found[attribute.name] = value
         return found
+
+    def number(self, node: Any, own: str, attribute: float, number: Number = SAME) -> float:
+        """A layer's argument, which an attribute says."""
+        return self.arguments.read(node.name, own, attribute, number)
 
     def only_reader(self, name: str) -> tuple[int, Any] | None:
         """Position and node of the only reader of a value, if there is one."""

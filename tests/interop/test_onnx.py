@@ -7,7 +7,7 @@ that. What is read back has the same weights and predicts the same bits.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,70 @@ def test_gelu_is_an_operator_since_opset_20(case: str, tmp_path: Path) -> None:
     net = chain(WRITTEN_ONLY[case])
     step, expected = compared(net, tmp_path / "m.onnx", opset=20)
     read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
+
+
+NUMBERS = [0.1, 0.01, 0.3, 1e-5, 1 / 3, 2 / 3, 0.1234567891, 1e-9, 5e-324, float(np.float32(0.1))]
+"""Short decimals, what float32 rounds, and what it cannot tell from 0 or from 1."""
+
+ARGUMENTS: dict[str, tuple[Callable[[float], dl.Layer], tuple[str, ...]]] = {
+    "slope": (dl.LeakyReLU, ("slope",)),
+    "norm": (lambda v: dl.BatchNorm2d(eps=v, momentum=v), ("eps", "momentum")),
+    "lrn": (lambda v: dl.LocalResponseNorm(3, v, v, v), ("alpha", "beta", "k")),
+    "dropout": (dl.Dropout, ("p",)),
+}
+
+
+@pytest.mark.parametrize("value", NUMBERS)
+@pytest.mark.parametrize("case", ARGUMENTS)
+def test_arguments_come_back_to_the_bit(case: str, value: float, tmp_path: Path) -> None:
+    """As a runtime reads them where another program wrote the attribute, exactly where minidl did,
+    unless somebody has changed it since."""
+    make, names = ARGUMENTS[case]
+    layer = make(value)
+    net = chain([layer])
+    step = dl.compile(net, 2, loss=dl.MSE(), optimizer=dl.SGD(momentum=0))
+    export_onnx(net, step, tmp_path / "m.onnx")
+    loaded = onnx.load(tmp_path / "m.onnx")
+    if np.float32(value) > 0:
+        x = made_images(net.image)
+        again = read_back(step, tmp_path / "m.onnx", step.predict(x), x)
+        found = next(n.layer for n in again.nodes if isinstance(n.layer, type(layer)))
+        assert [getattr(found, name) for name in names] == [value] * len(names)
+    del loaded.metadata_props[:]
+    onnx.save(loaded, tmp_path / "plain.onnx")
+    if case == "slope" and np.float32(value) == 0:
+        with pytest.raises(ArgumentError, match="slope must be positive"):
+            import_onnx(tmp_path / "plain.onnx")
+        return
+    plain, _ = import_onnx(tmp_path / "plain.onnx")
+    found = next(n.layer for n in plain.nodes if isinstance(n.layer, type(layer)))
+    for name in names:
+        read = getattr(found, name)
+        written, attribute = (1 - v if name == "momentum" else v for v in (read, value))
+        assert np.float32(written) == np.float32(attribute)
+        assert len(repr(read)) <= len(repr(value)) or name == "momentum"
+
+
+def test_an_attribute_that_was_changed_holds(tmp_path: Path) -> None:
+    net = chain([dl.LeakyReLU(1 / 3)])
+    export_onnx(net, dl.compile(net, 2, loss=dl.MSE()), tmp_path / "m.onnx")
+    loaded = onnx.load(tmp_path / "m.onnx")
+    (changed,) = (n for n in loaded.graph.node if n.op_type == "LeakyRelu")
+    changed.attribute[0].f = 0.25
+    onnx.save(loaded, tmp_path / "m.onnx")
+    net, _ = import_onnx(tmp_path / "m.onnx")
+    assert [n.layer.slope for n in net.nodes if isinstance(n.layer, dl.LeakyReLU)] == [0.25]
+
+
+def test_a_slope_is_the_runtimes(tmp_path: Path) -> None:
+    """Bit for bit on the same inputs."""
+    x = dl.Input((9, 7, 4))
+    net = dl.Network(x, dl.LeakyReLU(1 / 3)(x))
+    export_onnx(net, {}, tmp_path / "m.onnx")
+    step = dl.compile(import_onnx(tmp_path / "m.onnx")[0], 2, loss=dl.MSE())
+    images = made_images(net.image)
+    found = by_onnxruntime(tmp_path / "m.onnx", {"input": channels_first(images)})
+    np.testing.assert_array_equal(found, channels_first(step.predict(images)))
 
 
 def test_a_layer_used_twice_shares_its_weights(tmp_path: Path) -> None:

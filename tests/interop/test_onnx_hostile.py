@@ -199,6 +199,18 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         "no JSON map",
     ),
+    "arguments": (
+        lambda: changed(
+            lambda m: helper.set_model_props(m, {"minidl.arguments": '{"here": {"slope": "1"}}'})
+        ),
+        "metadata minidl.arguments is no JSON map of numbers",
+    ),
+    "an argument that is none": (
+        lambda: changed(
+            lambda m: helper.set_model_props(m, {"minidl.arguments": '{"here": {"slope": NaN}}'})
+        ),
+        "metadata minidl.arguments is no JSON map of numbers",
+    ),
 }
 
 
