@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from minidl.files.fields import parse_json, take
 from minidl.files.words import shown
+from minidl.interop.names import listed
 from minidl.interop.onnx_operators import OPERATORS
 from minidl.interop.onnx_proto import ARGUMENTS, BATCHES, onnx
 from minidl.interop.onnx_reader import Model, Value, parsed, refused
@@ -21,6 +23,12 @@ from minidl.runtime.finite import warn_not_finite
 TO_NCHW = [0, 3, 1, 2]
 """Transpose's axes from NHWC."""
 
+KEEP = (
+    "torch.onnx.export(..., dynamo=False, training=torch.onnx.TrainingMode.PRESERVE, "
+    "do_constant_folding=False) of the model in eval mode"
+)
+"""What exports BatchNorm2d as it is; as of PyTorch 2.14."""
+
 
 def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
     """The network that an ONNX model describes, and its weights for `Step.load_state_dict`.
@@ -28,17 +36,25 @@ def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
     Inputs have a fixed size but for the batch: (batch, C, H, W) or (batch, features), or, behind a
     Transpose, (batch, H, W, C). ArgumentError names the node that is no layer of minidl, and says
     which operators are; also where weights are in another file, which is never opened. Weights are
-    float32, by their initializers' names where these end in `.weight`.
+    float32, by their initializers' names where these end in `.weight`. A UserWarning says it where
+    PyTorch's exporter has folded BatchNorm into convolutions.
     """
     try:
-        network, state = _network(parsed(path))
+        network, m = _network(parsed(path))
     except (ArgumentError, ShapeError) as error:
         raise error.at(path) from None
-    warn_not_finite(path, state)
-    return network, state
+    warn_not_finite(path, m.state)
+    if m.folded:
+        warnings.warn(
+            f"{path}: the exporter has folded a BatchNormalization into the weights of "
+            f"{listed(m.folded, 3)}: the network predicts the same without BatchNorm2d, but trains "
+            f"otherwise; {KEEP} keeps it",
+            stacklevel=2,
+        )
+    return network, m.state
 
 
-def _network(model: Any) -> tuple[Network, dict[str, Array]]:
+def _network(model: Any) -> tuple[Network, Model]:
     graph = model.graph
     m = Model(list(graph.node), {t.name: t for t in graph.initializer}, model.ByteSize())
     words = {p.key: p.value for p in model.metadata_props}
@@ -57,7 +73,7 @@ def _network(model: Any) -> tuple[Network, dict[str, Array]]:
         )
     _count_batches(m, _noted(words, BATCHES, dict[str, int]))
     name = graph.name or "network"
-    return Network([i.node for i in inputs], output.node, name), m.state
+    return Network([i.node for i in inputs], output.node, name), m
 
 
 def _read(m: Model, node: Any) -> None:

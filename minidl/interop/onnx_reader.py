@@ -69,6 +69,8 @@ class Model:
     them one layer: their initializers."""
     taken: set[str] = field(default_factory=set)
     """The names of these layers."""
+    folded: list[str] = field(default_factory=list)
+    """Names of convolutions into which an exporter has folded a BatchNormalization."""
     decoded: int = 0
     """Bytes of constants so far, each use counted."""
     state: dict[str, Array] = field(default_factory=dict)
@@ -179,6 +181,7 @@ def _words(model: Any) -> Iterator[Any]:
     for node in graph.node:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (word for a in node.attribute for word in (a.name, a.ref_attr_name, a.t.name))
+        yield from (word for pair in node.metadata_props for word in (pair.key, pair.value))
 
 
 def _require_plain(model: Any) -> None:

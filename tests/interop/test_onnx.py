@@ -276,6 +276,37 @@ def test_a_slope_is_the_runtimes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, channels_first(step.predict(images)))
 
 
+def exported_by(mark: str, folded: bool, path: Path) -> None:
+    """Two convolutions, as an exporter of PyTorch 2.14 leaves them; one has had a BatchNorm."""
+    x = dl.Input((9, 7, 4))
+    y = dl.Conv2d(4, 3)(dl.Conv2d(5, 3)(x, name="first"), name="second")
+    net = dl.Network(x, y)
+    export_onnx(net, dl.compile(net, 2, loss=dl.MSE()), path)
+    loaded = onnx.load(path)
+    if folded and mark == "numbers":
+        for tensor, given in zip(loaded.graph.initializer[:2], (28, 29), strict=True):
+            tensor.name = f"onnx::Conv_{given}"
+        loaded.graph.node[0].input[1:] = ["onnx::Conv_28", "onnx::Conv_29"]
+    elif mark == "rules":
+        rules = ["FuseBatchNormIntoConv"] * folded + ["RemoveOptionalBiasFromConv"]
+        said = loaded.graph.node[0].metadata_props.add()
+        said.key, said.value = "pkg.onnxscript.rewriter.rule_name", ", ".join(rules)
+    onnx.save(loaded, path)
+
+
+@pytest.mark.parametrize("mark", ["numbers", "rules"])
+def test_a_batch_norm_that_was_folded_is_said(mark: str, tmp_path: Path) -> None:
+    exported_by(mark, True, tmp_path / "m.onnx")
+    with pytest.warns(
+        UserWarning, match=r"m\.onnx: .*folded a BatchN.* of first: .*PRESERVE"
+    ) as said:
+        import_onnx(tmp_path / "m.onnx")
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    exported_by(mark, False, tmp_path / "m.onnx")
+    import_onnx(tmp_path / "m.onnx")  # says nothing: a warning is an error here
+
+
 def test_a_layer_used_twice_shares_its_weights(tmp_path: Path) -> None:
     x, shared = dl.Input((6, 5, 4)), dl.Conv2d(4, 3, padding=1)
     y = dl.Add()(shared(x, name="a"), shared(dl.ReLU()(x), name="b"), x, name="sum")
