@@ -26,7 +26,7 @@ from minidl.ir.numbers import is_whole, seed_of
 from minidl.keywords import with_keywords
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
-from minidl.layers.network import as_network
+from minidl.layers.network import as_network, walk
 from minidl.ops.cuda.product import read_tuning
 from minidl.optim import SGD, Optimizer
 from minidl.options import Options, require_precision
@@ -126,6 +126,7 @@ def compile(  # noqa: A001 - the field's word for it
     ArenaTooLargeError where the device has fewer bytes free, saying which batch or budget fits.
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.
+    A UserWarning says it where the output is a flattened image, whose order PyTorch has otherwise.
     options: all settings of the step in one object; a keyword changes one of them.
     """
     chosen = _options(options, settings)
@@ -139,6 +140,7 @@ def compile(  # noqa: A001 - the field's word for it
     if recipe.options.budget is not None and needed > recipe.options.budget:
         raise BudgetError(recipe.options.budget, needed).at("predict")
     _require_memory(needed, recipe, place)
+    walk(recipe.network).warn_of_order()
     how = recipe.loss.check, recipe.seed, debug, check_finite, place
     return Step(plans.training, inference, *how, plans.accumulation)
 

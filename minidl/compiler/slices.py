@@ -86,6 +86,5 @@ def _joined(lowering: Lowering, last: Call, slices: list[Tensor]) -> Tensor:
     site.forward(join_slices, writes=[y], reads=slices, joins=0)
     gradients = [site.gradient(x) for x in slices]
     site.dgrad(cut_slices, writes=gradients, reads=[site.gradient(y)], joins=0)
-    if slices[0] in lowering.flattened:
-        lowering.flattened[y] = lowering.flattened[slices[0]]
+    lowering.features[y] = lowering.features_of(slices[0])
     return y

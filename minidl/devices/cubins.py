@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +18,7 @@ from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget, architecture_for
 from minidl.devices.kernels import Unit, digest_of
 from minidl.files.atomic import write_atomically
+from minidl.ir.warned import warn_caller
 from minidl.ops.host import cores
 
 
@@ -36,7 +36,7 @@ def cubins(units: Iterable[Unit], capability: int) -> dict[str, bytes]:
         return {}
     architecture = architecture_for(capability, nvrtc.supported())
     if architecture.said:
-        warnings.warn(architecture.said, stacklevel=2)
+        warn_caller(architecture.said)
     with ThreadPoolExecutor(cores()) as pool:
         made = pool.map(lambda unit: cubin(unit, architecture), units)
         return dict(zip((unit.entry for unit in units), made, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,14 @@ from minidl.files.atomic import write_atomically
 from minidl.interop.names import listed
 from minidl.interop.onnx_graph import Graph, Place, Value
 from minidl.interop.onnx_layers import translate
-from minidl.interop.onnx_proto import BATCHES, NEWEST_OPSET, onnx
+from minidl.interop.onnx_proto import ARGUMENTS, BATCHES, NEWEST_OPSET, onnx
 from minidl.interop.weights import torch_shape
 from minidl.ir import ArgumentError, Array, Lowering, Shape, ShapeError, Tensor
 from minidl.ir.calls import called
 from minidl.ir.graph import Variable
 from minidl.ir.masks import require_all_unmasked
-from minidl.ir.site import Call
 from minidl.layers.base import Layer
-from minidl.layers.network import Network, as_network
+from minidl.layers.network import Network, as_network, walk
 from minidl.runtime.step import Step
 
 LARGEST_MODEL = 2**31 - 1
@@ -43,8 +43,9 @@ def export_onnx(
 
     Input `input`, (batch, C, H, W) float32, or (batch, H, W, C) with `channels_last`; bytes where
     the network's Input has them. Output `output`, what `Step.predict` returns, NCHW where it is
-    images; with `probabilities` the softmax of it. The batch is free. Initializers have the state
-    dict's names. The model is checked, its shapes inferred, and written whole or not at all.
+    images; with `probabilities` the softmax of it. A UserWarning says it where it is a flattened
+    image, which stays in the order (H, W, C). The batch is free. Initializers have the state dict's
+    names. The model is checked, its shapes inferred, and written whole or not at all.
     ArgumentError or ShapeError name the layer or the tensor that does not fit.
     """
     if not 17 <= opset <= NEWEST_OPSET:
@@ -53,20 +54,23 @@ def export_onnx(
     state = weights.state_dict() if isinstance(weights, Step) else weights
     require_all_unmasked(state)
     g = Graph(_variables(net, state), state, opset)
-    inputs, calls, output = _walk(net)
-    values = {tensor: _input(g, tensor, channels_last) for tensor in inputs}
-    for call in calls:
+    walked = walk(net)
+    values = {tensor: _input(g, tensor, channels_last) for tensor in walked.inputs}
+    for call in walked.calls:
         name = call.place if call.name else f"layer{len(g.nodes)}"
         at = Place(call.layer, name, call.output.shape)
-        values[call.output] = translate(g, at, [values[t] for t in call.inputs])
-    last = _output(g, values[output], channels_last, probabilities)
-    write_atomically(path, _checked(g, inputs, last, net.name, channels_last))
+        value = translate(g, at, [values[t] for t in call.inputs])
+        features = walked.lowering.features_of(call.output)
+        values[call.output] = replace(value, features=features)
+    last = _output(g, values[walked.output], channels_last, probabilities)
+    write_atomically(path, _checked(g, walked.inputs, last, net.name, channels_last))
+    walked.warn_of_order()
 
 
 def _variables(net: Network, state: Mapping[str, Array]) -> dict[tuple[object, str], Variable]:
     """The network's variables, once `state` has exactly these, in these shapes."""
     lowering = Lowering(1, training=False)
-    net.apply(lowering, "", *_inputs(net, lowering))
+    net.apply(lowering, "", *walk(net).inputs)
     wanted = {v.name: torch_shape(v.tensor.shape) for v in lowering.variables.values()}
     missing, unknown = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing or unknown:
@@ -78,21 +82,6 @@ def _variables(net: Network, state: Mapping[str, Array]) -> dict[tuple[object, s
         if np.shape(state[name]) != shape:
             raise ShapeError(f"{name}: expected shape {shape}, got {np.shape(state[name])}")
     return lowering.variables
-
-
-def _inputs(net: Network, lowering: Lowering) -> list[Tensor]:
-    return [
-        lowering.input(f"input{i or ''}", (1, *shape), dtype or "float32")
-        for i, (shape, dtype) in enumerate(net.input_specs)
-    ]
-
-
-def _walk(net: Network) -> tuple[list[Tensor], list[Call], Tensor]:
-    """Inputs, layers in order and output, as lowering meets them; nothing is lowered."""
-    calls: list[Call] = []
-    lowering = Lowering(1, training=False, calls=calls)
-    inputs = _inputs(net, lowering)
-    return inputs, calls, net.apply(lowering, "", *inputs)
 
 
 def _input(g: Graph, tensor: Tensor, channels_last: bool) -> Value:
@@ -107,8 +96,7 @@ def _input(g: Graph, tensor: Tensor, channels_last: bool) -> Value:
 
 def _output(g: Graph, value: Value, channels_last: bool, probabilities: bool) -> Value:
     at = Place(None, "output", value.shape)
-    value = g.minidl_order(value, at.name)
-    name = value.name
+    name = g.minidl_order(value, at)
     if probabilities:
         name = g.node("Softmax", [name], at, "Softmax", axis=1)
     if channels_last and len(value.shape) == 4:
@@ -139,8 +127,8 @@ def _checked(g: Graph, inputs: list[Tensor], last: Value, name: str, channels_la
     opset = [helper.make_opsetid("", g.opset)]
     ir = helper.find_min_ir_version_for(opset)
     model = helper.make_model(graph, opset_imports=opset, ir_version=ir, producer_name="minidl")
-    if g.batches:
-        helper.set_model_props(model, {BATCHES: json.dumps(g.batches)})
+    more = {BATCHES: g.batches, ARGUMENTS: g.arguments.noted}
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in more.items() if value})
     if model.ByteSize() > LARGEST_MODEL:
         raise ArgumentError(f"the model has {model.ByteSize():,} bytes, ONNX holds 2 GiB in a file")
     data: bytes = model.SerializeToString(deterministic=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from minidl.interop.onnx_numbers import SAME, Arguments, Number
 from minidl.interop.onnx_proto import onnx
 from minidl.ir import ArgumentError, Array, Shape
+from minidl.ir.features import Features, is_plain, places
 from minidl.ir.graph import Variable
 from minidl.layers.base import Layer
 
@@ -21,8 +23,8 @@ class Value:
     name: str
     shape: Shape
     """minidl's shape, with a batch of 1: (1, H, W, C) or (1, features)."""
-    flat: Shape | None = None
-    """The (H, W, C) of the image that a flat value was, whose elements are in the order CHW."""
+    features: Features = ()
+    """The order in which minidl has a vector's features; here it is PyTorch's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Graph:
     nodes: list[Any] = field(default_factory=list)
     initializers: dict[str, Any] = field(default_factory=dict)
     batches: dict[str, int] = field(default_factory=dict)
+    arguments: Arguments = field(default_factory=Arguments)
     taken: set[str] = field(default_factory=set)
 
     def fresh(self, name: str) -> str:
@@ -64,6 +67,10 @@ class Graph:
         self.nodes.append(onnx().helper.make_node(op, inputs, [output], name=name, **how))
         return output
 
+    def number(self, at: Place, own: str, number: Number = SAME) -> float:
+        """A layer's argument as an attribute."""
+        return self.arguments.write(at.name, own, getattr(at.layer, own), number)
+
     def constant(self, name: str, array: Array) -> str:
         """The name of an initializer of that value."""
         free = self.fresh(name)
@@ -79,18 +86,12 @@ class Graph:
             self.initializers[name] = onnx().numpy_helper.from_array(array, name)
         return name
 
-    def minidl_order(self, x: Value, name: str) -> Value:
-        """A flat value with its elements in minidl's order, HWC."""
-        if x.flat is None:
-            return x
-        h, w, c = x.flat
-        at = Place(None, name, x.shape)
-        image = self.constant(f"{name}/chw", np.array([-1, c, h, w]))
-        shape = self.constant(f"{name}/flat", np.array([-1, h * w * c]))
-        y = self.node("Reshape", [x.name, image], at, "Reshape")
-        y = self.node("Transpose", [y], at, "Transpose", perm=[0, 2, 3, 1])
-        y = self.node("Reshape", [y, shape], at, "Flatten")
-        return replace(x, name=y, flat=None)
+    def minidl_order(self, x: Value, at: Place) -> str:
+        """A value whose features are in minidl's order."""
+        if len(x.shape) != 2 or is_plain(x.features):
+            return x.name
+        order = np.argsort(places(x.features))
+        return self.node("Gather", [x.name, self.constant(f"{at.name}/order", order)], at, axis=1)
 
     def rename(self, old: str, new: str) -> None:
         """Call a value otherwise, wherever it stands."""

@@ -9,17 +9,26 @@ import numpy as np
 
 from minidl.files.fields import parse_json, take
 from minidl.files.words import shown
+from minidl.interop.names import listed
 from minidl.interop.onnx_operators import OPERATORS
-from minidl.interop.onnx_proto import BATCHES, onnx
+from minidl.interop.onnx_proto import ARGUMENTS, BATCHES, onnx
 from minidl.interop.onnx_reader import Model, Value, parsed, refused
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
 from minidl.ir.calls import called
+from minidl.ir.features import described, features_of, is_plain
+from minidl.ir.warned import warn_caller
 from minidl.layers.base import Input
 from minidl.layers.network import Network
 from minidl.runtime.finite import warn_not_finite
 
 TO_NCHW = [0, 3, 1, 2]
 """Transpose's axes from NHWC."""
+
+KEEP = (
+    "torch.onnx.export(..., dynamo=False, training=torch.onnx.TrainingMode.PRESERVE, "
+    "do_constant_folding=False) of the model in eval mode"
+)
+"""What exports BatchNorm2d as it is; as of PyTorch 2.14."""
 
 
 @called()
@@ -29,19 +38,28 @@ def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
     Inputs have a fixed size but for the batch: (batch, C, H, W) or (batch, features), or, behind a
     Transpose, (batch, H, W, C). ArgumentError names the node that is no layer of minidl, and says
     which operators are; also where weights are in another file, which is never opened. Weights are
-    float32, by their initializers' names where these end in `.weight`.
+    float32, by their initializers' names where these end in `.weight`. A UserWarning says it where
+    PyTorch's exporter has folded BatchNorm into convolutions.
     """
     try:
-        network, state = _network(parsed(path))
+        network, m = _network(parsed(path))
     except (ArgumentError, ShapeError) as error:
         raise error.at(path) from None
-    warn_not_finite(path, state)
-    return network, state
+    warn_not_finite(path, m.state)
+    if m.folded:
+        warn_caller(
+            f"{path}: the exporter has folded a BatchNormalization into the weights of "
+            f"{listed(m.folded, 3)}: the network predicts the same without BatchNorm2d, but trains "
+            f"otherwise; {KEEP} keeps it",
+        )
+    return network, m.state
 
 
-def _network(model: Any) -> tuple[Network, dict[str, Array]]:
+def _network(model: Any) -> tuple[Network, Model]:
     graph = model.graph
     m = Model(list(graph.node), {t.name: t for t in graph.initializer}, model.ByteSize())
+    words = {p.key: p.value for p in model.metadata_props}
+    m.arguments.noted = _noted(words, ARGUMENTS, dict[str, dict[str, float]])
     inputs = [_input(m, given) for given in graph.input if given.name not in m.constants]
     for position, node in enumerate(m.nodes):
         if position not in m.done:
@@ -49,11 +67,14 @@ def _network(model: Any) -> tuple[Network, dict[str, Array]]:
     if len(graph.output) != 1 or graph.output[0].name not in m.values:
         raise ArgumentError(f"it has {len(graph.output)} outputs that layers make: 1 is expected")
     output = m.values[graph.output[0].name]
-    if output.flat is not None:
-        raise ArgumentError("its output is a flattened image, whose order minidl has otherwise")
-    _count_batches(m, model)
+    if len(output.shape) == 2 and not is_plain(output.features):
+        raise ArgumentError(
+            f"its output is {described(output.features)}, (C, H, W) there, (H, W, C) in minidl",
+            "export it without the Flatten",
+        )
+    _count_batches(m, _noted(words, BATCHES, dict[str, int]))
     name = graph.name or "network"
-    return Network([i.node for i in inputs], output.node, name), m.state
+    return Network([i.node for i in inputs], output.node, name), m
 
 
 def _read(m: Model, node: Any) -> None:
@@ -89,7 +110,7 @@ def _input(m: Model, given: Any) -> Value:
     if len(shape) == 4 and (turned := _consumed(m, name, "Transpose", perm=TO_NCHW)):
         name, nhwc = turned, shape[1:]
     sample: Shape = tuple(nhwc)
-    value = Value(Input(sample, dtype=dtype), (1, *sample))
+    value = Value(Input(sample, dtype=dtype), (1, *sample), features_of(sample))
     m.values[name] = value
     return value
 
@@ -120,13 +141,16 @@ def _consumed(m: Model, name: str, op: str, **how: Any) -> str | None:
     return str(found[1].output[0])
 
 
-def _count_batches(m: Model, model: Any) -> None:
-    """BatchNorm2d's counters, where minidl wrote the model."""
-    words = {p.key: p.value for p in model.metadata_props}
+def _noted(words: dict[str, str], key: str, kind: Any) -> Any:
+    """What minidl wrote into the model's metadata; empty where another program made it."""
     try:
-        counts = take(dict[str, int], parse_json(words.get(BATCHES, "{}")), "it")
+        return take(kind, parse_json(words.get(key, "{}"), finite=True), "it")
     except ArgumentError as error:
-        raise error.at(f"its metadata {BATCHES} is no JSON map of whole numbers") from None
+        raise error.at(f"its metadata {key} is no JSON map of numbers") from None
+
+
+def _count_batches(m: Model, counts: dict[str, int]) -> None:
+    """BatchNorm2d's counters."""
     for name, count in counts.items():
         if name in m.state and m.state[name].shape == () and name.endswith("num_batches_tracked"):
             m.state[name] = np.array(count)

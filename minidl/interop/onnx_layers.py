@@ -1,6 +1,7 @@
 """Every layer in ONNX's operators: the one table of them, apart from the compiler's passes.
 
-Values are NCHW. Each function gets the graph, the place and the inputs, and returns the output.
+Values are NCHW, and vectors in PyTorch's order. Each function gets the graph, the place and the
+inputs, and returns the output.
 Operators: https://onnx.ai/onnx/operators/.
 """
 
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from minidl.interop.onnx_graph import Graph, Place, Value, bin_means, unsupported
+from minidl.interop.onnx_numbers import REST
 from minidl.ir import Array, Shape
+from minidl.ir.features import ToTorch
 from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from minidl.layers.base import pair
 from minidl.layers.batchnorm2d import BatchNorm2d
@@ -55,7 +58,7 @@ def _geometry(window: Window) -> dict[str, Any]:
 
 
 def _linear(g: Graph, at: Place, x: Value) -> Value:
-    """The weights' columns are in the order CHW, as a flat value's elements are."""
+    """The weights' columns are in PyTorch's order, as a vector's features are."""
     parameters = [g.parameter(at.layer, own) for own in ("weight", "bias")[: 1 + at.layer.bias]]
     return Value(g.node("Gemm", [x.name, *parameters], at, transB=1), at.shape)
 
@@ -66,7 +69,10 @@ def _batchnorm2d(g: Graph, at: Place, x: Value) -> Value:
     parameters = [g.parameter(layer, own) for own in owned]
     counter = g.variables[layer, "num_batches_tracked"].name
     g.batches[counter] = int(g.state[counter])
-    how = {"epsilon": layer.eps, "momentum": 1 - layer.momentum}
+    how: dict[str, Any] = {
+        "epsilon": g.number(at, "eps"),
+        "momentum": g.number(at, "momentum", REST),
+    }
     return Value(g.node("BatchNormalization", [x.name, *parameters], at, **how), at.shape)
 
 
@@ -74,7 +80,7 @@ def _elementwise(op: str, **attributes: str) -> Translation:
     """An operator of one input; `attributes`: its own names and the layer's."""
 
     def translation(g: Graph, at: Place, x: Value) -> Value:
-        how = {name: getattr(at.layer, own) for name, own in attributes.items()}
+        how: dict[str, Any] = {name: g.number(at, own) for name, own in attributes.items()}
         return replace(x, name=g.node(op, [x.name], at, **how))
 
     return translation
@@ -106,35 +112,31 @@ def _scalar(g: Graph, at: Place, step: str, value: float) -> str:
 
 def _dropout(g: Graph, at: Place, x: Value) -> Value:
     """The identity, as there is no training mode; the ratio is for who trains on."""
-    return replace(x, name=g.node("Dropout", [x.name, _scalar(g, at, "ratio", at.layer.p)], at))
+    return replace(
+        x, name=g.node("Dropout", [x.name, _scalar(g, at, "ratio", g.number(at, "p"))], at)
+    )
 
 
 def _flatten(g: Graph, at: Place, x: Value) -> Value:
-    flat = x.shape[1:] if x.shape[1] * x.shape[2] > 1 else None
-    return Value(g.node("Flatten", [x.name], at, axis=1), at.shape, flat)
+    return Value(g.node("Flatten", [x.name], at, axis=1), at.shape)
 
 
 def _lrn(g: Graph, at: Place, x: Value) -> Value:
     layer = at.layer
     if layer.size % 2 == 0:
         raise unsupported(at, "its windows of an even size lean the other way", "use an odd size")
-    how = {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta, "bias": layer.k}
-    return Value(g.node("LRN", [x.name], at, **how), at.shape)
+    owned = {"alpha": "alpha", "beta": "beta", "bias": "k"}
+    how: dict[str, Any] = {name: g.number(at, own) for name, own in owned.items()}
+    return Value(g.node("LRN", [x.name], at, size=layer.size, **how), at.shape)
 
 
 def _add(g: Graph, at: Place, *inputs: Value) -> Value:
-    """The sum has the order of its first input."""
-    if len({x.flat for x in inputs}) > 1:
-        if inputs[0].flat is not None:
-            raise unsupported(at, "its inputs were images of different shapes")
-        inputs = tuple(g.minidl_order(x, f"{at.name}/{i}") for i, x in enumerate(inputs))
     op = "Add" if len(inputs) == 2 else "Sum"
-    return replace(inputs[0], name=g.node(op, [x.name for x in inputs], at))
+    return Value(g.node(op, [x.name for x in inputs], at), at.shape)
 
 
 def _concat(g: Graph, at: Place, *inputs: Value) -> Value:
-    ordered = [g.minidl_order(x, f"{at.name}/{i}") for i, x in enumerate(inputs)]
-    return Value(g.node("Concat", [x.name for x in ordered], at, axis=1), at.shape)
+    return Value(g.node("Concat", [x.name for x in inputs], at, axis=1), at.shape)
 
 
 def _normalize(g: Graph, at: Place, x: Value) -> Value:
@@ -142,8 +144,8 @@ def _normalize(g: Graph, at: Place, x: Value) -> Value:
 
     def constants(values: Any, name: str) -> str:
         array: Array = np.atleast_1d(np.asarray(values, np.float32))
-        if x.flat is not None and array.size > 1:
-            array = array.reshape(x.flat).transpose(2, 0, 1).reshape(-1)
+        if len(x.shape) == 2 and array.size > 1:
+            array = ToTorch(0, x.features)(array)
         wide = array[:, None, None] if len(x.shape) == 4 else array
         return g.constant(f"{at.name}/{name}", wide)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from minidl.interop.onnx_numbers import REST
 from minidl.interop.onnx_places import finish, owned, placed
 from minidl.interop.onnx_reader import Model, Value, refused
 from minidl.interop.onnx_windows import (
@@ -19,6 +19,7 @@ from minidl.interop.onnx_windows import (
     max_pool,
 )
 from minidl.ir import Array
+from minidl.ir.features import FromTorch
 from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from minidl.layers.base import Layer
 from minidl.layers.batchnorm2d import BatchNorm2d
@@ -45,8 +46,9 @@ def _gemm(m: Model, node: Any) -> Value:
         node,
         lambda: Linear(w.shape[0], bias=b is not None),
         {"weight": w} | ({} if b is None else {"bias": b}),
+        x,
     )
-    return replace(placed(node, layer, x, name=name), flat=None)
+    return placed(node, layer, x, name=name)
 
 
 def _batch_normalization(m: Model, node: Any) -> Value:
@@ -57,14 +59,10 @@ def _batch_normalization(m: Model, node: Any) -> Value:
     if wrong or how["training_mode"] or not how["spatial"] or len(node.output) > 1:
         raise refused(node, f"{wrong} of another shape, or in training mode")
     arrays["num_batches_tracked"] = np.array(0)
-    eps, momentum = round_trip(how["epsilon"]), round_trip(1 - how["momentum"])
-    layer, name = owned(m, node, lambda: BatchNorm2d(eps=eps, momentum=momentum), arrays)
+    eps = m.number(node, "eps", how["epsilon"])
+    momentum = m.number(node, "momentum", how["momentum"], REST)
+    layer, name = owned(m, node, lambda: BatchNorm2d(eps=eps, momentum=momentum), arrays, x)
     return placed(node, layer, x, name=name)
-
-
-def round_trip(value: float) -> float:
-    """The decimal number that a float32 attribute was meant to be."""
-    return float(f"{value:.6g}")
 
 
 def _layer(make: Callable[[], Layer]) -> Operator:
@@ -76,7 +74,7 @@ def _layer(make: Callable[[], Layer]) -> Operator:
 
 
 def _leaky_relu(m: Model, node: Any) -> Value:
-    slope = round_trip(m.attributes(node, alpha=0.01)["alpha"])
+    slope = m.number(node, "slope", m.attributes(node, alpha=0.01)["alpha"])
     return placed(node, LeakyReLU(slope), m.value(node))
 
 
@@ -90,7 +88,8 @@ def _gelu(m: Model, node: Any) -> Value:
 def _dropout(m: Model, node: Any) -> Value:
     how = m.attributes(node, ratio=0.5, seed=0)
     given, training = m.constant(node, 1), m.constant(node, 2) if len(node.input) > 2 else None
-    ratio = round_trip(float(given) if given is not None and given.ndim == 0 else how["ratio"])
+    said = float(given) if given is not None and given.ndim == 0 else how["ratio"]
+    ratio = m.number(node, "p", said)
     if training is not None or not 0 <= ratio < 1:
         raise refused(node, f"ratio {ratio}, or in training mode")
     return placed(node, Dropout(ratio), m.value(node))
@@ -100,7 +99,8 @@ def _lrn(m: Model, node: Any) -> Value:
     how = m.attributes(node, size=0, alpha=1e-4, beta=0.75, bias=1.0)
     if how["size"] < 1 or how["size"] % 2 == 0:
         raise refused(node, f"windows of size {how['size']}, which is not odd")
-    alpha, beta, k = (round_trip(how[name]) for name in ("alpha", "beta", "bias"))
+    alpha, beta = (m.number(node, name, how[name]) for name in ("alpha", "beta"))
+    k = m.number(node, "k", how["bias"])
     return placed(node, LocalResponseNorm(how["size"], alpha, beta, k), m.image(node))
 
 
@@ -108,12 +108,7 @@ def _flatten(m: Model, node: Any) -> Value:
     axis, x = m.attributes(node, axis=1)["axis"], m.value(node)
     if axis != 1:
         raise refused(node, f"axis {axis}")
-    return x if len(x.shape) == 2 else _flat(node, x)
-
-
-def _flat(node: Any, x: Value) -> Value:
-    origin = x.shape[1:] if x.shape[1] * x.shape[2] > 1 else None
-    return replace(placed(node, Flatten(), x), flat=origin)
+    return x if len(x.shape) == 2 else placed(node, Flatten(), x)
 
 
 def _reshape(m: Model, node: Any) -> Value:
@@ -123,17 +118,16 @@ def _reshape(m: Model, node: Any) -> Value:
     features = math.prod(x.shape[1:])
     if len(x.shape) != 4 or target not in ([0, -1], [0, features], [-1, features]):
         raise refused(node, f"{x.shape} to {target if isinstance(target, int) else target[:9]}")
-    return _flat(node, x)
+    return placed(node, Flatten(), x)
 
 
 def _merge(layer: type[Add] | type[Concat]) -> Operator:
     def operator(m: Model, node: Any) -> Value:
         axis = m.attributes(node, **({"axis": 1} if layer is Concat else {})).get("axis", 1)
         inputs = [m.value(node, i) for i in range(max(1, len(node.input)))]
-        flats = {x.flat for x in inputs}
         last = -3 if len(inputs[0].shape) == 4 else -1
-        if axis not in (1, last) or len(flats) > 1 or (layer is Concat and flats != {None}):
-            raise refused(node, f"axis {axis}, or images that were flattened")
+        if axis not in (1, last):
+            raise refused(node, f"axis {axis}")
         return inputs[0] if len(inputs) == 1 else placed(node, layer(), *inputs)
 
     return operator
@@ -143,7 +137,7 @@ def _sub(m: Model, node: Any) -> Value:
     """Normalize: (x - mean) times 1 / std, channel by channel."""
     found = m.only_reader(node.output[0])
     x = m.value(node)
-    if found is None or found[1].op_type != "Mul" or x.flat is not None:
+    if found is None or found[1].op_type != "Mul":
         raise refused(node, "a Sub that no Mul with a constant follows")
     position, scaled = found
     mean = _channels(node, m.required(node, 1), x)
@@ -160,7 +154,9 @@ def _channels(node: Any, array: Array, x: Value) -> tuple[float, ...]:
     fits = array.shape == (flat.size, *(1,) * (len(x.shape) - 2)) or array.size == 1
     if not fits or flat.size not in (1, x.shape[-1]):
         raise refused(node, f"a constant of shape {array.shape}, not one number a channel")
-    return tuple(float(v) for v in np.broadcast_to(flat, x.shape[-1:]))
+    each = np.broadcast_to(flat, x.shape[-1:])
+    ordered = FromTorch(0, x.features)(each) if len(x.shape) == 2 else each
+    return tuple(float(v) for v in ordered)
 
 
 OPERATORS: dict[str, Operator] = {

@@ -12,6 +12,9 @@ OLDEST_OPSET, NEWEST_OPSET = 9, 25
 BATCHES = "minidl.num_batches_tracked"
 """Key of a model's metadata: BatchNorm2d's counters as JSON, for which ONNX has no place."""
 
+ARGUMENTS = "minidl.arguments"
+"""Key of a model's metadata: see `minidl.interop.onnx_numbers.Arguments`."""
+
 
 def onnx() -> Any:
     """The module; ArgumentError saying how to install it."""

@@ -17,10 +17,12 @@ import numpy as np
 
 from minidl.files.opening import read_bytes
 from minidl.files.words import is_shape, shown
+from minidl.interop.onnx_numbers import SAME, Arguments, Number
 from minidl.interop.onnx_proto import NEWEST_OPSET, OLDEST_OPSET, onnx
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape
 from minidl.ir.bfloat16 import from_bfloat16
+from minidl.ir.features import Features
 from minidl.layers.base import Node
 
 LARGEST_FILE = 2**31 - 1
@@ -47,8 +49,8 @@ class Value:
     node: Node
     shape: Shape
     """minidl's, with a batch of 1: (1, H, W, C) or (1, features)."""
-    flat: Shape | None = None
-    """The (H, W, C) of the image that a flat value was."""
+    features: Features = ()
+    """The order in which minidl has its features; here it is PyTorch's."""
 
 
 @dataclass
@@ -61,10 +63,14 @@ class Model:
     size: int = 0
     """Bytes of the file."""
     values: dict[str, Value] = field(default_factory=dict)
-    layers: dict[tuple[Any, ...], tuple[Any, str]] = field(default_factory=dict)
-    """Layers with weights and their names, by what makes them one layer: their initializers."""
+    arguments: Arguments = field(default_factory=Arguments)
+    layers: dict[tuple[Any, ...], tuple[Any, str, Features]] = field(default_factory=dict)
+    """Layers with weights, their names and the order of their first input's features, by what makes
+    them one layer: their initializers."""
     taken: set[str] = field(default_factory=set)
     """The names of these layers."""
+    folded: list[str] = field(default_factory=list)
+    """Names of convolutions into which an exporter has folded a BatchNormalization."""
     decoded: int = 0
     """Bytes of constants so far, each use counted."""
     state: dict[str, Array] = field(default_factory=dict)
@@ -130,6 +136,10 @@ class Model:
             found[attribute.name] = value
         return found
 
+    def number(self, node: Any, own: str, attribute: float, number: Number = SAME) -> float:
+        """A layer's argument, which an attribute says."""
+        return self.arguments.read(node.name, own, attribute, number)
+
     def only_reader(self, name: str) -> tuple[int, Any] | None:
         """Position and node of the only reader of a value, if there is one."""
         found = self.readers.get(name, [])
@@ -171,6 +181,7 @@ def _words(model: Any) -> Iterator[Any]:
     for node in graph.node:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (word for a in node.attribute for word in (a.name, a.ref_attr_name, a.t.name))
+        yield from (word for pair in node.metadata_props for word in (pair.key, pair.value))
 
 
 def _require_plain(model: Any) -> None:

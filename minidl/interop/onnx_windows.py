@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ from minidl.ir import Shape, ShapeError
 from minidl.layers.base import Layer
 from minidl.layers.conv2d import Conv2d
 from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+
+COMPUTED = re.compile(r"^onnx::Conv_\d+$")
 
 WINDOW: dict[str, Any] = {
     "kernel_shape": [], "strides": [1, 1], "pads": [0, 0, 0, 0], "auto_pad": b"NOTSET",
@@ -62,8 +65,17 @@ def conv(m: Model, node: Any) -> Value:
             bias=b is not None,
         )
 
-    layer, name = owned(m, node, make, {"weight": w} | ({} if b is None else {"bias": b}))
+    if _is_folded(node) and node.name not in m.folded:
+        m.folded.append(node.name)
+    layer, name = owned(m, node, make, {"weight": w} | ({} if b is None else {"bias": b}), x)
     return placed(node, layer, x, name=name)
+
+
+def _is_folded(node: Any) -> bool:
+    """Whether PyTorch's exporter has folded a BatchNormalization into a convolution: the older one
+    gives weights that it computed a number, the newer says which of its rules made the node."""
+    rules = (p.value for p in node.metadata_props if p.key == "pkg.onnxscript.rewriter.rule_name")
+    return bool(COMPUTED.match(node.input[1])) or any("FuseBatchNorm" in rule for rule in rules)
 
 
 def max_pool(m: Model, node: Any) -> Value:

@@ -31,6 +31,11 @@ class Variable:
     saved: bool = True
     """Whether it belongs in the network's state dict (weights, running statistics)."""
 
+    @property
+    def ordered(self) -> bool:
+        """Whether PyTorch's layout is another."""
+        return self.to_torch is not _same
+
 
 @dataclass(frozen=True, slots=True)
 class LayerNote:

@@ -11,6 +11,14 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from minidl.ir.errors import ArgumentError, ShapeError
+from minidl.ir.features import (
+    Features,
+    FromTorch,
+    ToTorch,
+    features_of,
+    is_plain,
+    order_in_words,
+)
 from minidl.ir.graph import Array, Variable
 from minidl.ir.how import Target, as_stated
 from minidl.ir.op import Contract, Function, Op, Phase
@@ -63,8 +71,8 @@ class Lowering:
     inputs: list[Tensor] = field(default_factory=list)
     variables: dict[tuple[object, str], Variable] = field(default_factory=dict)
     """By owner and the owner's own name for it: a layer used twice shares its parameters."""
-    flattened: dict[Tensor, Shape] = field(default_factory=dict)
-    """The (H, W, C) that a flat activation had: PyTorch flattens as (C, H, W)."""
+    features: dict[Tensor, Features] = field(default_factory=dict)
+    """In which order the features of a layer's output lie."""
     part: str = ""
     """Ends the names of tensors of one slice of the batch."""
     calls: list[Call] | None = None
@@ -80,6 +88,10 @@ class Lowering:
     def master(self) -> str:
         """The dtype of weights, their gradients, statistics and sums: never below float32."""
         return "float32" if self.dtype == "bfloat16" else self.dtype
+
+    def features_of(self, t: Tensor) -> Features:
+        """The order of a tensor's features, by its shape where no layer said it."""
+        return self.features.get(t) or features_of(t.shape[1:])
 
     def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
         tensor = Tensor(name, shape, dtype, "input")
@@ -144,6 +156,8 @@ class Site:
     backward_ops: list[Op] = field(default_factory=list)
     made: list[Tensor] = field(default_factory=list)
     """Activations that this site wrote, views included."""
+    variables: list[Variable] = field(default_factory=list)
+    """What the layer keeps, shared with its other places."""
     output: Tensor | None = None
     """What the layer returned, for reports to name."""
     gradients: dict[Tensor, Tensor] = field(default_factory=dict)
@@ -171,14 +185,20 @@ class Site:
         return y
 
     def parameter(self, name: str, shape: Shape, initial: Any, **layout: Any) -> Tensor:
-        """A trained tensor, named `<layer>.<name>`; `layout`: `to_torch`, `from_torch`."""
-        return self._variable(name, shape, "parameter", initial, None, layout)
+        """A trained tensor, named `<layer>.<name>`.
+
+        layout: along=(axis, x) where the tensor has something for each feature of x along an axis,
+        which PyTorch may have in another order; or `to_torch` and `from_torch`, functions of an
+        array.
+        """
+        return self._variable(name, shape, "parameter", initial, None, self._layout(**layout))
 
     def state(
         self, name: str, shape: Shape, initial: Any = zeros, dtype: str | None = None, **how: Any
     ) -> Tensor:
-        """A tensor that steps update outside of the gradient: momentum, running statistics."""
-        return self._variable(name, shape, "state", initial, dtype, how)
+        """A tensor that steps update outside of the gradient: momentum, running statistics; `how`
+        as a parameter's layout, and `saved`."""
+        return self._variable(name, shape, "state", initial, dtype, self._layout(**how))
 
     def step_counter(self) -> Tensor:
         """Steps done so far: int64, shape (); the same tensor for the whole step."""
@@ -279,6 +299,16 @@ class Site:
         usual = self.lowering.dtype if kind == "activation" else self.lowering.master
         return Tensor(f"{self.name}.{name}{self.lowering.part}", shape, dtype or usual, kind)
 
+    def _layout(self, along: tuple[int, Tensor] | None = None, **how: Any) -> dict[str, Any]:
+        """`along` as the functions that it stands for; none where both orders are one."""
+        if along is None:
+            return how
+        (axis, x), features = along, self.lowering.features_of(along[1])
+        if len(x.shape) != 2 or is_plain(features):
+            return how
+        order = {"to_torch": ToTorch(axis, features), "from_torch": FromTorch(axis, features)}
+        return {**how, **order}
+
     def _variable(
         self,
         name: str,
@@ -297,14 +327,29 @@ class Site:
             if any(v.name == tensor.name for v in known.values()):
                 raise ArgumentError(f"two layers have a {tensor.name!r}", "name one differently")
             known[self.owner, name] = Variable(tensor.name, tensor, initial, **how)
-        there = known[self.owner, name].tensor
+        variable = known[self.owner, name]
+        there = variable.tensor
         if (there.shape, there.dtype) != (shape, tensor.dtype):
             raise ShapeError(
                 f"{there.name} is {there.dtype} of {there.shape} at the layer's first place, and "
                 f"would be {tensor.dtype} of {shape} here",
                 "use two layers, or inputs of one size",
             )
+        self.variables.append(variable)
+        self._require_one_order(variable, how.get("to_torch"))
         return there
+
+    def _require_one_order(self, variable: Variable, given: object) -> None:
+        """ShapeError where a shared parameter would have two layouts in PyTorch."""
+        count = variable.tensor.shape[-1] if variable.tensor.shape else 1
+        here, there = (order_in_words(f, count) for f in (given, variable.to_torch))
+        if here != there:
+            raise ShapeError(
+                f"{variable.name} is shared, and its inputs' features lie in two orders: {there} "
+                f"at layer {variable.name.rpartition('.')[0]!r}, {here} at {self.name!r}",
+                "use two layers: PyTorch flattens images as (C, H, W), minidl as (H, W, C), and no "
+                "weights mean the same at both places",
+            )
 
 
 def _first(initial: Any) -> object:

@@ -30,6 +30,7 @@ from minidl.ops.activation import (
 class Activation(Layer):
     """y = f(x), dx = dy f'(x), element by element."""
 
+    order = "same"
     keeps: ClassVar[Literal["x", "y"]] = "y"
     """What backward reads beside dy: the output where f' follows from it."""
     commutes: ClassVar[Commutes] = ""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from minidl.ir import ArgumentError, Lowering, Shape, ShapeError, Site, Tensor
 from minidl.ir.calls import called
+from minidl.ir.features import Given, Order, described, features_after, is_plain
 from minidl.ir.numbers import is_whole
 
 _born = count()
@@ -51,8 +52,11 @@ class Layer:
 
     couples_samples: ClassVar[bool] = False
     """Whether a sample's output depends on the others of its batch, or on its place in it."""
-    mixes_features: ClassVar[bool] = False
-    """Whether an element of a vector depends on others than the one at its place in the input."""
+    order: ClassVar[Order] = ""
+    """What becomes of the order of the inputs' features, where it makes vectors (N, features) of
+    images or of other vectors. "same": each feature is of that of every input; "joined": they are
+    the inputs' one behind the other; "new": its own, in which the inputs' are mixed. Not said, a
+    flattened image is refused, and making one."""
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """The shape of the output, or ShapeError saying which input would fit."""
@@ -77,21 +81,39 @@ class Layer:
         """Lower this layer under `name`, or note that it is to be; a shape error names it."""
         try:
             if lowering.calls is not None:
-                return lowering.note(self, name, inputs, self.output_shape(*shapes(inputs)))
-            return self.emit(lowering, name, *inputs)
+                output = lowering.note(self, name, inputs, self.output_shape(*shapes(inputs)))
+            else:
+                output = self.emit(lowering, name, *inputs)
+            given = [Given(x.name, x.shape, lowering.features_of(x)) for x in inputs]
+            lowering.features[output] = features_after(self.order, given, output.shape)
+            return output
         except ShapeError as error:
             got = ", ".join(map(str, shapes(inputs)))
             raise error.at(f"layer {name!r}, {self!r}, input {got}") from None
 
     def emit(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
-        """Lower this layer at a site of its own; flat outputs stay traceable."""
+        """Lower this layer at a site of its own."""
         _require_identity(self)
         site = lowering.layer_site(name, self)
         site.output = output = self.lower(site, *inputs)
-        kept = output.shape == inputs[0].shape and not self.mixes_features
-        if kept and inputs[0] in lowering.flattened:
-            lowering.flattened[output] = lowering.flattened[inputs[0]]
+        for x in inputs:
+            self._require_layouts(site, x)
         return output
+
+    def _require_layouts(self, site: Site, x: Tensor) -> None:
+        """ShapeError where a parameter has something for each feature of a flattened image, and
+        PyTorch's order of them was not asked for."""
+        features = site.lowering.features_of(x)
+        if len(x.shape) != 2 or is_plain(features):
+            return
+        wide = [v for v in site.variables if x.shape[1] in v.tensor.shape]
+        unsaid = [v.name for v in wide if not v.ordered]
+        if unsaid and (self.order == "same" or len(unsaid) == len(wide)):
+            raise ShapeError(
+                f"{', '.join(unsaid)} with something for each feature of {x.name}, "
+                f"{described(features)}, has no layout for PyTorch",
+                "make it with along=(axis, x): docs/adding_a_layer.md",
+            )
 
 
 def _require_identity(layer: Layer) -> None:

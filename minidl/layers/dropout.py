@@ -24,6 +24,7 @@ class Dropout(Layer):
     """
 
     couples_samples = True
+    order = "same"
     p: float = 0.5
 
     def __post_init__(self) -> None:

@@ -13,7 +13,13 @@ from minidl.layers.base import Layer, require_rank
 @called("write Flatten(): all but the batch", start_dim="", end_dim="")
 @dataclass(frozen=True, eq=False)
 class Flatten(Layer):
-    """(N, H, W, C) -> (N, H W C), a view. A Linear behind it converts to PyTorch's (C, H, W)."""
+    """(N, H, W, C) -> (N, H W C), a view.
+
+    PyTorch's order is (C, H, W): the weights of what reads the features are converted, wherever
+    it stands; see `minidl.ir.features`.
+    """
+
+    order = "same"
 
     def output_shape(self, *inputs: Shape) -> Shape:
         require_rank(4, inputs[0], "(batch, height, width, channels)")
@@ -21,7 +27,4 @@ class Flatten(Layer):
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         (x,) = inputs
-        y = site.view(x, self.output_shape(x.shape))
-        _, h, w, c = x.shape
-        site.lowering.flattened[y] = h, w, c
-        return y
+        return site.view(x, self.output_shape(x.shape))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
-from typing import Any
 
-from minidl.ir import Array, Shape, ShapeError, Site, Tensor
+from minidl.ir import Shape, ShapeError, Site, Tensor
 from minidl.ir.calls import called
 from minidl.layers.base import Layer, require_bool, require_rank, whole
 from minidl.layers.bias import add_bias_wgrad
@@ -29,7 +27,7 @@ class Linear(Layer):
     dx = dy w, dw = dy^T x, db = sum_n dy[n].
     """
 
-    mixes_features = True
+    order = "new"
     features: int
     _: KW_ONLY
     bias: bool = True
@@ -50,9 +48,7 @@ class Linear(Layer):
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         (x,) = inputs
         y = site.activation(self.output_shape(x.shape))
-        w = site.parameter(
-            "weight", (self.features, x.shape[1]), self.initial, **_flattening(site, x)
-        )
+        w = site.parameter("weight", (self.features, x.shape[1]), self.initial, along=(1, x))
         flops = 2 * y.size * x.shape[1]
         b = self._bias(site, x.shape[1])
         dy, dx, dw = (site.gradient(t) for t in (y, x, w))
@@ -68,20 +64,3 @@ class Linear(Layer):
             return ()
         initial = self.initial_bias or uniform(1 / math.sqrt(inputs))
         return (site.parameter("bias", (self.features,), initial),)
-
-
-def _flattening(site: Site, x: Tensor) -> dict[str, Any]:
-    """PyTorch's column order (C, H, W) for a matrix that reads a flattened NHWC image."""
-    if x not in site.lowering.flattened:
-        return {}
-    h, w, c = site.lowering.flattened[x]
-    return {
-        "to_torch": partial(_transposed, (h, w, c), (0, 3, 1, 2)),
-        "from_torch": partial(_transposed, (c, h, w), (0, 2, 3, 1)),
-    }
-
-
-def _transposed(axes: Shape, order: tuple[int, ...], matrix: Array) -> Array:
-    """Columns that are `axes` in row-major order, in another order of these axes."""
-    rows = len(matrix)
-    return matrix.reshape(-1, *axes).transpose(order).reshape(rows, -1)

@@ -35,6 +35,8 @@ class Add(Merge):
     The gradient of every input is dy itself: a view of it, without an op.
     """
 
+    order = "same"
+
     def output_shape(self, *inputs: Shape) -> Shape:
         _require_several(inputs)
         if len(set(inputs)) > 1:
@@ -77,6 +79,8 @@ class Concat(Merge):
 
     dx_i is the part of dy that x_i became.
     """
+
+    order = "joined"
 
     def output_shape(self, *inputs: Shape) -> Shape:
         _require_several(inputs)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import reprlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from minidl.ir import ArgumentError, Lowering, Shape, Tensor
 from minidl.ir.calls import called
+from minidl.ir.features import described, is_plain
+from minidl.ir.site import Call
+from minidl.ir.warned import warn_caller
 from minidl.layers.base import Input, Layer, Node
 
 __all__ = ["Input", "Network", "Sequential"]
@@ -107,6 +111,35 @@ def as_network(layer: Layer, image: Shape | None = None) -> Network:
             "image=(height, width, channels)",
         )
     return Network(node, layer(node, name=""))
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A network's layers as lowering meets them, for a batch of 1; nothing is lowered."""
+
+    lowering: Lowering
+    inputs: list[Tensor]
+    calls: list[Call]
+    output: Tensor
+
+    def warn_of_order(self) -> None:
+        """A UserWarning where the output has its features in another order than PyTorch."""
+        features = self.lowering.features_of(self.output)
+        if len(self.output.shape) == 2 and not is_plain(features):
+            warn_caller(
+                f"the network's output is {described(features)}: its features come, and are asked "
+                "for, as NumPy flattens images (H, W, C); PyTorch has them as (C, H, W)"
+            )
+
+
+def walk(network: Network) -> Walk:
+    calls: list[Call] = []
+    lowering = Lowering(1, training=False, calls=calls)
+    inputs = [
+        lowering.input(f"input{i or ''}", (1, *shape), dtype or lowering.dtype)
+        for i, (shape, dtype) in enumerate(network.input_specs)
+    ]
+    return Walk(lowering, inputs, calls, network.apply(lowering, "", *inputs))
 
 
 def join(prefix: str, name: str) -> str:

@@ -23,6 +23,7 @@ class Normalize(Layer):
     torchvision's constants for pixels in [0, 255] are 255 times those of its Normalize.
     """
 
+    order = "same"
     mean: Constants = 0.0
     std: Constants = 1.0
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from minidl.ir import Array
+from minidl.ir.warned import warn_caller
 
 TOLD = 3
 """Names that one warning lists."""
@@ -20,11 +20,10 @@ def warn_not_finite(path: str | Path, arrays: Mapping[str, Array]) -> None:
     wrong = [name for name, array in arrays.items() if not _is_finite(array)]
     if wrong:
         more = f" and {len(wrong) - TOLD} more" if len(wrong) > TOLD else ""
-        warnings.warn(
+        warn_caller(
             f"{path}: NaN or infinity in {', '.join(wrong[:TOLD])}{more}: what is computed with "
             "them is of no use",
             RuntimeWarning,
-            stacklevel=3,
         )
 
 

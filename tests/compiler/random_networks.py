@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import minidl as dl
 from minidl.ir import Shape, ShapeError
+from minidl.ir.features import Features, Given, features_after, features_of
 from minidl.layers.base import Layer, Node
 
 Drawn = TypeVar("Drawn")
@@ -45,6 +46,9 @@ class Growth:
         self.draw, self.batch, self.smooth = draw, batch, smooth
         self.input = dl.Input(image)
         self.shape: dict[Node, Shape] = {self.input: (batch, *image)}
+        self.features = {self.input: features_of(image)}
+        self.reads: dict[Layer, Features] = {}
+        """In which order a Linear's inputs have their features."""
         self.unread: list[Node] = [self.input]
         self.shared: list[tuple[Layer, int]] = []
         """Layers with parameters, and the last dimension of the inputs that they fit."""
@@ -140,14 +144,18 @@ class Growth:
             self.use(dl.Concat(), x, *more)
 
     def use(self, layer: Layer, *inputs: Node) -> Node | None:
-        """The layer at `inputs`, unless its shapes do not fit there."""
-        shapes = [self.shape[x] for x in inputs]
+        """The layer at `inputs`, unless shapes, or the order of features, do not fit there."""
+        given = [Given("", self.shape[x], self.features[x]) for x in inputs]
         try:
-            shape = layer.output_shape(*shapes)
+            shape = layer.output_shape(*(x.shape for x in given))
+            features = features_after(layer.order, given, shape)
         except ShapeError:
             return None
+        order = given[0].features
+        if isinstance(layer, dl.Linear) and self.reads.setdefault(layer, order) != order:
+            return None
         y = layer(*inputs)
-        self.shape[y] = shape
+        self.shape[y], self.features[y] = shape, features
         self.unread = [node for node in self.unread if node not in inputs] + [y]
         return y
 

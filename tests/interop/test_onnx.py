@@ -7,7 +7,7 @@ that. What is read back has the same weights and predicts the same bits.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,7 @@ LAYERS: dict[str, list[dl.Layer]] = {
         dl.Linear(252),
         dl.Linear(3, bias=False),
     ],
+    "normalized when flat": [dl.Flatten(), dl.Normalize(tuple(np.arange(252.0))), dl.Linear(3)],
 }
 """On images of 9x7 with 4 channels; what is exported and read back to the bit."""
 
@@ -183,8 +184,6 @@ WRITTEN_ONLY: dict[str, list[dl.Layer]] = {
     "gelu": [dl.GELU()],
     "gelu by tanh": [dl.GELU("tanh")],
     "average, padding counted, rounded up": [dl.AvgPool2d(3, 3, 1, ceil_mode=True)],
-    "flat output": [dl.Flatten(), dl.Tanh()],
-    "normalized when flat": [dl.Flatten(), dl.Normalize(tuple(np.arange(252.0))), dl.Linear(3)],
 }
 """What ONNX says with several operators that are not read back."""
 
@@ -216,6 +215,101 @@ def test_gelu_is_an_operator_since_opset_20(case: str, tmp_path: Path) -> None:
     read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
 
 
+NUMBERS = [0.1, 0.01, 0.3, 1e-5, 1 / 3, 2 / 3, 0.1234567891, 1e-9, 5e-324, float(np.float32(0.1))]
+"""Short decimals, what float32 rounds, and what it cannot tell from 0 or from 1."""
+
+ARGUMENTS: dict[str, tuple[Callable[[float], dl.Layer], tuple[str, ...]]] = {
+    "slope": (dl.LeakyReLU, ("slope",)),
+    "norm": (lambda v: dl.BatchNorm2d(eps=v, momentum=v), ("eps", "momentum")),
+    "lrn": (lambda v: dl.LocalResponseNorm(3, v, v, v), ("alpha", "beta", "k")),
+    "dropout": (dl.Dropout, ("p",)),
+}
+
+
+@pytest.mark.parametrize("value", NUMBERS)
+@pytest.mark.parametrize("case", ARGUMENTS)
+def test_arguments_come_back_to_the_bit(case: str, value: float, tmp_path: Path) -> None:
+    """As a runtime reads them where another program wrote the attribute, exactly where minidl did,
+    unless somebody has changed it since."""
+    make, names = ARGUMENTS[case]
+    layer = make(value)
+    net = chain([layer])
+    step = dl.compile(net, 2, loss=dl.MSE(), optimizer=dl.SGD(momentum=0))
+    export_onnx(net, step, tmp_path / "m.onnx")
+    loaded = onnx.load(tmp_path / "m.onnx")
+    if np.float32(value) > 0:
+        x = made_images(net.image)
+        again = read_back(step, tmp_path / "m.onnx", step.predict(x), x)
+        found = next(n.layer for n in again.nodes if isinstance(n.layer, type(layer)))
+        assert [getattr(found, name) for name in names] == [value] * len(names)
+    del loaded.metadata_props[:]
+    onnx.save(loaded, tmp_path / "plain.onnx")
+    if case == "slope" and np.float32(value) == 0:
+        with pytest.raises(ArgumentError, match="slope must be positive"):
+            import_onnx(tmp_path / "plain.onnx")
+        return
+    plain, _ = import_onnx(tmp_path / "plain.onnx")
+    found = next(n.layer for n in plain.nodes if isinstance(n.layer, type(layer)))
+    for name in names:
+        read = getattr(found, name)
+        written, attribute = (1 - v if name == "momentum" else v for v in (read, value))
+        assert np.float32(written) == np.float32(attribute)
+        assert len(repr(read)) <= len(repr(value)) or name == "momentum"
+
+
+def test_an_attribute_that_was_changed_holds(tmp_path: Path) -> None:
+    net = chain([dl.LeakyReLU(1 / 3)])
+    export_onnx(net, dl.compile(net, 2, loss=dl.MSE()), tmp_path / "m.onnx")
+    loaded = onnx.load(tmp_path / "m.onnx")
+    (changed,) = (n for n in loaded.graph.node if n.op_type == "LeakyRelu")
+    changed.attribute[0].f = 0.25
+    onnx.save(loaded, tmp_path / "m.onnx")
+    net, _ = import_onnx(tmp_path / "m.onnx")
+    assert [n.layer.slope for n in net.nodes if isinstance(n.layer, dl.LeakyReLU)] == [0.25]
+
+
+def test_a_slope_is_the_runtimes(tmp_path: Path) -> None:
+    """Bit for bit on the same inputs."""
+    x = dl.Input((9, 7, 4))
+    net = dl.Network(x, dl.LeakyReLU(1 / 3)(x))
+    export_onnx(net, {}, tmp_path / "m.onnx")
+    step = dl.compile(import_onnx(tmp_path / "m.onnx")[0], 2, loss=dl.MSE())
+    images = made_images(net.image)
+    found = by_onnxruntime(tmp_path / "m.onnx", {"input": channels_first(images)})
+    np.testing.assert_array_equal(found, channels_first(step.predict(images)))
+
+
+def exported_by(mark: str, folded: bool, path: Path) -> None:
+    """Two convolutions, as an exporter of PyTorch 2.14 leaves them; one has had a BatchNorm."""
+    x = dl.Input((9, 7, 4))
+    y = dl.Conv2d(4, 3)(dl.Conv2d(5, 3)(x, name="first"), name="second")
+    net = dl.Network(x, y)
+    export_onnx(net, dl.compile(net, 2, loss=dl.MSE()), path)
+    loaded = onnx.load(path)
+    if folded and mark == "numbers":
+        for tensor, given in zip(loaded.graph.initializer[:2], (28, 29), strict=True):
+            tensor.name = f"onnx::Conv_{given}"
+        loaded.graph.node[0].input[1:] = ["onnx::Conv_28", "onnx::Conv_29"]
+    elif mark == "rules":
+        rules = ["FuseBatchNormIntoConv"] * folded + ["RemoveOptionalBiasFromConv"]
+        said = loaded.graph.node[0].metadata_props.add()
+        said.key, said.value = "pkg.onnxscript.rewriter.rule_name", ", ".join(rules)
+    onnx.save(loaded, path)
+
+
+@pytest.mark.parametrize("mark", ["numbers", "rules"])
+def test_a_batch_norm_that_was_folded_is_said(mark: str, tmp_path: Path) -> None:
+    exported_by(mark, True, tmp_path / "m.onnx")
+    with pytest.warns(
+        UserWarning, match=r"m\.onnx: .*folded a BatchN.* of first: .*PRESERVE"
+    ) as said:
+        import_onnx(tmp_path / "m.onnx")
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    exported_by(mark, False, tmp_path / "m.onnx")
+    import_onnx(tmp_path / "m.onnx")  # says nothing: a warning is an error here
+
+
 def test_a_layer_used_twice_shares_its_weights(tmp_path: Path) -> None:
     x, shared = dl.Input((6, 5, 4)), dl.Conv2d(4, 3, padding=1)
     y = dl.Add()(shared(x, name="a"), shared(dl.ReLU()(x), name="b"), x, name="sum")
@@ -232,13 +326,6 @@ def test_layers_of_one_name(tmp_path: Path) -> None:
     net = dl.Network(x, dl.Linear(3)(dl.Flatten()(y), name="fc"))
     step, expected = compared(net, tmp_path / "m.onnx")
     read_back(step, tmp_path / "m.onnx", expected, made_images(net.image))
-
-
-def test_flattened_images_side_by_side(tmp_path: Path) -> None:
-    """Behind a Concat of vectors minidl's order holds, HWC."""
-    x = dl.Input((3, 2, 4))
-    y = dl.Concat()(dl.Flatten()(x, name="f"), dl.Flatten()(dl.ReLU()(x), name="g"), name="c")
-    compared(dl.Network(x, dl.Linear(5)(y, name="fc")), tmp_path / "m.onnx")
 
 
 def test_several_inputs(tmp_path: Path) -> None:

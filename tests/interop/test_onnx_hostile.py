@@ -135,7 +135,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "no inputs": (lambda: model([helper.make_node("Add", [], ["y"])]), "is unknown"),
     "axis": (lambda: model([node("Concat", "x x", axis=2)]), "axis 2"),
     "flatten at 2": (lambda: model([node("Flatten", axis=2)]), "axis 2"),
-    "flat output": (lambda: model([node("Flatten")]), "order minidl has otherwise"),
+    "flat output": (lambda: model([node("Flatten")]), r"\(C, H, W\) there, \(H, W, C\) in minidl"),
     "shapes": (
         lambda: model([node("GlobalAveragePool", "x", "g"), node("Add", "x g")]),
         "must have the same shape",
@@ -198,6 +198,18 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
             lambda m: helper.set_model_props(m, {"minidl.num_batches_tracked": "[" * 99999})
         ),
         "no JSON map",
+    ),
+    "arguments": (
+        lambda: changed(
+            lambda m: helper.set_model_props(m, {"minidl.arguments": '{"here": {"slope": "1"}}'})
+        ),
+        "metadata minidl.arguments is no JSON map of numbers",
+    ),
+    "an argument that is none": (
+        lambda: changed(
+            lambda m: helper.set_model_props(m, {"minidl.arguments": '{"here": {"slope": NaN}}'})
+        ),
+        "metadata minidl.arguments is no JSON map of numbers",
     ),
 }
 

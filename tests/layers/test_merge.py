@@ -84,5 +84,5 @@ def test_add_and_flatten_have_no_gradient_op() -> None:
     assert not added.backward_ops
     assert not flat.backward_ops
     assert not flat.forward_ops
-    assert lowering.flattened[y] == (3, 3, 4)
+    assert lowering.features_of(y) == ((3, 3, 4),)
     assert added.gradients[a].storage is added.gradients[b].storage

@@ -51,6 +51,40 @@ def no_flatten(_: pytest.MonkeyPatch) -> object:
     return dl.plan(dl.Sequential(dl.Input((8, 8, 3)), dl.Conv2d(4, 3), dl.Linear(10)), batch=4)
 
 
+@raises("### Features in two orders")
+def mixed_sum(_: pytest.MonkeyPatch) -> object:
+    x = dl.Input((8, 8, 3))
+    left = dl.Linear(192)(dl.Flatten()(x), name="left")
+    y = dl.Add()(left, dl.Flatten()(x), name="sum")
+    return dl.plan(dl.Network(x, dl.Linear(10)(y)), batch=4)
+
+
+@raises("### Features in two orders")
+def shared_by_two(_: pytest.MonkeyPatch) -> object:
+    x, layer = dl.Input((8, 8, 3)), dl.Linear(192)
+    y = layer(layer(dl.Flatten()(x), name="first"), name="second")
+    return dl.plan(dl.Network(x, dl.Linear(10)(y)), batch=4)
+
+
+class Twice(dl.Layer):
+    """A layer of one's own that does not say its order."""
+
+    def output_shape(self, *inputs: tuple[int, ...]) -> tuple[int, ...]:
+        return inputs[0]
+
+    def lower(self, site: Any, *inputs: Any) -> Any:
+        return site.activation(inputs[0].shape)
+
+    def __repr__(self) -> str:
+        return "Twice()"
+
+
+@raises("### Features in two orders")
+def order_not_said(_: pytest.MonkeyPatch) -> object:
+    net = dl.Sequential(dl.Input((8, 8, 3)), dl.Flatten(), Twice(), dl.Linear(10))
+    return dl.plan(net, batch=4)
+
+
 @raises("### A kernel larger than the image")
 def large_kernel(_: pytest.MonkeyPatch) -> object:
     return dl.plan(dl.Sequential(dl.Input((8, 8, 3)), dl.Conv2d(4, 11), dl.Flatten()), batch=4)

@@ -41,6 +41,8 @@ class Swish(Layer):
     Ramachandran, Zoph, Le 2017.
     """
 
+    order = "same"
+
     def output_shape(self, *inputs: Shape) -> Shape:
         if len(inputs[0]) < 2:
             raise ShapeError(f"needs channels behind the batch, got {inputs[0]}")
@@ -49,7 +51,7 @@ class Swish(Layer):
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         (x,) = inputs
         y = site.activation(self.output_shape(x.shape))
-        beta = site.parameter("beta", x.shape[-1:], constant(1.0))
+        beta = site.parameter("beta", x.shape[-1:], constant(1.0), along=(0, x))
         dy, in_place = site.gradient(y), ((0, 0),)
         site.forward(
             swish_forward, writes=[y], reads=[x, beta], in_place=in_place, flops=5 * y.size
