@@ -28,6 +28,6 @@ def lrn(op: Op) -> list[Launch]:
     )
     tensors = (*op.writes, *op.reads)
     arguments = (*(Address(t) for t in tensors), np.int64(pixels), int32(share), response)
-    shared = share * channels * 4 * (1 if op.phase == "forward" else 3)
+    shared = share * channels * 4 * (1 if op.function is ops.lrn_forward else 3)
     kernel = f"{op.function.__name__}<{ctype(op.writes[0])}>"
     return [Launch(kernel, FILE, (-(-pixels // share), 1, 1), 256, arguments, shared)]

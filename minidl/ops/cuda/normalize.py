@@ -20,7 +20,7 @@ NORMALIZED = 256
 @rule(ops.normalize_forward, ops.normalize_dgrad, file=FILE)
 def normalize(op: Op) -> list[Launch]:
     (y,), (x,) = op.writes, op.reads
-    forward = op.phase == "forward"
+    forward = op.function is ops.normalize_forward  # in the backward pass too, where it runs again
     scale = np.atleast_1d(1 / np.asarray(op.attributes["std"], np.float64))
     mean = np.atleast_1d(np.asarray(op.attributes["mean"], np.float64)) * forward
     mean, scale = np.broadcast_arrays(mean, scale)
