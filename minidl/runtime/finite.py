@@ -24,7 +24,7 @@ def warn_not_finite(path: str | Path, arrays: Mapping[str, Array]) -> None:
             f"{path}: NaN or infinity in {', '.join(wrong[:TOLD])}{more}: what is computed with "
             "them is of no use",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,  # of who called what checks its call: see minidl.ir.calls
         )
 
 
