@@ -54,7 +54,7 @@ class Ema:
         worth = f"it is still {left:.1%} the first weights" if count else "there is none"
         warnings.warn(
             f"Ema: the average moves with one in {self.every} of {updates} updates, {count} in "
-            f"all: at decay={self.decay:.6g} {worth}; a lower decay or every makes it one of the run",
+            f"all: at decay={self.decay:.6g} {worth}; lower decay or every helps",
             stacklevel=4,
         )
 
