@@ -20,8 +20,8 @@ def optimizers() -> st.SearchStrategy[dl.Optimizer]:
     decay = st.sampled_from([0.0, 5e-4])
     momentum = st.sampled_from([0.0, 0.9])
     return st.one_of(
-        st.builds(dl.SGD, st.just(0.01), momentum, decay),
-        st.builds(dl.SGD, st.just(0.01), st.just(0.9), decay, st.just(True)),
+        st.builds(dl.SGD, st.just(0.01), momentum, weight_decay=decay),
+        st.builds(dl.SGD, st.just(0.01), st.just(0.9), weight_decay=decay, nesterov=st.just(True)),
         st.builds(dl.Adam, st.just(1e-3), weight_decay=decay),
         st.builds(dl.AdamW, st.just(1e-3), weight_decay=decay),
     )
