@@ -110,7 +110,9 @@ class Growth:
         kernel, stride, padding = self.number(1, 3), self.number(1, 3), self.number(0, 1)
         padding, ceil_mode = min(padding, kernel // 2), self.yes()
         layers: list[Layer] = [
-            dl.AvgPool2d(kernel, stride, padding, ceil_mode, self.yes()),
+            dl.AvgPool2d(
+                kernel, stride, padding, ceil_mode=ceil_mode, count_include_pad=self.yes()
+            ),
             dl.AdaptiveAvgPool2d((self.number(1, 4), self.number(1, 4))),
         ]
         if not self.smooth:
