@@ -50,7 +50,7 @@ def conv(
     limit: int = SCRATCH_LIMIT,
     **how: Any,
 ) -> Case:
-    pairs = {k: pair(how[k]) for k in ("stride", "padding", "dilation") if k in how}
+    pairs = {k: pair(Conv2d(1, 1), k, how[k]) for k in ("stride", "padding", "dilation") if k in how}
     reference = convolution(groups=how.get("groups", 1), **pairs)
     layer = Conv2d(features, kernel, **how)
     return Case(name, lambda: layer, (shape,), reference, scratch_limit=limit)
