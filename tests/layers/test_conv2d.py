@@ -50,7 +50,8 @@ def conv(
     limit: int = SCRATCH_LIMIT,
     **how: Any,
 ) -> Case:
-    pairs = {k: pair(Conv2d(1, 1), k, how[k]) for k in ("stride", "padding", "dilation") if k in how}
+    asked = [name for name in ("stride", "padding", "dilation") if name in how]
+    pairs = {name: pair(Conv2d(1, 1), name, how[name]) for name in asked}
     reference = convolution(groups=how.get("groups", 1), **pairs)
     layer = Conv2d(features, kernel, **how)
     return Case(name, lambda: layer, (shape,), reference, scratch_limit=limit)
