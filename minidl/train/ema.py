@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,9 @@ from minidl.ir.calls import called
 from minidl.ir.masks import require_all_unmasked
 from minidl.ir.numbers import is_between, is_whole
 from minidl.runtime.step import Step
+
+MOST = 0.05
+"""Of the first weights, that may be left in an average unsaid."""
 
 
 @called("write Ema(0.9999, every=1): the step is the trainer's", model="")
@@ -39,6 +43,20 @@ class Ema:
         in proportion, to 1 at most."""
         _require_decay(decay)
         return cls(1 - min(1.0, (1 - decay) * (batch * every / epochs)), every=every)
+
+    def warn_short(self, updates: int) -> None:
+        """A UserWarning with the figures where a run of so many updates leaves more than `MOST` of
+        the first weights in the average: it then says little of the trained ones."""
+        count = updates // self.every
+        left = self.decay ** max(0, count - 1)
+        if count and left <= MOST:
+            return
+        worth = f"it is still {left:.1%} the first weights" if count else "there is none"
+        warnings.warn(
+            f"Ema: the average moves with one in {self.every} of {updates} updates, {count} in "
+            f"all: at decay={self.decay:.6g} {worth}; lower decay or every helps",
+            stacklevel=4,
+        )
 
     def update(self, step: Step) -> None:
         """Take in the step's weights."""

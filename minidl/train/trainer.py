@@ -102,6 +102,8 @@ class Trainer(Uncopied):
         """
         train, val = as_loader(train), None if val is None else as_loader(val)
         self._begin(train, epochs)
+        if self.ema is not None:
+            self.ema.warn_short(self.steps_per_epoch * epochs // self.step.accumulate)
         with Interrupt() as interrupt:
             try:
                 self._call("on_fit_begin")
@@ -115,6 +117,8 @@ class Trainer(Uncopied):
                 raise
             finally:
                 self.step.learning_rate = self.base_rate
+        if self.ema is not None and self.stop:
+            self.ema.warn_short(self.steps // self.step.accumulate)
         self.history.stopped = self.stop
         return self.history
 

@@ -21,8 +21,8 @@ def optimizers() -> st.SearchStrategy[dl.Optimizer]:
     decay = st.sampled_from([0.0, 5e-4])
     momentum = st.sampled_from([0.0, 0.9])
     return st.one_of(
-        st.builds(dl.SGD, st.just(0.01), momentum, decay),
-        st.builds(dl.SGD, st.just(0.01), st.just(0.9), decay, st.just(True)),
+        st.builds(dl.SGD, st.just(0.01), momentum, weight_decay=decay),
+        st.builds(dl.SGD, st.just(0.01), st.just(0.9), weight_decay=decay, nesterov=st.just(True)),
         st.builds(dl.Adam, st.just(1e-3), weight_decay=decay),
         st.builds(dl.AdamW, st.just(1e-3), weight_decay=decay),
     )
@@ -114,7 +114,9 @@ class Growth:
         kernel, stride, padding = self.number(1, 3), self.number(1, 3), self.number(0, 1)
         padding, ceil_mode = min(padding, kernel // 2), self.yes()
         layers: list[Layer] = [
-            dl.AvgPool2d(kernel, stride, padding, ceil_mode, self.yes()),
+            dl.AvgPool2d(
+                kernel, stride, padding, ceil_mode=ceil_mode, count_include_pad=self.yes()
+            ),
             dl.AdaptiveAvgPool2d((self.number(1, 4), self.number(1, 4))),
         ]
         if not self.smooth:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 import pytest
 
 from minidl.ir import ArgumentError
-from minidl.train import Ema, Trainer, measure
-from tests.train.small import compiled, made_images, training, validation
+from minidl.train import Callback, Ema, Trainer, measure
+from tests.train.small import BATCH, compiled, made_images, training, validation
 from tests.training import state_bits
 
 
@@ -82,3 +85,58 @@ def test_the_decay_of_a_run_is_torchvisions(
     assert made.every == every
     with pytest.raises(ArgumentError, match="decay"):
         Ema.for_run(batch=batch, epochs=epochs, decay=1.0)
+
+
+# -- runs that are too short -----------------------------------------------------------------------
+
+
+class Stopped(Callback):
+    """Ends a run after an epoch."""
+
+    def on_epoch_end(self, trainer: Any) -> None:
+        trainer.stop = "enough"
+
+
+SHORT: dict[str, tuple[Ema, int, dict[str, Any], str]] = {
+    "the usual decay": (
+        Ema(),
+        3,
+        {},
+        "one in 1 of 18 updates, 18 in all: at decay=0.9999 it is still 99.8% the first weights",
+    ),
+    "fewer than every": (Ema(0.9, every=32), 3, {}, "one in 32 of 18 updates, 0 in all.*there is"),
+    "once": (
+        Ema(0.5, every=18),
+        3,
+        {},
+        "one in 18 of 18 updates, 1 in all: at decay=0.5 it is still 100.0%",
+    ),
+    "as torchvision adjusts it": (
+        Ema.for_run(batch=BATCH, epochs=3, every=2),
+        3,
+        {},
+        r"one in 2 of 18 updates, 9 in all: at decay=0.9999\d+ it is still 100.0%",
+    ),
+    "stopped": (Ema(0.7), 3, {"callbacks": [Stopped()]}, "one in 1 of 6 updates.*still 16.8%"),
+    "accumulated": (Ema(0.7), 3, {"accumulate": 3}, "one in 1 of 6 updates.*still 16.8%"),
+    "long enough": (Ema(0.7), 3, {}, ""),
+    "without an average": (Ema(0.0), 3, {}, ""),
+}
+"""An average, epochs of six steps, how they are run, and what is said."""
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_run_too_short_for_its_average_is_said(name: str) -> None:
+    ema, epochs, how, said = SHORT[name]
+    made = compiled(accumulate=how.get("accumulate", 1))
+    trainer = Trainer(made, quiet=True, ema=ema, callbacks=how.get("callbacks", ()))
+    if not said:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            trainer.fit(training(), epochs=epochs)
+        return
+    with pytest.warns(UserWarning, match=f"^Ema: the average moves with {said}") as caught:
+        trainer.fit(training(), epochs=epochs)
+    assert len(caught) == 1
+    assert "\n" not in str(caught[0].message)
+    assert caught[0].filename == __file__
