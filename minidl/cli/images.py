@@ -21,8 +21,8 @@ def add_images(parser: argparse.ArgumentParser, path: str | None) -> Group:
         "--data-path",
         default=path,
         metavar="PATH",
-        help="digits (bundled); or a folder or tar with <class>/*.jpg, in train and val or test "
-        "folders or not; or CIFAR-10, a folder of MNIST, a .npz"
+        help="digits (bundled); or a folder, tar or zip with <class>/*.jpg, in train and val or "
+        "test folders or not; or CIFAR-10, a folder of MNIST, a .npz"
         + ("" if path else " (default: what the run was trained on)"),
     )
     group.add_argument(

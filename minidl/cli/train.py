@@ -38,7 +38,7 @@ from minidl.cli.running import (
     trainer,
 )
 from minidl.cli.schedules import add_schedule, schedule
-from minidl.data import Loader, Splits, open_data
+from minidl.data import HeldOut, Loader, Splits, open_data
 from minidl.files.fields import take
 from minidl.interop import load_weights, save_weights
 from minidl.ir import ArgumentError
@@ -52,7 +52,7 @@ from minidl.predict import (
     training_loader,
 )
 from minidl.predict.images import require_batch
-from minidl.predict.trained import AVERAGED, WEIGHTS
+from minidl.predict.trained import AVERAGED, WEIGHTS, held_out_by
 from minidl.train import Trainer
 from minidl.train import checkpoint as checkpoints
 
@@ -110,7 +110,8 @@ def run(options: argparse.Namespace) -> int:
             "--confusion is for --test-only", "a run's --output-dir has confusion.csv"
         )
     schedule(options)
-    splits = open_data(options.data_path, seed=options.seed, image=digits_image(options))
+    held = _held_out(options, resume)
+    splits = open_data(options.data_path, image=digits_image(options), held=held)
     card = card_for(options.model, splits, **seeing(options))
     if options.test_only:
         return _test(options, card, splits, resume)
@@ -119,10 +120,20 @@ def run(options: argparse.Namespace) -> int:
     if options.weights is not None and resume is None:
         load_weights(step, options.weights, new_head=options.new_head)
     flags = saved_flags(options, options.parser)
-    made = trainer(step, options, resume, {"flags": flags, "about": card.as_dict()})
-    print(step.plan.table(), flush=True)
+    arguments = {"flags": flags, "about": card.as_dict()}
+    made = trainer(step, options, resume, arguments, splits.measured)
+    print(step.plan.table())
+    print(splits, flush=True)
     _fit(made, options, card, splits)
     return 0
+
+
+def _held_out(options: argparse.Namespace, resume: Path | None) -> HeldOut:
+    """How images are held out where there is one split only: as the run that is resumed did, or
+    that of the weights that are tested, since what they were trained on is no test."""
+    known = resume if resume is not None else options.weights if options.test_only else None
+    found = None if known is None else held_out_by(known)
+    return HeldOut(options.seed) if found is None else found
 
 
 def _step(options: argparse.Namespace, card: ModelCard) -> dl.Step:
@@ -190,8 +201,10 @@ def _test(options: argparse.Namespace, card: ModelCard, splits: Splits, resume: 
         load_checkpoint(step, checkpoints.at(resume), options.model_ema)
     else:
         load_weights(step, options.weights)
+    print(splits, flush=True)
     with _testing(options, card, splits) as loader:
-        report(evaluate(step, [loader]), splits.name, card, options.confusion)
+        name = f"{splits.name} {splits.measured}"
+        report(evaluate(step, [loader]), name, card, options.confusion)
     return 0
 
 

@@ -43,7 +43,8 @@ def card_for(
     names = splits.classes if count == len(splits.classes) else ()
     first = splits.train.read(0)
     shape = _image(model, image, splits, first)
-    card = ModelCard(model, count, shape, names=names)
+    held = "" if splits.held_out is None else str(splits.held_out)
+    card = ModelCard(model, count, shape, names=names, held_out=held)
     usual: tuple[Numbers | None, Numbers | None] = usual_constants(shape[2])
     if not isinstance(first, bytes) and first.dtype != "uint8":
         # They go in as they are; constants say how an image becomes one of them.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
+from minidl.data import HeldOut
 from minidl.files.fields import parse_json, take
 from minidl.files.opening import open_file
 from minidl.files.safetensors import read_header
@@ -125,6 +126,21 @@ def described(path: Path) -> dict[str, Any]:
     except ArgumentError as error:
         raise error.at(f"{path}: the header's {HEADER!r}") from None
     return found
+
+
+def held_out_by(path: Path) -> HeldOut | None:
+    """How a run, a checkpoint or weights say that images were held out; None where they do not."""
+    is_run = path.is_dir() or _is_checkpoint(path)
+    where = checkpoint.at(path) if is_run else path
+    arguments = checkpoint.read(where)[1].arguments if is_run else described(where)
+    card = _written(arguments, where)
+    if card is None:
+        return None
+    flags = take(dict[str, Any], arguments.get("flags", {}), f"{where}: its flags")
+    seed = flags.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed < 2**64:
+        raise CheckpointError(f"{where}: says nothing of use about its run: its seed is none")
+    return card.holding(seed)
 
 
 def _written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:

