@@ -67,8 +67,9 @@ def run(options: argparse.Namespace) -> int:
 
 def report(found: Evaluation, name: str, card: ModelCard, confusion: Path | None) -> None:
     """A line, and the confusion matrix where a file is named."""
+    left = f" ({found.left_out:,} left out: they cannot be decoded)" if found.left_out else ""
     print(
-        f"{name}  {found.count:,} images  loss {found.loss:.4f}  "
+        f"{name}  {found.count:,} images{left}  loss {found.loss:.4f}  "
         f"top-1 {100 * (found.top1 or 0.0):.2f} %  top-5 {100 * (found.top5 or 0.0):.2f} %"
     )
     if confusion is not None and found.confusion is not None:

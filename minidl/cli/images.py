@@ -37,7 +37,8 @@ def add_images(parser: argparse.ArgumentParser, path: str | None) -> Group:
         "--broken",
         choices=["refuse", "skip"],
         default="refuse",
-        help="an image that cannot be decoded ends the run, or the next one takes its place",
+        help="an image that cannot be decoded ends the run, or the next one takes its place; where "
+        "images are measured it is left out",
     )
     add_constants(group)
     return group

@@ -81,7 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--weights", type=Path, metavar="FILE", help="begin with them: .safetensors, .pth or .npz"
     )
-    add_switch(network, "--new-head", "with --weights of other classes: the last layer begins anew")
+    add_switch(
+        network,
+        "--new-head",
+        "with --weights: the last layer begins anew, whatever classes they have",
+    )
     add_augmentation(add_images(parser, "digits"))
     loss = add_optimizer(parser, lr=0.005)
     loss.add_argument(
@@ -105,6 +109,8 @@ def run(options: argparse.Namespace) -> int:
     require_folder(options)
     if options.resume not in (None, "auto") and options.weights is not None:
         raise ArgumentError("--resume goes on with the run's weights", "leave --weights out")
+    if options.new_head and options.weights is None and resume is None:
+        raise ArgumentError("--new-head is for --weights", "leave it out, or name a file of them")
     if options.confusion is not None and not options.test_only:
         raise ArgumentError(
             "--confusion is for --test-only", "a run's --output-dir has confusion.csv"

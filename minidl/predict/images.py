@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from minidl.data import Loader, Source, Splits, Transform, digit_constants, evaluation, training
+from minidl.data.recipe import Policy
 from minidl.ir import ArgumentError, Array
 from minidl.predict.card import ModelCard, Numbers, model_image, usual_constants
 
@@ -126,9 +127,11 @@ def evaluation_loader(
     workers: int | None = None,
     broken: Broken = "refuse",
 ) -> Loader:
-    """Every image once, in order, as `training_loader` has it."""
+    """Every image once, in order, as `training_loader` has it; broken: "skip" leaves out an image
+    that cannot be decoded, since another one in its place would be counted twice."""
     seen = evaluation(card.image[0])
-    return _loader(card, source, batch, seen, 0, workers, broken, shuffle=False)
+    policy: Policy = "leave_out" if broken == "skip" else broken
+    return _loader(card, source, batch, seen, 0, workers, policy, shuffle=False)
 
 
 def _loader(
@@ -138,7 +141,7 @@ def _loader(
     seen: Transform,
     seed: int,
     workers: int | None,
-    broken: Broken,
+    broken: Policy,
     shuffle: bool,
 ) -> Loader:
     return Loader(

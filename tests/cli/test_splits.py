@@ -99,6 +99,37 @@ def test_val_is_measured_as_val(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert failed(capsys, "eval", *flags, "--split", "test")[0] == 2
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        "eval --run RUN --broken skip",
+        "train --test-only --resume RUN --data-path DATA --broken skip",
+    ],
+)
+def test_a_broken_image_is_not_measured_nor_is_another_twice(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    for split in ("train", "val"):
+        folder_of(data / split, classes=2, each=6)
+    where = trained(tmp_path, "--epochs", "1", data=data)
+    broken = data / "val" / "c0" / "0.jpg"
+    whole, table = broken.read_bytes(), tmp_path / "c.csv"
+    broken.write_bytes(whole[:100])
+    words = how.replace("RUN", str(where)).replace("DATA", str(data)).split()
+    capsys.readouterr()
+    assert main([*words, "-j", "0", "--confusion", str(table)]) == 0
+    out, err = capsys.readouterr()
+    said, left = "data val  11 images", " (1 left out: they cannot be decoded)"
+    assert f"{said}{left}  loss" in out
+    assert err.count("skipped: ") == 1
+    rows = [list(map(int, line.split(",")[1:])) for line in table.read_text().splitlines()[1:]]
+    assert [sum(row) for row in rows] == [5, 6]
+    broken.unlink()
+    assert main([*words, "-j", "0"]) == 0
+    assert out.splitlines()[1].replace(left, "") == capsys.readouterr().out.splitlines()[1]
+
+
 def test_a_held_out_split_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trained(tmp_path, "--epochs", "1", data=photos(tmp_path))
     assert "  held-out accuracy " in capsys.readouterr().out
