@@ -51,8 +51,9 @@ from minidl.predict import (
     load_checkpoint,
     training_loader,
 )
+from minidl.predict.card import PUBLISHED, published_constants
 from minidl.predict.images import require_batch
-from minidl.predict.trained import AVERAGED, WEIGHTS, held_out_by
+from minidl.predict.trained import AVERAGED, WEIGHTS, described, held_out_by, say_constants
 from minidl.train import Trainer
 from minidl.train import checkpoint as checkpoints
 
@@ -118,6 +119,8 @@ def run(options: argparse.Namespace) -> int:
     schedule(options)
     held = _held_out(options, resume)
     splits = open_data(options.data_path, image=digits_image(options), held=held)
+    if options.weights is not None and resume is None:
+        _take_constants(options)
     card = card_for(options.model, splits, **seeing(options))
     if options.test_only:
         return _test(options, card, splits, resume)
@@ -140,6 +143,14 @@ def _held_out(options: argparse.Namespace, resume: Path | None) -> HeldOut:
     known = resume if resume is not None else options.weights if options.test_only else None
     found = None if known is None else held_out_by(known)
     return HeldOut(options.seed) if found is None else found
+
+
+def _take_constants(options: argparse.Namespace) -> None:
+    """--mean and --std of published weights, where no flag says them nor the weights' header."""
+    if options.model in PUBLISHED and options.mean is options.std is None:
+        if not described(options.weights):
+            options.mean, options.std = published_constants(options.model, 3)
+            say_constants(options.weights, options.model)
 
 
 def _step(options: argparse.Namespace, card: ModelCard) -> dl.Step:

@@ -53,12 +53,14 @@ class Arrays:
     title: str = "image"
 
     def __post_init__(self) -> None:
+        require_unmasked(self.title, self.images, self.labels)
         images, labels = np.asarray(self.images), np.asarray(self.labels)
         if images.ndim != 4 or images.dtype not in (np.uint8, np.float32) or not images.size:
             raise ArgumentError(
                 f"{self.title}: images must be (N, H, W, C) of uint8 or float32 and not empty, "
                 f"got {images.shape} of {images.dtype}"
             )
+        _require_nhwc(self.title, images)
         if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
             raise ArgumentError(
                 f"{self.title}: labels must be {images.shape[:1]} integers, one an image, got "
@@ -91,6 +93,27 @@ class Arrays:
         return image
 
 
+def require_unmasked(where: str, *arrays: object) -> None:
+    """ArgumentError for arrays whose mask would be lost."""
+    if any(isinstance(array, np.ma.MaskedArray) for array in arrays):
+        raise ArgumentError(
+            f"{where}: a masked array: what is masked would be taken",
+            "give it without its mask, as x.filled(0), or leave the samples out",
+        )
+
+
+def _require_nhwc(where: str, images: Array) -> None:
+    """ArgumentError for images that have their channels first: 1 to 4 of them, and no such number
+    at the end; a single row of floats is one, if it is not square otherwise."""
+    _, first, height, width = images.shape
+    square = height == width or first == 3 or images.dtype == np.uint8
+    if first <= 4 and width > 4 and height > 4 and square:
+        raise ArgumentError(
+            f"{where}: images of {images.shape} have {width} channels, or those first",
+            "images are NHWC: images.transpose(0, 2, 3, 1)",
+        )
+
+
 def few(names: Iterable[str], most: int = TOLD) -> str:
     """The first of some names, and how many more there are."""
     names = list(names)
@@ -103,6 +126,12 @@ def numbered(where: str, *labels: Array) -> tuple[str, ...]:
     count = max(int(part.max(initial=0)) for part in labels) + 1
     if count > MOST_CLASSES:
         raise ArgumentError(f"{where}: label {count - 1} is more than {MOST_CLASSES:,} classes")
+    if any(part.size for part in labels) and all(part.min(initial=1) > 0 for part in labels):
+        least = min(int(part.min()) for part in labels if part.size)
+        raise ArgumentError(
+            f"{where}: labels begin at {least}: no image is of class 0",
+            "let them count from 0, labels - labels.min(), or name the classes",
+        )
     return tuple(map(str, range(count)))
 
 

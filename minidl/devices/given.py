@@ -65,6 +65,11 @@ def host_array(value: Any) -> Array:
 
     ArgumentError where it lies on a GPU, or its library does not hand it over.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise ArgumentError(
+            f"a masked array of {value.shape}: steps know no masks, and would take what is masked",
+            "give it without one, as x.filled(0), or leave the samples out",
+        )
     if isinstance(value, np.ndarray):
         return value
     on_host = dlpack_device(value)[0] in (CPU, CUDA_PINNED, ROCM_PINNED)

@@ -22,6 +22,11 @@ from minidl.ir import ArgumentError, Array
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 """torchvision's constants for pixels in [0, 255]."""
+PUBLISHED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "googlenet": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+}
+"""By the model, where its published weights were trained with others: torchvision's
+`transform_input`."""
 GREY = (0.299, 0.587, 0.114)
 """Of red, green and blue: ITU-R BT.601, as Pillow has it."""
 
@@ -143,6 +148,12 @@ def usual_constants(channels: int) -> tuple[Numbers, Numbers]:
     if channels == 3:
         return IMAGENET_MEAN, IMAGENET_STD
     return (round(sum(IMAGENET_MEAN) / 3, 3),), (round(sum(IMAGENET_STD) / 3, 3),)
+
+
+def published_constants(model: str, channels: int) -> tuple[Numbers, Numbers]:
+    """Those of the weights that torchvision publishes for a model, ImageNet's but for some."""
+    own = PUBLISHED.get(model) if channels == 3 else None
+    return usual_constants(channels) if own is None else own
 
 
 def model_image(model: str) -> tuple[int, int, int]:

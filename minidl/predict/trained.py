@@ -4,6 +4,7 @@ step."""
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,7 +17,14 @@ from minidl.files.opening import open_file
 from minidl.files.safetensors import read_header
 from minidl.interop import load_weights
 from minidl.ir import ArgumentError, CheckpointError
-from minidl.predict.card import ModelCard, Numbers, model_classes, model_image, usual_constants
+from minidl.predict.card import (
+    PUBLISHED,
+    ModelCard,
+    Numbers,
+    model_classes,
+    model_image,
+    published_constants,
+)
 from minidl.runtime.finite import warn_not_finite
 from minidl.train import checkpoint, checkpoint_file
 
@@ -82,6 +90,8 @@ class Trained:
         known = _written(arguments, where)
         if known is None:
             known = _of_model(where, model, classes, names)
+            if known.model in PUBLISHED and mean is std is None:
+                say_constants(where, known.model)
         elif model not in (None, known.model):
             raise ArgumentError(f"{where}: these are weights of {known.model}, not of {model}")
         changes: dict[str, Any] = {"names": tuple(names)} if names else {}
@@ -183,9 +193,19 @@ def _of_model(
     if model is None:
         raise ArgumentError(f"{path}: nobody knows which network these weights are of", SAY_MODEL)
     image = model_image(model)
-    mean, std = usual_constants(image[2])
+    mean, std = published_constants(model, image[2])
     count = classes or len(names) or model_classes(model)
     return ModelCard(model, count, image, mean=mean, std=std)
+
+
+def say_constants(path: Path, model: str) -> None:
+    """Warn of constants that are not ImageNet's, though the network is."""
+    mean, std = published_constants(model, 3)
+    warnings.warn(
+        f"{path}: images are normalised by mean {mean[0]:g} and std {std[0]:g}, as the {model} "
+        "that torchvision publishes wants them (transform_input); mean and std say otherwise",
+        stacklevel=2,
+    )
 
 
 def load_checkpoint(step: dl.Step, path: Path, averaged: bool = False) -> None:

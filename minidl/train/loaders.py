@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 
 from minidl.data import batches
+from minidl.data.source import require_unmasked
 from minidl.ir import ArgumentError, Array
 
 Batch = tuple[Array, ...]
@@ -73,6 +74,7 @@ class Repeated:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         for arrays in islice(self.source, start, len(self)):
+            require_unmasked("a batch", *arrays)
             yield tuple(np.asarray(array) for array in arrays)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from minidl.cli import main
+from minidl.cli import COMMANDS, main
+from minidl.cli.parser import Commands
+from minidl.cli.train import _take_constants
 from minidl.interop import read_weights, save_weights
 from minidl.predict import Predictor
 from minidl.train import checkpoint, checkpoint_file
@@ -97,6 +101,28 @@ def test_val_is_measured_as_val(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["eval", *flags]) == 0
     assert "data val  12 images" in capsys.readouterr().out
     assert failed(capsys, "eval", *flags, "--split", "test")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "mean"),
+    [
+        ("googlenet", [], (127.5,) * 3),
+        ("googlenet", ["--mean", "1", "--std", "2"], (1.0,)),
+        ("resnet18", [], None),
+    ],
+)
+def test_published_weights_bring_their_constants(
+    model: str, flags: list[str], mean: object, tmp_path: Path
+) -> None:
+    """As flags, so that a run keeps them."""
+    path = tmp_path / "w.safetensors"
+    save_weights(path, {"a": np.zeros(1)})
+    words = ["train", "--model", model, "--weights", str(path), *flags]
+    options = Commands(COMMANDS).parse(words)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _take_constants(options)
+    assert options.mean == mean
 
 
 @pytest.mark.parametrize(

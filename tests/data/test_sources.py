@@ -107,11 +107,34 @@ def test_arrays_and_subsets() -> None:
         (np.zeros((2, 3, 3, 1), np.uint8), np.zeros(2), "integers"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.array([0, -1]), "-1 to 0"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.array([0, 2**40]), "classes"),
+        (np.zeros((2, 3, 3, 1), np.uint8), np.array([1, 4]), "begin at 1: no image is of class 0"),
+        (np.zeros((2, 3, 32, 32), np.uint8), np.zeros(2, int), r"transpose\(0, 2, 3, 1\)"),
+        (np.zeros((2, 1, 28, 20), np.uint8), np.zeros(2, int), "20 channels, or those first"),
+        (np.zeros((2, 1, 28, 28), np.float32), np.zeros(2, int), "28 channels, or those first"),
+        (np.zeros((2, 3, 22, 32), np.float32), np.zeros(2, int), "32 channels, or those first"),
+        (np.ma.zeros((2, 3, 3, 1), np.uint8), np.zeros(2, int), "masked"),
+        (np.zeros((2, 3, 3, 1), np.uint8), np.ma.zeros(2, int), "masked"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(images: Array, labels: Array, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         Arrays(images, labels)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 3, 3), (2, 3, 32, 3), (2, 1, 1, 9), (2, 1, 100, 16)])
+def test_arrays_that_may_be_nhwc_are_taken(shape: tuple[int, ...]) -> None:
+    assert Arrays(np.zeros(shape, np.float32), np.array([0, 1])).read(0).shape == shape[1:]
+
+
+def test_labels_from_1_on_are_classes_that_are_named() -> None:
+    images = np.zeros((2, 3, 3, 1), np.uint8)
+    assert Arrays(images, np.array([1, 2]), ("none", "a", "b")).labels.tolist() == [1, 2]
+
+
+def test_an_npz_of_labels_from_1_on_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((8, 4, 4), np.uint8), labels=np.arange(8) % 4 + 1)
+    with pytest.raises(ArgumentError, match=r"x\.npz: labels begin at 1: no image is of class 0"):
+        open_data(tmp_path / "x.npz")
 
 
 def cifar_images(count: int, seed: int) -> tuple[Array, Array]:

@@ -203,6 +203,17 @@ def test_weights_of_others_are_told_their_network(run: Path, tmp_path: Path) -> 
         Predictor(Trained(network.card, tmp_path / "w")).images()
 
 
+def test_published_googlenet_is_normalised_as_it_was_trained(tmp_path: Path) -> None:
+    """torchvision's transform_input: (x / 255 - 0.5) / 0.5; said, and not of other models."""
+    save_weights(tmp_path / "w", {"a": np.zeros(1)})
+    with pytest.warns(UserWarning, match=r"mean 127\.5 and std 127\.5.*transform_input"):
+        card = Trained.at(tmp_path / "w", model="googlenet").card
+    assert (card.mean, card.std) == ((127.5,) * 3, (127.5,) * 3)
+    own = Trained.at(tmp_path / "w", model="googlenet", mean=(1.0,), std=(2.0,)).card
+    assert (own.mean, own.std) == ((1.0,), (2.0,))
+    assert Trained.at(tmp_path / "w", model="resnet18").card.mean == (123.675, 116.28, 103.53)
+
+
 def test_nothing_is_compiled_or_read_before_it_is_needed(run: Path, tmp_path: Path) -> None:
     card = ModelCard("lenet", 3, (SIDE, SIDE, 3))
     network = Predictor(Trained(card, tmp_path / "nowhere"), device="nowhere")
