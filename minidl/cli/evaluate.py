@@ -10,11 +10,13 @@ from minidl.cli.options import Group, add_config, add_device, add_network
 from minidl.cli.trained import add_trained, predictor
 from minidl.cli.values import seed
 from minidl.predict import ModelCard, write_confusion
-from minidl.predict.predictor import SPLITS
 from minidl.train import Evaluation
 
+SPLITS = ("test", "val", "held-out", "train", "all")
+"""A data set has some of them."""
+
 EXAMPLES = (
-    ("minidl eval --run run", "the test images of what the run was trained on"),
+    ("minidl eval --run run", "what the run was not trained on of its images"),
     ("minidl eval --run run --data-path other --split all", "every image of another folder"),
     (
         "minidl eval --weights vgg16.pth --model vgg16 --class-names wnids.txt --data-path val",
@@ -30,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser, model=None, batch=32, classes=None)
     images = add_images(parser, None)
     images.add_argument(
-        "--split", choices=SPLITS, default="test", help="which of the images to measure on"
+        "--split",
+        choices=SPLITS,
+        help="which of the images to measure on (default: test, else val, else held-out)",
     )
     images.add_argument(
         "--seed",
@@ -54,15 +58,18 @@ def add_confusion(group: Group) -> None:
 def run(options: argparse.Namespace) -> int:
     network = predictor(options, options.batch_size)
     images = network.images(options.data_path, options.seed)
-    found = network.evaluate(images, options.split, **loading(options))
-    report(found, images.name, network.card, options.confusion)
+    print(images, flush=True)
+    split = options.split or images.unseen
+    found = network.evaluate(images, split, **loading(options))
+    report(found, f"{images.name} {split}", network.card, options.confusion)
     return 0
 
 
 def report(found: Evaluation, name: str, card: ModelCard, confusion: Path | None) -> None:
     """A line, and the confusion matrix where a file is named."""
+    left = f" ({found.left_out:,} left out: they cannot be decoded)" if found.left_out else ""
     print(
-        f"{name}  {found.count:,} images  loss {found.loss:.4f}  "
+        f"{name}  {found.count:,} images{left}  loss {found.loss:.4f}  "
         f"top-1 {100 * (found.top1 or 0.0):.2f} %  top-5 {100 * (found.top5 or 0.0):.2f} %"
     )
     if confusion is not None and found.confusion is not None:

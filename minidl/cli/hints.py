@@ -17,6 +17,7 @@ HINTS = {
     weights.OTHER_CLASSES: "build the network with the file's number of classes, or use --new-head "
     "to train a classifier of your own (--model, --classes, --image)",
     weights.OTHER_WIDTHS: f"{weights.OTHER_WIDTHS} (--model, --classes, --image)",
+    weights.NO_HEAD: "leave --new-head out",
     card.SAY_CONSTANTS: "say it with --mean and --std",
     trained.SAY_MODEL: "say it with --model NAME",
     trained.NEVER_AVERAGED: "the run had no --model-ema, or not yet --model-ema-steps steps",

@@ -21,8 +21,8 @@ def add_images(parser: argparse.ArgumentParser, path: str | None) -> Group:
         "--data-path",
         default=path,
         metavar="PATH",
-        help="digits (bundled); or a folder or tar with <class>/*.jpg, in train and val or test "
-        "folders or not; or CIFAR-10, a folder of MNIST, a .npz"
+        help="digits (bundled); or a folder, tar or zip with <class>/*.jpg, in train and val or "
+        "test folders or not; or CIFAR-10, a folder of MNIST, a .npz"
         + ("" if path else " (default: what the run was trained on)"),
     )
     group.add_argument(
@@ -37,7 +37,8 @@ def add_images(parser: argparse.ArgumentParser, path: str | None) -> Group:
         "--broken",
         choices=["refuse", "skip"],
         default="refuse",
-        help="an image that cannot be decoded ends the run, or the next one takes its place",
+        help="an image that cannot be decoded ends the run, or the next one takes its place; where "
+        "images are measured it is left out",
     )
     add_constants(group)
     return group

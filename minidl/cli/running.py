@@ -103,7 +103,11 @@ def folder_of(path: Path) -> Path:
 
 
 def trainer(
-    step: dl.Step, options: argparse.Namespace, resume: Path | None, arguments: dict[str, Any]
+    step: dl.Step,
+    options: argparse.Namespace,
+    resume: Path | None,
+    arguments: dict[str, Any],
+    measured: str,
 ) -> Trainer:
     callbacks: list[Callback] = []
     if options.early_stopping:
@@ -123,4 +127,5 @@ def trainer(
         resume=resume,
         checkpoint_every=options.checkpoint_every,
         arguments=arguments,
+        measured=measured,
     )

@@ -38,7 +38,7 @@ from minidl.cli.running import (
     trainer,
 )
 from minidl.cli.schedules import add_schedule, schedule
-from minidl.data import Loader, Splits, open_data
+from minidl.data import HeldOut, Loader, Splits, open_data
 from minidl.files.fields import take
 from minidl.interop import load_weights, save_weights
 from minidl.ir import ArgumentError
@@ -51,8 +51,9 @@ from minidl.predict import (
     load_checkpoint,
     training_loader,
 )
+from minidl.predict.card import PUBLISHED, published_constants
 from minidl.predict.images import require_batch
-from minidl.predict.trained import AVERAGED, WEIGHTS
+from minidl.predict.trained import AVERAGED, WEIGHTS, described, held_out_by, say_constants
 from minidl.train import Trainer
 from minidl.train import checkpoint as checkpoints
 
@@ -81,7 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--weights", type=Path, metavar="FILE", help="begin with them: .safetensors, .pth or .npz"
     )
-    add_switch(network, "--new-head", "with --weights of other classes: the last layer begins anew")
+    add_switch(
+        network,
+        "--new-head",
+        "with --weights: the last layer begins anew, whatever classes they have",
+    )
     add_augmentation(add_images(parser, "digits"))
     loss = add_optimizer(parser, lr=0.005)
     loss.add_argument(
@@ -105,12 +110,17 @@ def run(options: argparse.Namespace) -> int:
     require_folder(options)
     if options.resume not in (None, "auto") and options.weights is not None:
         raise ArgumentError("--resume goes on with the run's weights", "leave --weights out")
+    if options.new_head and options.weights is None and resume is None:
+        raise ArgumentError("--new-head is for --weights", "leave it out, or name a file of them")
     if options.confusion is not None and not options.test_only:
         raise ArgumentError(
             "--confusion is for --test-only", "a run's --output-dir has confusion.csv"
         )
     schedule(options)
-    splits = open_data(options.data_path, seed=options.seed, image=digits_image(options))
+    held = _held_out(options, resume)
+    splits = open_data(options.data_path, image=digits_image(options), held=held)
+    if options.weights is not None and resume is None:
+        _take_constants(options)
     card = card_for(options.model, splits, **seeing(options))
     if options.test_only:
         return _test(options, card, splits, resume)
@@ -119,10 +129,28 @@ def run(options: argparse.Namespace) -> int:
     if options.weights is not None and resume is None:
         load_weights(step, options.weights, new_head=options.new_head)
     flags = saved_flags(options, options.parser)
-    made = trainer(step, options, resume, {"flags": flags, "about": card.as_dict()})
-    print(step.plan.table(), flush=True)
+    arguments = {"flags": flags, "about": card.as_dict()}
+    made = trainer(step, options, resume, arguments, splits.measured)
+    print(step.plan.table())
+    print(splits, flush=True)
     _fit(made, options, card, splits)
     return 0
+
+
+def _held_out(options: argparse.Namespace, resume: Path | None) -> HeldOut:
+    """How images are held out where there is one split only: as the run that is resumed did, or
+    that of the weights that are tested, since what they were trained on is no test."""
+    known = resume if resume is not None else options.weights if options.test_only else None
+    found = None if known is None else held_out_by(known)
+    return HeldOut(options.seed) if found is None else found
+
+
+def _take_constants(options: argparse.Namespace) -> None:
+    """--mean and --std of published weights, where no flag says them nor the weights' header."""
+    if options.model in PUBLISHED and options.mean is options.std is None:
+        if not described(options.weights):
+            options.mean, options.std = published_constants(options.model, 3)
+            say_constants(options.weights, options.model)
 
 
 def _step(options: argparse.Namespace, card: ModelCard) -> dl.Step:
@@ -190,8 +218,10 @@ def _test(options: argparse.Namespace, card: ModelCard, splits: Splits, resume: 
         load_checkpoint(step, checkpoints.at(resume), options.model_ema)
     else:
         load_weights(step, options.weights)
+    print(splits, flush=True)
     with _testing(options, card, splits) as loader:
-        report(evaluate(step, [loader]), splits.name, card, options.confusion)
+        name = f"{splits.name} {splits.measured}"
+        report(evaluate(step, [loader]), name, card, options.confusion)
     return 0
 
 

@@ -1,5 +1,6 @@
 """Images to train on: where they come from, how they are cut, and batches of them."""
 
+from minidl.data.archive import ImageTar, ImageZip
 from minidl.data.cifar import cifar10
 from minidl.data.dataset import Dataset, batches
 from minidl.data.decode import decode
@@ -9,9 +10,9 @@ from minidl.data.folder import ImageFolder
 from minidl.data.loader import Loader
 from minidl.data.memory import decoded
 from minidl.data.mnist import mnist
-from minidl.data.opening import held_out, open_data
+from minidl.data.opening import open_data
 from minidl.data.source import Arrays, Source, Splits, Subset
-from minidl.data.tar import ImageTar
+from minidl.data.split import HeldOut, held_out
 from minidl.data.transforms import (
     CentreCrop,
     PadCrop,
@@ -28,8 +29,10 @@ __all__ = [
     "BrokenImageError",
     "CentreCrop",
     "Dataset",
+    "HeldOut",
     "ImageFolder",
     "ImageTar",
+    "ImageZip",
     "Loader",
     "PadCrop",
     "RandomResizedCrop",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from minidl.data.errors import BrokenImageError
 from minidl.data.transforms import View
+from minidl.files.exif import orientation
 from minidl.files.png_rows import has_all_rows
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
@@ -38,6 +40,8 @@ class Pillow(NamedTuple):
     image: Any
     bilinear: Any
     mirror: Any
+    turns: tuple[Any, ...]
+    """By Exif's orientation: what makes the image upright."""
 
 
 @cache
@@ -49,23 +53,58 @@ def pillow() -> Pillow:
         raise ArgumentError(
             "JPEG and PNG need Pillow, which is not installed", "pip install 'minidl[data]'"
         ) from None
-    return Pillow(Image, Image.Resampling.BILINEAR, Image.Transpose.FLIP_LEFT_RIGHT)
+    t = Image.Transpose
+    turns = (
+        *(None, None, t.FLIP_LEFT_RIGHT, t.ROTATE_180, t.FLIP_TOP_BOTTOM),
+        *(t.TRANSPOSE, t.ROTATE_270, t.TRANSVERSE, t.ROTATE_90),
+    )
+    return Pillow(Image, Image.Resampling.BILINEAR, t.FLIP_LEFT_RIGHT, turns)
+
+
+@dataclass
+class Opened:
+    """An image of which only the header is read; its sides are those of the upright image."""
+
+    image: Any
+    raw: bytes
+    orientation: int
+    """Exif's."""
+
+    @property
+    def lies(self) -> bool:
+        """Whether rows are stored as columns."""
+        return self.orientation > 4
+
+    @property
+    def height(self) -> int:
+        return int(self.image.width if self.lies else self.image.height)
+
+    @property
+    def width(self) -> int:
+        return int(self.image.height if self.lies else self.image.width)
+
+    def upright(self) -> Any:
+        """The Pillow image, decoded and turned; ValueError where rows of a PNG are missing."""
+        _load(self.image, self.raw)
+        turn = pillow().turns[self.orientation]
+        return self.image if turn is None else self.image.transpose(turn)
 
 
 @called()
 def decode(raw: bytes, name: str, limit: int = PIXELS) -> Array:
-    """The whole image, (H, W, 3) uint8 RGB, whatever its mode was; alpha is dropped.
+    """The whole image, (H, W, 3) uint8 RGB, upright as Exif says, whatever its mode was; alpha is
+    dropped.
 
     BrokenImageError, naming it, for what is no JPEG or PNG, is damaged, or has more than `limit`
     pixels, which is found before they are decoded.
     """
     image = opened(raw, name, limit)
     with _naming(name):
-        return np.array(_rgb(image))
+        return np.array(_rgb(image.upright()))
 
 
-def opened(raw: bytes, name: str, limit: int = PIXELS) -> Any:
-    """A Pillow image of which only the header is read."""
+def opened(raw: bytes, name: str, limit: int = PIXELS) -> Opened:
+    """An image of which only the header is read. Errors as `decode`."""
     library = pillow()
     with _naming(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", library.image.DecompressionBombWarning)
@@ -78,16 +117,17 @@ def opened(raw: bytes, name: str, limit: int = PIXELS) -> Any:
             f"{name}: {size} in {len(raw):,} bytes: more than {ANYWAY:,} are decoded where there "
             f"are at most {A_BYTE} a byte"
         )
-    image.encoded = raw
-    return image
+    return Opened(image, raw, orientation(raw))
 
 
-def seen(image: Any, view: View, name: str) -> Array:
+def seen(image: Opened, view: View, name: str) -> Array:
     """What a view shows of an opened image, (*view.size, 3) uint8."""
     with _naming(name):
-        box = _reduced(image, view) if view.reduce and image.format == "JPEG" else view.box
+        reduce = view.reduce and image.image.format == "JPEG"
+        box = _reduced(image, view) if reduce else view.box
+        upright = image.upright()
         # Grey images are resized as they are: their three channels would be the same.
-        plain = image if image.mode in ("RGB", "L") else _rgb(image)
+        plain = upright if upright.mode in ("RGB", "L") else _rgb(upright)
         resized = _rgb(_resized(plain, box, view.size))
         if view.flip and view.shift == (0, 0):
             # NumPy's copy of a view that runs backwards takes five times as long.
@@ -130,27 +170,26 @@ def _resized(image: Any, box: tuple[float, float, float, float], size: tuple[int
     height, width = size
     if image.size == (width, height) and box == (0, 0, width, height):
         return image
-    _load(image)
     return image.resize((width, height), pillow().bilinear, box=box)
 
 
-def _reduced(image: Any, view: View) -> tuple[float, float, float, float]:
+def _reduced(opened: Opened, view: View) -> tuple[float, float, float, float]:
     """Has a JPEG decoded at 1/2, 1/4 or 1/8 where that is still enough; the box in new pixels."""
     left, top, right, bottom = view.box
     spare = min((bottom - top) / view.size[0], (right - left) / view.size[1])
     divisor = next(d for d in (SHARPEST, 4, 2, 1) if spare >= d or d == 1)
+    image = opened.image
     width, height = image.size
     if divisor == 1 or min(width, height) < divisor:
         return view.box
     image.draft(None, (width // divisor, height // divisor))
     # A pixel now stands for divisor x divisor of them; the last ones for less.
     left, top, right, bottom = (edge / divisor for edge in view.box)
-    return left, top, min(image.width, right), min(image.height, bottom)
+    return left, top, min(opened.width, right), min(opened.height, bottom)
 
 
 def _rgb(image: Any) -> Any:
     """In mode RGB: 16-bit grey by its upper bits, palettes with alpha by way of RGBA."""
-    _load(image)
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):
@@ -161,7 +200,7 @@ def _rgb(image: Any) -> Any:
     return image.convert("RGB")
 
 
-def _load(image: Any) -> None:
+def _load(image: Any, raw: bytes) -> None:
     """Decode it; ValueError where rows of a PNG are missing, which would be black.
 
     Those in front of a last row that is not black are there, unless they come in another order.
@@ -170,7 +209,7 @@ def _load(image: Any) -> None:
     if image.format != "PNG":
         return
     last = np.asarray(image.crop((0, image.height - 1, *image.size)))
-    if ("interlace" in image.info or not last.any()) and not has_all_rows(image.encoded):
+    if ("interlace" in image.info or not last.any()) and not has_all_rows(raw):
         raise ValueError("rows are missing")
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from minidl.data.errors import BrokenImageError
+from minidl.data.layout import images_in, require_unsplit
+from minidl.data.listed import Listed
+from minidl.data.tree import FolderTree
+from minidl.files.contents import Parts
 from minidl.files.opening import read_bytes
-from minidl.ir import ArgumentError, Array
+from minidl.ir import ArgumentError
 from minidl.ir.calls import called
-
-EXTENSIONS = (".jpg", ".jpeg", ".png")
-LAYOUT = f"<class>/<anything>, with {', '.join(EXTENSIONS)} in any case"
 
 
 @called(
@@ -22,36 +20,36 @@ LAYOUT = f"<class>/<anything>, with {', '.join(EXTENSIONS)} in any case"
     root="folder",
     transform="",
 )
-class ImageFolder:
+class ImageFolder(Listed[str]):
     """`<class>/<anything>.jpg`, `.jpeg` or `.png` below a folder; classes sorted by name.
 
-    Folders in a class's folder are looked through too, links to folders are not. ArgumentError
-    where there is no image.
+    Where the folder has just one folder, and that one has others, those are the classes. Folders in
+    a class's folder are looked through too. Links are followed; no folder is entered twice in a
+    class. Hidden files, those of systems and others that are no images are passed over: `passed`
+    names them. ArgumentError where there is no image, a class has none, or the folders are splits.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise ArgumentError(f"{self.folder}: no such folder")
-        self.paths = sorted(self._images())
-        self.classes, self.labels = classes_of(
-            (path.split("/", 1)[0] for path in self.paths), str(self.folder)
-        )
+        tree = FolderTree(Path(folder))
+        require_unsplit(tree)
+        self._take(tree, ())
 
-    def _images(self) -> Iterable[str]:
-        for above, _, names in os.walk(self.folder):
-            below = Path(above).relative_to(self.folder)
-            if below.parts:
-                yield from ((below / name).as_posix() for name in names if is_image(name))
+    @classmethod
+    def of_split(cls, tree: FolderTree, top: Parts) -> ImageFolder:
+        """The classes in one of a folder's folders."""
+        source = cls.__new__(cls)
+        source._take(tree, top)
+        return source
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def _take(self, tree: FolderTree, top: Parts) -> None:
+        super().__init__(images_in(tree, top), by_text=True)
+        self.folder = tree.root
 
     def name(self, index: int) -> str:
-        return str(self.folder / self.paths[index])
+        return str(self.folder / self.items[index])
 
     def read(self, index: int) -> bytes:
-        return read_image(self.folder / self.paths[index])
+        return read_image(self.folder / self.items[index])
 
 
 def read_image(path: Path) -> bytes:
@@ -60,17 +58,3 @@ def read_image(path: Path) -> bytes:
         return read_bytes(path)
     except ArgumentError as error:
         raise BrokenImageError(error.message) from None
-
-
-def is_image(name: str) -> bool:
-    return name.lower().endswith(EXTENSIONS)
-
-
-def classes_of(names: Iterable[str], where: str) -> tuple[tuple[str, ...], Array]:
-    """The classes, sorted, and the label (int64) of each image, by its class's name."""
-    of_each = list(names)
-    if not of_each:
-        raise ArgumentError(f"{where}: no image found; expected {LAYOUT}")
-    classes = tuple(sorted(set(of_each)))
-    number = {name: i for i, name in enumerate(classes)}
-    return classes, np.array([number[name] for name in of_each], np.int64)

@@ -6,13 +6,13 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from minidl.data.decode import PIXELS
 from minidl.data.pool import Made, Pool
-from minidl.data.recipe import Policy, Recipe
+from minidl.data.recipe import LEFT_OUT, Policy, Recipe
 from minidl.data.ring import Shape
 from minidl.data.source import Source
 from minidl.data.transforms import Transform
@@ -47,7 +47,8 @@ class Loader:
     drop_last  leave an incomplete last batch out
     ring       batches in memory at once, `ring_bytes` in all; 0 means workers + 2
     broken     "refuse" raises BrokenImageError; "skip" takes the next readable image of the
-               source instead, warns once for each, and lists them in `skipped`
+               source instead, for training; "leave_out" makes the batch smaller, for measuring;
+               both warn once for each, and list them in `skipped`
     pixels     the most that an image may have, read from its header
     silence    seconds until workers that give nothing are taken for stuck
 
@@ -108,6 +109,11 @@ class Loader:
                 self._report(name, why)
             count = min(self.recipe.batch, len(self.recipe.source) - number * self.recipe.batch)
             images, labels = images[:count], labels[:count]
+            if LEFT_OUT in labels:
+                there = labels != LEFT_OUT
+                images, labels = images[there], labels[there]
+                if not len(labels):
+                    continue
             yield (images.copy(), labels.copy()) if self.copy else (images, labels)
 
     def _here(self, epoch: int, numbers: range) -> Iterator[Made]:
@@ -174,5 +180,5 @@ def _check(
         )
     if workers and os.name != "posix":
         raise ArgumentError("worker processes need a POSIX system", "use workers=0")
-    if broken not in ("refuse", "skip"):
-        raise ArgumentError(f'broken must be "refuse" or "skip", got {broken!r}')
+    if broken not in get_args(Policy):
+        raise ArgumentError(f"broken must be one of {', '.join(get_args(Policy))}, got {broken!r}")

@@ -3,59 +3,74 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from minidl.data.archive import ImageArchive, ImageTar, ImageZip, tar_contents, zip_contents
 from minidl.data.cifar import cifar10, is_cifar
-from minidl.data.dataset import Dataset, order_of
+from minidl.data.dataset import Dataset
 from minidl.data.digits import digits
-from minidl.data.folder import LAYOUT, ImageFolder, is_image
+from minidl.data.folder import ImageFolder
+from minidl.data.layout import LAYOUT, splits_in, told
 from minidl.data.mnist import is_mnist, mnist
 from minidl.data.npz import read_npz
-from minidl.data.source import Arrays, Source, Splits, Subset
-from minidl.data.tar import ImageTar
-from minidl.files.tar import read_members
+from minidl.data.source import Arrays, Splits
+from minidl.data.split import HeldOut, held_out
+from minidl.data.tree import ArchiveTree, FolderTree, Passed, Tree
+from minidl.files.contents import Contents, Parts
 from minidl.ir import ArgumentError
 from minidl.ir.calls import called
 
-HELD_OUT = 10
-"""Where there is no test split, one image in ten is kept for it."""
+MEASURED = ("val", "test")
+"""The split that a run measures on: the first that is there."""
 
-TRAIN, TESTS = "train", ("val", "test")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 
 UNDERSTOOD = f"""understood are
   digits                   the bundled handwritten digits
-  a folder, or a tar ({", ".join(TARS)})
-    with train/ and val/ or test/, each {LAYOUT}
+  a folder, a .zip or a tar ({", ".join(TARS)})
+    with train/ and val/ or test/, or both, each {LAYOUT}
     or with {LAYOUT}
-    or of CIFAR-10, the binary or the Python version
+  a folder or a tar of CIFAR-10, the binary or the Python version
   a folder with the idx files of MNIST, .gz or not
   a .npz with x_train, y_train, x_test, y_test, or images, labels"""
 
 
 @called(root="path")
 def open_data(
-    path: str | os.PathLike[str], *, seed: int = 0, image: tuple[int, int, int] = (64, 64, 3)
+    path: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    image: tuple[int, int, int] = (64, 64, 3),
+    held: HeldOut | None = None,
 ) -> Splits:
-    """Images for training and test, recognised by what lies at `path`.
+    """Images for training and test, recognised by what lies at `path`; printed, one line of what
+    was found and what was passed over.
 
-    Where there is one split only, one image in ten is held out for the test, by `seed` alone.
-    `image` is the size of the digits. ArgumentError, with a list of what is understood, for
-    anything else.
+    Where there is one split only, one image in ten is held out for the test, by a hash of `seed`
+    and its name; held: another way, which wins over `seed`. `image` is the size of the digits.
+    ArgumentError, with a list of what is understood, for anything else.
     """
+    held = held or HeldOut(seed)
     if str(path) == "digits" and not Path(path).exists():
         return of_dataset(digits(image))
     path = Path(path)
     if path.is_dir():
-        return _folder(path, seed)
-    if path.suffix == ".npz" and path.exists():
+        return _folder(path, held)
+    name = path.name.lower()
+    if name.endswith(".npz") and path.exists():
         arrays = read_npz(path)
-        return Splits(str(path), *arrays) if len(arrays) == 2 else held_out(arrays[0], seed, path)
-    if path.name.lower().endswith(TARS) and path.exists():
-        return cifar10(path) if is_cifar(path) else _tar(path, seed)
+        if len(arrays) == 2:
+            return Splits(str(path), *arrays)
+        return held_out(arrays[0], held.seed, path, held.by)
+    if name.endswith(TARS) and path.exists():
+        if is_cifar(path):
+            return cifar10(path)
+        return _archive(path, ImageTar, tar_contents(path), held)
+    if name.endswith(".zip") and path.exists():
+        return _archive(path, ImageZip, zip_contents(path), held)
     what = "not understood" if path.exists() else "no such file or folder"
     raise ArgumentError(f"{path}: {what}", UNDERSTOOD)
 
@@ -67,43 +82,45 @@ def of_dataset(data: Dataset) -> Splits:
     return Splits(data.name, train, test)
 
 
-@called(
-    "write held_out(source, 0): one image in ten, drawn by a seed", lengths="", generator="seed"
-)
-def held_out(source: Source, seed: int = 0, name: str | os.PathLike[str] = "images") -> Splits:
-    """One image in ten for the test, the others for training, both in the source's order."""
-    if len(source) < 2:
-        raise ArgumentError(f"{name}: one image cannot be split into training and test")
-    order = order_of(len(source), seed, 0)
-    cut = max(1, len(source) // HELD_OUT)
-    test, train = np.sort(order[:cut]), np.sort(order[cut:])
-    return Splits(str(name), Subset(source, train), Subset(source, test))
-
-
-def _folder(path: Path, seed: int) -> Splits:
+def _folder(path: Path, held: HeldOut) -> Splits:
     if is_cifar(path):
         return cifar10(path)
     if is_mnist(path):
         return mnist(path)
-    inside = [found.name for found in path.iterdir() if found.is_dir()]
-    test = _test_split(inside)
-    if test is not None:
-        return Splits(str(path), ImageFolder(path / TRAIN), ImageFolder(path / test))
+    tree = FolderTree(path)
+    return _open(path, tree, lambda top: ImageFolder.of_split(tree, top), held)
+
+
+def _archive(
+    path: Path, kind: type[ImageArchive[Any]], contents: Contents[Any], held: HeldOut
+) -> Splits:
+    tree = ArchiveTree(str(path), contents)
+    return _open(path, tree, lambda top: kind.of_split(path, tree, top), held)
+
+
+def _open(path: Path, tree: Tree[Any], source: Callable[[Parts], Any], held: HeldOut) -> Splits:
+    """The splits that there are, or those that are made of the one."""
+    found, passed = splits_in(tree)
+    if found:
+        return _split(path, {split: source(top) for split, top in found.items()}, passed)
     try:
-        return held_out(ImageFolder(path), seed, path)
+        return _held_out(path, source(()), held)
     except ArgumentError as error:
-        raise error.hinting(UNDERSTOOD) from None
+        raise error if error.hint else error.hinting(UNDERSTOOD) from None
 
 
-def _tar(path: Path, seed: int) -> Splits:
-    members = read_members(path, is_image)
-    test = _test_split([member.parts[0] for member in members])
-    if test is None:
-        return held_out(ImageTar.of_members(path, "", members), seed, path)
-    train_and_test = (ImageTar.of_members(path, split, members) for split in (TRAIN, test))
-    return Splits(str(path), *train_and_test)
+def _split(path: Path, sources: dict[str, Any], passed: Passed) -> Splits:
+    """Splits that the data has: where there are both, val is measured on while training."""
+    for source in sources.values():
+        passed.update(source.passed)
+    measured = next(name for name in MEASURED if name in sources)
+    further = {k: v for k, v in sources.items() if k not in ("train", measured)}
+    return Splits(
+        str(path), sources["train"], sources[measured], measured, further, None, told(passed)
+    )
 
 
-def _test_split(names: Sequence[str]) -> str | None:
-    """The test split's folder, where training has one too."""
-    return next((test for test in TESTS if test in names), None) if TRAIN in names else None
+def _held_out(path: Path, source: Any, held: HeldOut) -> Splits:
+    splits = held_out(source, held.seed, path, held.by)
+    where = [f"the classes are the folders of {'/'.join(source.top)}"] if source.top else []
+    return replace(splits, notes=(*where, *told(source.passed)))

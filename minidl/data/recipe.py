@@ -16,7 +16,10 @@ from minidl.data.transforms import Transform
 from minidl.ir import ArgumentError, Array, ShapeError
 from minidl.philox import LOW, philox4x32
 
-Policy = Literal["refuse", "skip"]
+Policy = Literal["refuse", "skip", "leave_out"]
+
+LEFT_OUT = -1
+"""The label of a place in a batch that has no image."""
 
 STREAM = 0x64617461
 """The counter's last word: "data", so that no layer draws the same words from the same seed."""
@@ -78,16 +81,19 @@ class Recipe:
     def fill(self, epoch: int, number: int, images: Array, labels: Array) -> list[Skipped]:
         """Write batch `number` to images (B, H, W, C) and labels (B,); what was passed over.
 
-        With the policy "skip" the next readable image of the source takes a broken one's place.
-        BrokenImageError otherwise, or where nothing can be read.
+        With the policy "skip" the next readable image of the source takes a broken one's place,
+        with "leave_out" its place has the label LEFT_OUT. BrokenImageError otherwise, or where
+        nothing can be read.
         """
         indices = self.indices(epoch, number)
         all_words = self._words(epoch, indices)
         skipped: list[Skipped] = []
         for place, (index, words) in enumerate(zip(indices.tolist(), all_words, strict=True)):
-            for _ in range(len(self.source)):
+            labels[place] = LEFT_OUT
+            for _ in range(1 if self.broken == "leave_out" else len(self.source)):
                 try:
                     images[place] = self._image(index, words, images.shape[1:])
+                    labels[place] = self.source.labels[index]
                     break
                 except BrokenImageError as error:
                     if self.broken == "refuse":
@@ -95,9 +101,8 @@ class Recipe:
                     skipped.append((self.source.name(index), str(error)))
                 index = (index + 1) % len(self.source)
                 words = self._words(epoch, [index])[0]
-            else:
+            if labels[place] == LEFT_OUT and self.broken == "skip":
                 raise BrokenImageError("no image of the source can be decoded")
-            labels[place] = self.source.labels[index]
         return skipped
 
     def _words(self, epoch: int, indices: Sequence[int] | Array) -> list[list[int]]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.masks import require_all_unmasked
 
 MOST_CLASSES = 2**20
 """Labels beyond are taken for an error in the file."""
+
+
+TOLD = 5
+"""Names that one line tells of."""
 
 
 class Source(Protocol):
@@ -50,12 +56,15 @@ class Arrays:
     title: str = "image"
 
     def __post_init__(self) -> None:
+        masks = {"images": self.images, "labels": self.labels}
+        require_all_unmasked({f"{self.title}: {name}": a for name, a in masks.items()})
         images, labels = np.asarray(self.images), np.asarray(self.labels)
         if images.ndim != 4 or images.dtype not in (np.uint8, np.float32) or not images.size:
             raise ArgumentError(
                 f"{self.title}: images must be (N, H, W, C) of uint8 or float32 and not empty, "
                 f"got {images.shape} of {images.dtype}"
             )
+        _require_nhwc(self.title, images)
         if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
             raise ArgumentError(
                 f"{self.title}: labels must be {images.shape[:1]} integers, one an image, got "
@@ -67,8 +76,8 @@ class Arrays:
                 f"{self.title}: labels must be in [0, {len(classes)}), got {labels.min()} to "
                 f"{labels.max()}"
             )
-        for field, value in (("images", images), ("labels", labels.astype(np.int64))):
-            object.__setattr__(self, field, value)
+        for name, value in (("images", images), ("labels", labels.astype(np.int64))):
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "classes", classes)
 
     def __len__(self) -> int:
@@ -77,9 +86,34 @@ class Arrays:
     def name(self, index: int) -> str:
         return f"{self.title} {index}"
 
+    def key(self, index: int) -> bytes:
+        """What an image is held out by: its label, its bytes and what they are."""
+        image = self.images[index]
+        head = f"{self.labels[index]} {image.dtype.str} {image.shape} "
+        return head.encode() + hashlib.sha256(np.ascontiguousarray(image).data).digest()
+
     def read(self, index: int) -> Array:
         image: Array = self.images[index]
         return image
+
+
+def _require_nhwc(where: str, images: Array) -> None:
+    """ArgumentError for images that have their channels first: 1 to 4 of them, and no such number
+    at the end; a single row of floats is one, if it is not square otherwise."""
+    _, first, height, width = images.shape
+    square = height == width or first == 3 or images.dtype == np.uint8
+    if first <= 4 and width > 4 and height > 4 and square:
+        raise ArgumentError(
+            f"{where}: images of {images.shape} have {width} channels, or those first",
+            "images are NHWC: images.transpose(0, 2, 3, 1)",
+        )
+
+
+def few(names: Iterable[str], most: int = TOLD) -> str:
+    """The first of some names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def numbered(where: str, *labels: Array) -> tuple[str, ...]:
@@ -87,6 +121,12 @@ def numbered(where: str, *labels: Array) -> tuple[str, ...]:
     count = max(int(part.max(initial=0)) for part in labels) + 1
     if count > MOST_CLASSES:
         raise ArgumentError(f"{where}: label {count - 1} is more than {MOST_CLASSES:,} classes")
+    if any(part.size for part in labels) and all(part.min(initial=1) > 0 for part in labels):
+        least = min(int(part.min()) for part in labels if part.size)
+        raise ArgumentError(
+            f"{where}: labels begin at {least}: no image is of class 0",
+            "let them count from 0, labels - labels.min(), or name the classes",
+        )
     return tuple(map(str, range(count)))
 
 
@@ -111,20 +151,81 @@ class Subset:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A source to train on and one to test on, with the same classes."""
+    """A source to train on and one to measure on, with the same two classes or more.
+
+    ArgumentError where the classes differ, or there is one only.
+    """
 
     name: str
     train: Source
     test: Source
+    """What a run measures on after each epoch."""
+    measured: str = "test"
+    """Which split that is: test, val, or held-out."""
+    further: Mapping[str, Source] = field(default_factory=dict)
+    """Splits beside these, by name."""
+    held_out: object = None
+    """How images were held out (`minidl.data.HeldOut`), None where the splits are the data's."""
+    notes: tuple[str, ...] = ()
+    """What was passed over or assumed."""
 
     def __post_init__(self) -> None:
-        if self.train.classes != self.test.classes:
-            odd = sorted(set(self.train.classes) ^ set(self.test.classes))
+        for source in (self.test, *self.further.values()):
+            _require_same_classes(self.name, self.train.classes, source.classes)
+        if len(self.classes) < 2:
             raise ArgumentError(
-                f"{self.name}: training and test images must have the same classes; "
-                f"in one of them only: {', '.join(odd[:5]) or 'none, but their order differs'}"
+                f"{self.name}: one class only, {', '.join(self.classes)}: nothing to tell apart",
+                "name the folder in which each class has a folder: <folder>/<class>/<image>",
             )
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.train.classes
+
+    @property
+    def by_name(self) -> dict[str, Source]:
+        """Every split: train, then the one measured on, then others."""
+        return {"train": self.train, self.measured: self.test, **self.further}
+
+    @property
+    def unseen(self) -> str:
+        """The split that says most of what a network is worth: test where there is one, else the
+        one measured on."""
+        return "test" if "test" in self.by_name else self.measured
+
+    def chosen(self, split: str) -> list[Source]:
+        """The sources of a split, all of "all"; ArgumentError where there is no such split."""
+        if split == "all":
+            return list(self.by_name.values())
+        if split not in self.by_name:
+            raise ArgumentError(
+                f"{self.name}: no split {split!r} in it: it has {', '.join(self.by_name)}",
+                f"choose from {', '.join((*self.by_name, 'all'))}",
+            )
+        return [self.by_name[split]]
+
+    def __str__(self) -> str:
+        """One line: images, classes, splits, and what was passed over."""
+        sizes = {name: len(source) for name, source in self.by_name.items()}
+        each = ", ".join(f"{count:,} {name}" for name, count in sizes.items())
+        how = f" (one in ten, by {self.held_out})" if self.held_out is not None else ""
+        classes = f"{len(self.classes):,} classes ({few(self.classes)})"
+        start = f"{self.name}: {sum(sizes.values()):,} images in {classes}"
+        return "; ".join([f"{start}: {each}{how}", *self._without(), *self.notes])
+
+    def _without(self) -> list[str]:
+        """The classes that there is nothing to train on of, in words."""
+        counts = np.bincount(self.train.labels, minlength=len(self.classes))
+        none = [self.classes[i] for i in np.flatnonzero(counts == 0)]
+        return [f"nothing to train on of {len(none):,} classes: {few(none)}"] if none else []
+
+
+def _require_same_classes(name: str, one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    if one == other:
+        return
+    odd = sorted(set(one) ^ set(other))
+    raise ArgumentError(
+        f"{name}: training and test images must have the same classes; "
+        f"in one of them only: {few(odd) if odd else 'none, but their order differs'}",
+        "put images of each class into both",
+    )

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from minidl.files.contents import Contents, Parts
 from minidl.files.opening import open_file
 from minidl.files.tape import Tape
 from minidl.files.tar_headers import Found, found
@@ -26,7 +27,7 @@ KEPT = 2 * 2**30
 class Member:
     """One regular file: where its bytes are in the tar, or the bytes of it."""
 
-    parts: tuple[str, ...]
+    parts: Parts
     offset: int
     size: int
     raw: bytes | None = None
@@ -42,23 +43,33 @@ class Member:
 
 
 def read_members(
+    path: Path, wanted: Callable[[str], bool], limit: int = KEPT, largest: int = 2**63
+) -> list[Member]:
+    """Every regular file whose path is wanted; see `read_contents`."""
+    return list(read_contents(path, lambda p: wanted("/".join(p)), limit, largest).members.values())
+
+
+def read_contents(
     path: Path,
-    wanted: Callable[[str], bool],
-    prefix: str = "",
+    wanted: Callable[[Parts], bool],
     limit: int = KEPT,
     largest: int = 2**63,
-) -> list[Member]:
-    """Every regular file below a prefix whose name is wanted, with its bytes where the tar is
-    compressed: `limit` of them at most, of one file `largest`.
+) -> Contents[Member]:
+    """What is in a tar; files that are wanted with their bytes where it is compressed: `limit` of
+    them at most, of one file `largest`.
 
-    Links, devices and sparse files are passed over. ArgumentError for a member that points outside
+    Links, devices and sparse files are not read. ArgumentError for a member that points outside
     (an absolute path or `..`), a tar that is damaged or cut short, or too many bytes.
     """
     with opened(path) as tape:
-        kept, members, top = 0, [], split(prefix)
+        kept, contents = 0, Contents[Member]()
         for info in found(tape):
             parts = split(info.name)
-            if not info.regular or not wanted(info.name) or parts[: len(top)] != top:
+            if not parts or info.folder:
+                contents.folders.append(parts)
+                continue
+            if not info.regular or not wanted(parts):
+                contents.others.append(parts)
                 continue
             if info.size > largest:
                 raise ArgumentError(f"{shown(info.name)} has {info.size:,} bytes: too many")
@@ -68,8 +79,8 @@ def read_members(
                     f"more than {format_size(limit)} would have to stay in memory",
                     "unpack it into a folder, or store it as a plain .tar",
                 )
-            members.append(_member(tape, info, parts))
-    return members
+            contents.members[parts] = _member(tape, info, parts)
+    return contents
 
 
 def first_names(path: Path, count: int) -> list[str]:
@@ -92,7 +103,7 @@ def opened(path: Path) -> Iterator[Tape]:
             raise error.at(path) from None
 
 
-def _member(tape: Tape, info: Found, parts: tuple[str, ...]) -> Member:
+def _member(tape: Tape, info: Found, parts: Parts) -> Member:
     if not tape.plain:
         raw = tape.read(info.size) if info.size else b""
         if len(raw) != info.size:
@@ -103,7 +114,7 @@ def _member(tape: Tape, info: Found, parts: tuple[str, ...]) -> Member:
     return Member(parts, info.offset, info.size)
 
 
-def split(name: str) -> tuple[str, ...]:
+def split(name: str) -> Parts:
     """The parts of a path inside of a tar; ArgumentError for one that points outside."""
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if name.startswith("/") or ".." in parts:

@@ -12,7 +12,7 @@ from minidl.ir import ArgumentError
 BLOCK = 512
 LONG_NAME, LONG_LINK, SPARSE = b"L", b"K", b"S"
 PAX, PAX_OF_ALL = (b"x", b"X"), b"g"
-REGULAR = (b"0", b"\0", b"7")
+REGULAR, FOLDER = (b"0", b"\0", b"7"), b"5"
 HOLES = b"GNU.sparse."
 WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 """Types of members: of GNU, of pax, with content; what pax calls the holes of sparse ones; types
@@ -32,6 +32,7 @@ class Found:
 
     name: str
     regular: bool
+    folder: bool
     offset: int
     size: int
 
@@ -54,9 +55,10 @@ def found(tape: Tape) -> Iterator[Found]:
         name = _name(said.get(b"path", _own_name(block)))
         size = 0 if kind in WITHOUT_DATA else _size(said, size)
         sparse = kind == SPARSE or HOLES in said
-        regular = kind in REGULAR and not sparse and not name.endswith("/")
+        folder = kind == FOLDER or (kind in REGULAR and name.endswith("/"))
+        regular = kind in REGULAR and not sparse and not folder
         start = tape.at
-        yield Found(name, regular, start, size)
+        yield Found(name, regular, folder, start, size)
         tape.skip(start + size + -size % BLOCK - tape.at)
         said = {}
     if not block:

@@ -32,6 +32,7 @@ OTHER_CLASSES = (
     "build the network with the file's number of classes, or use new_head=True to train a "
     "classifier of your own"
 )
+NO_HEAD = "leave new_head out"
 OTHER_WIDTHS = "build the network with the same widths and image as the one that was saved"
 """Hints of `load_weights`."""
 
@@ -128,8 +129,9 @@ def load_weights(
 
     strict: every weight must be in the file, and the file have no others. `num_batches_tracked`,
     which files from before 2018 lack, and GoogLeNet's auxiliary heads are not asked for.
-    new_head: for fine-tuning, leave the last Linear at its first values where it has another number
-    of classes. Any other shape that differs is refused: ShapeError or ArgumentError name the file,
+    new_head: for fine-tuning, leave the last Linear at its first values, whatever number of classes
+    it has. ArgumentError where the network does not end in one; any other shape that differs is
+    refused: ShapeError or ArgumentError name the file,
     the tensors, their shapes and the way out. RuntimeWarning where a NaN or an infinity is loaded.
     """
     arrays, wanted = read_weights(path), saved_shapes(step)
@@ -140,7 +142,12 @@ def load_weights(
     if wrong := sorted(differing - replaced if new_head else differing):
         hint = OTHER_CLASSES if set(wrong) <= replaced else OTHER_WIDTHS
         raise ShapeError(_difference(path, wrong, arrays, wanted), hint)
-    left = head if new_head and replaced else set()
+    if new_head and not head:
+        raise ArgumentError(
+            f"{path}: the network does not end in a Linear that could begin anew",
+            NO_HEAD,
+        )
+    left = head if new_head else set()
     taken = {name: arrays[name] for name in wanted if name in arrays and name not in left}
     present = step.state_dict() if taken.keys() != wanted.keys() else {}
     try:

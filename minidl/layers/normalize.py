@@ -9,7 +9,7 @@ import numpy as np
 from minidl.ir import ArgumentError, Shape, ShapeError, Site, Tensor
 from minidl.ir.calls import called
 from minidl.layers.base import Layer
-from minidl.layers.network import Input, Network
+from minidl.layers.network import Input, Network, as_network
 from minidl.ops.normalize import Constants, normalize_dgrad, normalize_forward
 
 
@@ -66,9 +66,10 @@ class Normalize(Layer):
 
 
 @called()
-def from_bytes(network: Network, mean: Constants, std: Constants) -> Network:
+def from_bytes(network: Layer, mean: Constants, std: Constants) -> Network:
     """The same network for images of bytes (N, H, W, C) uint8, which it normalises first; names
     of parameters are the same. `mean` and `std` are those of pixels in [0, 255]."""
+    network = as_network(network)
     if len(network.inputs) != 1:
         raise ArgumentError(f"{network!r} has {len(network.inputs)} inputs: one is needed")
     x = Input(network.image, dtype="uint8")

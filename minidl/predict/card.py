@@ -14,6 +14,7 @@ import minidl as dl
 from minidl.data import evaluation, normalised
 from minidl.data.decode import opened, seen
 from minidl.data.source import MOST_CLASSES
+from minidl.data.split import PERMUTATION, HeldOut
 from minidl.files.fields import take
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
@@ -22,6 +23,11 @@ from minidl.ir.calls import called
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 """torchvision's constants for pixels in [0, 255]."""
+PUBLISHED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "googlenet": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+}
+"""By the model, where its published weights were trained with others: torchvision's
+`transform_input`."""
 GREY = (0.299, 0.587, 0.114)
 """Of red, green and blue: ITU-R BT.601, as Pillow has it."""
 
@@ -53,6 +59,9 @@ class ModelCard:
     """For pixels in [0, 255], one for all channels or one each; None where nobody knows."""
     names: tuple[str, ...] = ()
     """Of the classes, in order; empty where nobody knows."""
+    held_out: str = ""
+    """How the images to test on were held out, `str` of a `minidl.data.HeldOut`; empty where the
+    data has a split of its own."""
 
     def __post_init__(self) -> None:
         if self.names and len(self.names) != self.classes:
@@ -79,6 +88,10 @@ class ModelCard:
                 yield f"{name} of {len(numbers)} numbers for {self.image[2]} channels"
             if numbers is not None and not all(map(math.isfinite, numbers)):
                 yield f"{name} {numbers}"
+        try:
+            self.holding(0)
+        except ArgumentError as error:
+            yield error.message
         if self.std is not None and not all(number > 0 for number in self.std):
             yield f"std {self.std}: must be above 0"
 
@@ -107,6 +120,10 @@ class ModelCard:
             pixels = grey.astype(np.uint8)
         return pixels if self.reads == "uint8" else normalised(pixels, self.mean, self.std)
 
+    def holding(self, seed: int) -> HeldOut:
+        """How images are held out where there is one split only; `seed` where the card has none."""
+        return HeldOut.of(self.held_out, seed) if self.held_out else HeldOut(seed)
+
     def name_of(self, label: int) -> str:
         """What a class is called: its name, or its number where it has none."""
         return self.names[label] if self.names else str(label)
@@ -117,8 +134,12 @@ class ModelCard:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> ModelCard:
-        """What `as_dict` gave, as JSON has it; ArgumentError where it is something else."""
+        """What `as_dict` gave, as JSON has it; ArgumentError where it is something else.
+
+        A card of 0.1.0 does not say how images were held out: by a permutation.
+        """
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+        plain.setdefault("held_out", PERMUTATION)
         card: ModelCard = take(cls, plain, "its card")
         return card
 
@@ -129,6 +150,12 @@ def usual_constants(channels: int) -> tuple[Numbers, Numbers]:
     if channels == 3:
         return IMAGENET_MEAN, IMAGENET_STD
     return (round(sum(IMAGENET_MEAN) / 3, 3),), (round(sum(IMAGENET_STD) / 3, 3),)
+
+
+def published_constants(model: str, channels: int) -> tuple[Numbers, Numbers]:
+    """Those of the weights that torchvision publishes for a model, ImageNet's but for some."""
+    own = PUBLISHED.get(model) if channels == 3 else None
+    return usual_constants(channels) if own is None else own
 
 
 @called()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,15 +47,18 @@ def labels_of(card: ModelCard, classes: Sequence[str], name: str) -> Array:
 def evaluate(step: dl.Step, loaders: Iterable[Feed], labels: Array | None = None) -> Evaluation:
     """Loss, top-1, top-5 and confusion over an epoch of each loader.
 
-    labels: the network's label of each label that the loaders give; the same where None.
+    labels: the network's label of each label that the loaders give; the same where None. Images
+    that the loaders could not decode and left out are counted in `left_out`.
     """
+    loaders = list(loaders)
 
     def batches() -> Iterator[tuple[Array, ...]]:
         for loader in loaders:
             for images, numbers in loader.epoch(0):
                 yield images, numbers if labels is None else labels[numbers]
 
-    return measure(step, batches())
+    found = measure(step, batches())
+    return replace(found, left_out=sum(len(getattr(each, "skipped", ())) for each in loaders))
 
 
 @called()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from minidl.data import Loader, Source, Splits, Transform, digit_constants, evaluation, training
+from minidl.data.recipe import Policy
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
 from minidl.predict.card import ModelCard, Numbers, model_image, usual_constants
@@ -45,7 +46,8 @@ def card_for(
     names = splits.classes if count == len(splits.classes) else ()
     first = splits.train.read(0)
     shape = _image(model, image, splits, first)
-    card = ModelCard(model, count, shape, names=names)
+    held = "" if splits.held_out is None else str(splits.held_out)
+    card = ModelCard(model, count, shape, names=names, held_out=held)
     usual: tuple[Numbers | None, Numbers | None] = usual_constants(shape[2])
     if not isinstance(first, bytes) and first.dtype != "uint8":
         # They go in as they are; constants say how an image becomes one of them.
@@ -129,9 +131,11 @@ def evaluation_loader(
     workers: int | None = None,
     broken: Broken = "refuse",
 ) -> Loader:
-    """Every image once, in order, as `training_loader` has it."""
+    """Every image once, in order, as `training_loader` has it; broken: "skip" leaves out an image
+    that cannot be decoded, since another one in its place would be counted twice."""
     seen = evaluation(card.image[0])
-    return _loader(card, source, batch, seen, 0, workers, broken, shuffle=False)
+    policy: Policy = "leave_out" if broken == "skip" else broken
+    return _loader(card, source, batch, seen, 0, workers, policy, shuffle=False)
 
 
 def _loader(
@@ -141,7 +145,7 @@ def _loader(
     seen: Transform,
     seed: int,
     workers: int | None,
-    broken: Broken,
+    broken: Policy,
     shuffle: bool,
 ) -> Loader:
     return Loader(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import minidl as dl
-from minidl.data import BrokenImageError, Source, Splits, open_data
+from minidl.data import BrokenImageError, Splits, open_data
 from minidl.data.folder import read_image
 from minidl.interop import export_onnx, save_weights
 from minidl.ir import ArgumentError, Array
@@ -23,9 +23,6 @@ from minidl.predict.evaluating import evaluate, labels_of
 from minidl.predict.images import Broken, evaluation_loader, require_images
 from minidl.predict.trained import Trained, description
 from minidl.train import Evaluation
-
-SPLITS = ("test", "train", "all")
-Split = Literal["test", "train", "all"]
 
 SAY_DATA = "say it with path="
 """Hint where nobody knows which images are meant."""
@@ -153,23 +150,25 @@ class Predictor:
         where = flags.get("data_path") if path is None else path
         if where is None:
             raise ArgumentError("nobody knows which images are meant", SAY_DATA)
-        drawn = flags.get("seed", 0) if seed is None else seed
-        return open_data(where, seed=drawn, image=self.card.image)
+        held = self.card.holding(flags.get("seed", 0))
+        held = held if seed is None else replace(held, seed=seed)
+        return open_data(where, image=self.card.image, held=held)
 
     def evaluate(
         self,
         images: Splits,
-        split: Split = "test",
+        split: str | None = None,
         *,
         workers: int | None = None,
         broken: Broken = "refuse",
     ) -> Evaluation:
         """Loss, top-1, top-5 and confusion on a split of images; classes are matched by name.
 
+        split: a name of `images.by_name`, or all; by default what `images.unseen` names.
         workers, broken: see `minidl.predict.training_loader`. ArgumentError where the images or
         their classes are not the network's.
         """
-        chosen = _chosen(images, split)
+        chosen = images.chosen(split or images.unseen)
         require_images(self.card, chosen[0], images.name)
         labels = labels_of(self.card, images.classes, images.name)
         step = self.step
@@ -199,10 +198,3 @@ def softmax(outputs: Array) -> Array:
     x = np.exp(x - x.max(axis=1, keepdims=True))
     rows: Array = x / x.sum(axis=1, keepdims=True)
     return rows
-
-
-def _chosen(images: Splits, split: str) -> list[Source]:
-    if split not in SPLITS:
-        raise ArgumentError(f"unknown split {split!r}", f"choose from {', '.join(SPLITS)}")
-    by_name = {"test": [images.test], "train": [images.train]}
-    return by_name.get(split, [images.train, images.test])

@@ -10,13 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
+from minidl.data import HeldOut
 from minidl.files.fields import parse_json, take
 from minidl.files.opening import open_file
 from minidl.files.safetensors import read_header
 from minidl.interop import load_weights
 from minidl.ir import ArgumentError, CheckpointError
 from minidl.ir.calls import called
-from minidl.predict.card import ModelCard, Numbers, model_classes, model_image, usual_constants
+from minidl.ir.warned import warn_caller
+from minidl.predict.card import (
+    PUBLISHED,
+    ModelCard,
+    Numbers,
+    model_classes,
+    model_image,
+    published_constants,
+)
 from minidl.runtime.finite import warn_not_finite
 from minidl.train import checkpoint, checkpoint_file
 
@@ -82,6 +91,8 @@ class Trained:
         known = _written(arguments, where)
         if known is None:
             known = _of_model(where, model, classes, names)
+            if known.model in PUBLISHED and mean is std is None:
+                say_constants(where, known.model)
         elif model not in (None, known.model):
             raise ArgumentError(f"{where}: these are weights of {known.model}, not of {model}")
         changes: dict[str, Any] = {"names": tuple(names)} if names else {}
@@ -129,6 +140,21 @@ def described(path: Path) -> dict[str, Any]:
     return found
 
 
+def held_out_by(path: Path) -> HeldOut | None:
+    """How a run, a checkpoint or weights say that images were held out; None where they do not."""
+    is_run = path.is_dir() or _is_checkpoint(path)
+    where = checkpoint.at(path) if is_run else path
+    arguments = checkpoint.read(where)[1].arguments if is_run else described(where)
+    card = _written(arguments, where)
+    if card is None:
+        return None
+    flags = take(dict[str, Any], arguments.get("flags", {}), f"{where}: its flags")
+    seed = flags.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed < 2**64:
+        raise CheckpointError(f"{where}: says nothing of use about its run: its seed is none")
+    return card.holding(seed)
+
+
 def _written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
     """What a run says of its network, None where it says nothing."""
     if "about" not in arguments:
@@ -169,9 +195,18 @@ def _of_model(
     if model is None:
         raise ArgumentError(f"{path}: nobody knows which network these weights are of", SAY_MODEL)
     image = model_image(model)
-    mean, std = usual_constants(image[2])
+    mean, std = published_constants(model, image[2])
     count = classes or len(names) or model_classes(model)
     return ModelCard(model, count, image, mean=mean, std=std)
+
+
+def say_constants(path: Path, model: str) -> None:
+    """Warn of constants that are not ImageNet's, though the network is."""
+    mean, std = published_constants(model, 3)
+    warn_caller(
+        f"{path}: images are normalised by mean {mean[0]:g} and std {std[0]:g}, as the {model} "
+        "that torchvision publishes wants them (transform_input); mean and std say otherwise",
+    )
 
 
 @called()

@@ -423,6 +423,7 @@ def _require_shapes(arrays: list[Given], tensors: tuple[Tensor, ...], batch: int
             )
         if not isinstance(array, OnDevice):
             _require_numbers(array, tensor.name)
+            _require_normalised(array, tensor)
         elif str(array.dtype) != tensor.dtype:
             raise ArgumentError(
                 f"{tensor.name}: on the GPU the step reads {tensor.dtype}, the array is "
@@ -472,6 +473,16 @@ def _require_held(arrays: Mapping[str, Array], accumulate: int) -> None:
 def _require_numbers(array: Array, name: str) -> None:
     if array.dtype.kind not in "biuf":
         raise ArgumentError(f"{name} must be integers or floats, got {array.dtype}")
+
+
+def _require_normalised(array: Array, tensor: Tensor) -> None:
+    """ArgumentError for images of bytes where the network reads floats, which nobody normalised."""
+    if array.dtype == np.uint8 and len(tensor.shape) == 4 and not tensor.integer:
+        raise ArgumentError(
+            f"{tensor.name}: images of bytes, and the network reads {tensor.dtype}: values of 0 to "
+            "255 are not normalised",
+            "use minidl.from_bytes(network, mean, std), or give them as floats, normalised",
+        )
 
 
 def _require_range(array: Array, tensor: Tensor) -> None:

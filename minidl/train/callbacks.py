@@ -24,6 +24,8 @@ class Run(Protocol):
     history: History
     evaluation: Evaluation | None
     """Of the last validation."""
+    measured: str
+    """What the split is called that validation is on."""
     output_dir: Path | None
     arguments: dict[str, Any]
     """How the run was asked for."""

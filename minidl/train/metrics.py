@@ -28,6 +28,8 @@ class Evaluation:
     None where targets are not labels."""
     confusion: Array | None = None
     """(K, K) int64: [i, j] images of class i for which j is the largest output."""
+    left_out: int = 0
+    """Images that could not be decoded and are not in `count`."""
 
 
 class Metrics:

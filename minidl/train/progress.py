@@ -57,7 +57,7 @@ class Progress(Callback):
 
     def on_epoch_end(self, trainer: Run) -> None:
         self._close()
-        print(epoch_line(trainer.history.last, trainer.epochs), flush=True)
+        print(epoch_line(trainer.history.last, trainer.epochs, trainer.measured), flush=True)
 
     def on_fit_end(self, trainer: Run) -> None:
         self._close()
@@ -70,13 +70,13 @@ class Progress(Callback):
             self._bar = None
 
 
-def epoch_line(e: Epoch, epochs: int) -> str:
-    """An epoch in one line: what was measured of it."""
+def epoch_line(e: Epoch, epochs: int, measured: str) -> str:
+    """An epoch in one line: what was measured of it, on the split `measured`."""
     parts = [
         f"epoch {e.epoch}/{epochs}",
         f"loss {e.loss:.4f}",
-        f"test accuracy {100 * e.top1:.2f} %" if e.top1 is not None else "",
-        f"test loss {e.val_loss:.4f}" if e.val_loss is not None and e.top1 is None else "",
+        f"{measured} accuracy {100 * e.top1:.2f} %" if e.top1 is not None else "",
+        f"{measured} loss {e.val_loss:.4f}" if e.val_loss is not None and e.top1 is None else "",
         f"averaged weights {100 * e.ema_top1:.2f} %" if e.ema_top1 is not None else "",
         f"{e.speed:,.0f} images/s",
         f"{e.seconds:.0f} s",

@@ -36,7 +36,8 @@ class Trainer(Uncopied):
     `print_freq` steps), `report.html`, `confusion.csv` and the last `keep` checkpoints, one an
     epoch, and one every `checkpoint_every` steps. ema: averaged weights, validated beside the
     step's. resume: a checkpoint, or a folder, of which the last good one is taken. arguments: how
-    the run was asked for, to be kept. quiet: print nothing.
+    the run was asked for, to be kept. measured: what the split is called that `fit` validates on,
+    as lines have it. quiet: print nothing.
 
     A step that accumulates over k calls has k steps here for each update: schedules, intervals and
     logs count calls, the rate of an update is that of its last call, and `ema` counts updates.
@@ -63,11 +64,12 @@ class Trainer(Uncopied):
         resume: str | Path | None = None,
         checkpoint_every: int | None = None,
         arguments: Mapping[str, Any] | None = None,
+        measured: str = "test",
         quiet: bool = False,
     ) -> None:
         self.step, self.schedule, self.ema = step, schedule or Constant(), ema
         self.output_dir = None if output_dir is None else Path(output_dir)
-        self.keep, self.arguments = keep, dict(arguments or {})
+        self.keep, self.arguments, self.measured = keep, dict(arguments or {}), measured
         self.base_rate = step.learning_rate
         self.epochs = self.epoch = self.batch = self.steps = self.steps_per_epoch = 0
         self.loss = math.nan

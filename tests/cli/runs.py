@@ -14,7 +14,7 @@ SMALL = ["--model", "lenet", "--image", "32", "-b", "4", "--lr", "0.02", "-j", "
 
 
 def photos(folder: Path) -> Path:
-    """24 small files in three classes: 22 to train on, 2 held out."""
+    """24 small files in three classes: 20 to train on, 4 held out."""
     return folder_of(folder / "photos", classes=3, each=8)
 
 

@@ -55,18 +55,24 @@ def test_eval_of_the_folder_of_the_weights_and_of_the_flags_agree(
         ["train", "--test-only", "--resume", str(run), *data],
     ):
         assert main([*how, "--confusion", str(table)]) == 0
-        lines.append(capsys.readouterr().out.splitlines()[0])
-    assert "2 images  loss " in lines[0]
+        lines.append(tuple(capsys.readouterr().out.splitlines()[:2]))
+    assert "20 train, 4 held-out (one in ten, by hash 0)" in lines[0][0]
+    assert "photos held-out  4 images  loss " in lines[0][1]
     assert len(set(lines)) == 1
     rows = list(csv.reader(table.read_text().splitlines()))
     assert [row[0] for row in rows] == rows[0] == ["class", "c0", "c1", "c2"]
-    assert sum(int(cell) for row in rows[1:] for cell in row[1:]) == 2
+    assert sum(int(cell) for row in rows[1:] for cell in row[1:]) == 4
 
 
 def test_every_split(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for split, count in (("test", 2), ("train", 22), ("all", 24)):
+    for split, count in (("held-out", 4), ("train", 20), ("all", 24)):
         assert main(["eval", "--run", str(run), "-j", "0", "--split", split]) == 0
-        assert f"{count} images" in capsys.readouterr().out
+        assert f"{split}  {count} images  loss" in capsys.readouterr().out
+    status, error = failed(capsys, "eval", "--run", str(run), "-j", "0", "--split", "test")
+    assert status == 2
+    assert (
+        "no split 'test' in it: it has train, held-out: choose from train, held-out, all" in error
+    )
 
 
 def test_classes_are_matched_by_name(

@@ -130,12 +130,12 @@ def test_a_small_file_is_no_large_image(side: int, fits: bool) -> None:
     """Found by the header, before anything is decoded."""
     raw = png_header(side, side) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
     if fits:
-        assert opened(raw, "x").size == (side, side)
+        assert opened(raw, "x").image.size == (side, side)
     else:
         with pytest.raises(BrokenImageError, match=r"x: .* are decoded where there are at most 32"):
             opened(raw, "x")
     large = png_header(side, side) + chunk(b"tEXt", b"k\0" + bytes(side * side // 32))
-    assert opened(large + chunk(b"IDAT", b"") + chunk(b"IEND", b""), "x").size == (side, side)
+    assert opened(large + chunk(b"IDAT", b"") + chunk(b"IEND", b""), "x").image.size == (side, side)
 
 
 def test_limit_is_exact() -> None:
@@ -186,7 +186,7 @@ def test_jpeg_decoded_at_a_share_shows_the_same(side: int) -> None:
     view = View((10.0, 20.0, side - 30.0, side - 20.0), (64, 64))
     image = opened(raw, "x", 10**7)
     reduced = seen(image, view._replace(reduce=True), "x").astype(int)
-    assert image.width < side
+    assert image.image.width < side
     whole = seen(opened(raw, "x", 10**7), view, "x").astype(int)
     assert abs(reduced - whole).mean() < 3
 
@@ -195,7 +195,7 @@ def test_png_and_small_regions_are_decoded_in_full() -> None:
     for raw, box in ((encoded(pixels(300, 300), "PNG"), 300.0), (encoded(pixels(300, 300)), 120.0)):
         image = opened(raw, "x", 10**6)
         seen(image, View((0, 0, box, box), (64, 64), reduce=True), "x")
-        assert image.size == (300, 300)
+        assert image.image.size == (300, 300)
 
 
 def test_arrays_that_cannot_be_resized_are_refused() -> None:

@@ -8,6 +8,7 @@ import os
 import pickle
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.data import ImageFolder, ImageTar, cifar10, mnist, open_data
+from minidl.data import (
+    BrokenImageError,
+    ImageFolder,
+    ImageTar,
+    ImageZip,
+    cifar10,
+    mnist,
+    open_data,
+)
 from minidl.data.cifar import unpickled
 from minidl.ir import ArgumentError
 from tests.data.images import encoded, pixels, tar_of
@@ -71,6 +80,51 @@ def test_tar_that_lies_about_a_size_is_refused_before_reading(tmp_path: Path) ->
     path.write_bytes(gzip.compress(info.tobuf() + JPEG))
     with pytest.raises(ArgumentError, match="stay in memory"):
         ImageTar(path)
+
+
+def test_a_zip_whose_bytes_changed_is_broken_where_it_is_read(tmp_path: Path) -> None:
+    """Stored or deflated, by an entry's CRC-32; the other entries are read."""
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        path = tmp_path / f"{method}.zip"
+        with zipfile.ZipFile(path, "w", method) as made:
+            for name in ("a/0.jpg", "b/0.jpg"):
+                made.writestr(name, JPEG)
+        source, raw = ImageZip(path), bytearray(path.read_bytes())
+        assert [source.read(i) for i in range(2)] == [JPEG] * 2
+        raw[60] ^= 1
+        path.write_bytes(raw)
+        with pytest.raises(BrokenImageError, match=r"\.zip: a/0\.jpg: the zip archive is damaged"):
+            source.read(0)
+        assert source.read(1) == JPEG
+        path.write_bytes(raw[:20])
+        with pytest.raises(BrokenImageError, match="damaged"):
+            source.read(1)
+
+
+def test_no_more_of_a_zip_is_unpacked_than_its_directory_says(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("a/0.jpg", bytes(2**26))
+        made.writestr("b/0.jpg", JPEG)
+    with pytest.raises(ArgumentError, match="more than 200 times"):
+        ImageZip(path)
+    size = struct.pack("<I", 2**26)
+    path.write_bytes(path.read_bytes().replace(size, struct.pack("<I", 9)))
+    source = ImageZip(path)
+    tracemalloc.start()
+    with pytest.raises(BrokenImageError, match="damaged"):
+        source.read(0)
+    assert tracemalloc.get_traced_memory()[1] < 2**21
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["../x/0.jpg", "/a/0.jpg", "a/../../0.jpg"])
+def test_a_zip_that_points_outside_is_refused(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as made:
+        made.writestr("a/0.jpg", JPEG)
+        made.writestr(name, JPEG)
+    with pytest.raises(ArgumentError, match=r"leads elsewhere|points outside"):
+        ImageZip(tmp_path / "x.zip")
 
 
 def test_what_is_no_tar_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import pickle
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,6 +186,27 @@ def test_broken_image_is_skipped_counted_and_reported(folder: ImageFolder, worke
             assert same(read(loader), got)
     assert np.array_equal(got[1][0][2], intact[6][0][0])
     assert got[1][1][2] == folder.labels[6]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_broken_images_are_left_out_where_images_are_measured(
+    folder: ImageFolder, workers: int
+) -> None:
+    """One batch is smaller, one that has no image is none; no other image takes a place."""
+    how: dict[str, Any] = {"seed": 0, "shuffle": False, "drop_last": False}
+    intact = read(Loader(folder, 1, evaluation(16), **how))
+    names = [folder.name(i) for i in (3, 4, 5, 7)]
+    for name in names:
+        Path(name).write_bytes(b"no image")
+    with Loader(folder, 3, evaluation(16), workers=workers, broken="leave_out", **how) as loader:
+        with pytest.warns(UserWarning, match="skipped"):
+            got = read(loader)
+        assert list(loader.skipped) == names
+    images, labels = (np.concatenate(arrays) for arrays in zip(*got, strict=True))
+    kept = [i for i in range(21) if i not in (3, 4, 5, 7)]
+    assert [len(labels) for _, labels in got] == [3, 2, 3, 3, 3, 3]
+    assert np.array_equal(images, np.concatenate([intact[i][0] for i in kept]))
+    assert labels.tolist() == folder.labels[kept].tolist()
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:

@@ -95,6 +95,12 @@ def tar(form: int = tarfile.PAX_FORMAT) -> bytes:
     return file.getvalue()[: 10 * 1024]
 
 
+def zip_of_images() -> bytes:
+    """Four images in two classes."""
+    names = ("a/0.png", "a/1.png", "b/2.png", "b/3.png")
+    return zipped({name: encoded(pixels(4, 4, i), "PNG") for i, name in enumerate(names)})
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -245,6 +251,7 @@ READERS: dict[str, Reader] = {
         lambda: {k: v for k, v in mnist().items() if k != "train-images-idx3-ubyte"},
     ),
     "tar": Reader("x.tar", tar, look),
+    "zip": Reader("x.zip", zip_of_images, look),
     "tar.gz": Reader("x.tar.gz", partial(tar, tarfile.GNU_FORMAT), look, gzip.compress),
     "tar.xz": Reader("x.tar.xz", tar, look, lzma.compress),
     "tar.bz2": Reader("x.tar.bz2", tar, look, bz2.compress),

@@ -271,8 +271,10 @@ def test_without_strict_what_fits_is_taken(step: dl.Step, tmp_path: Path) -> Non
     np.testing.assert_array_equal(step.state_dict()["fc.weight"], arrays["fc.weight"])
 
 
-def test_a_new_head_keeps_its_first_values(step: dl.Step, tmp_path: Path) -> None:
-    before, arrays = step.state_dict(), others(classes=7)
+@pytest.mark.parametrize("classes", [3, 7])
+def test_a_new_head_keeps_its_first_values(classes: int, step: dl.Step, tmp_path: Path) -> None:
+    """Of other classes, and of as many as before."""
+    before, arrays = step.state_dict(), others(classes=classes)
     done = load_weights(step, saved(tmp_path, arrays), new_head=True)
     assert done.kept == ("fc.weight", "fc.bias")
     for name, array in step.state_dict().items():
@@ -280,9 +282,14 @@ def test_a_new_head_keeps_its_first_values(step: dl.Step, tmp_path: Path) -> Non
         np.testing.assert_array_equal(array, expected)
 
 
-def test_a_new_head_of_as_many_classes_is_loaded(step: dl.Step, tmp_path: Path) -> None:
-    assert load_weights(step, saved(tmp_path, others()), new_head=True).kept == ()
-    same(step.state_dict(), others())
+def test_a_new_head_where_there_is_none_is_refused(tmp_path: Path) -> None:
+    net = dl.Sequential(dl.Input((4, 4, 2)), dl.Conv2d(3, 4), dl.Flatten())
+    step = dl.compile(net, batch=2)
+    path = saved(tmp_path, step.state_dict())
+    with pytest.raises(ArgumentError, match="does not end in a Linear") as caught:
+        load_weights(step, path, new_head=True)
+    assert caught.value.hint == "leave new_head out"
+    load_weights(step, path)
 
 
 WRONG: dict[str, tuple[dict[str, Array], dict[str, Any], list[str]]] = {

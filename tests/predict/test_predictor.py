@@ -147,10 +147,10 @@ def test_evaluate_counts_what_predict_says(run: Path, photos: Path, tmp_path: Pa
     rows = list(csv.reader((tmp_path / "c.csv").read_text().splitlines()))
     assert rows[0] == [row[0] for row in rows] == ["class", "c0", "c1", "c2"]
     assert [[int(n) for n in row[1:]] for row in rows[1:]] == found.confusion.tolist()
-    parts = [network.evaluate(images, split, workers=0) for split in ("train", "test")]  # type: ignore[arg-type]
-    assert [part.count for part in parts] == [22, 2]
-    with pytest.raises(ArgumentError, match="unknown split 'val': choose from test, train, all"):
-        network.evaluate(images, "val")  # type: ignore[arg-type]
+    parts = [network.evaluate(images, split, workers=0) for split in ("train", None)]
+    assert [part.count for part in parts] == [20, 4]
+    with pytest.raises(ArgumentError, match="no split 'val' in it: it has train, held-out"):
+        network.evaluate(images, "val")
 
 
 def test_labels_are_matched_by_name() -> None:
@@ -201,6 +201,17 @@ def test_weights_of_others_are_told_their_network(run: Path, tmp_path: Path) -> 
         Predictor.load(run, names=["x", "y"])
     with pytest.raises(ArgumentError, match="which images are meant: say it with path="):
         Predictor(Trained(network.card, tmp_path / "w")).images()
+
+
+def test_published_googlenet_is_normalised_as_it_was_trained(tmp_path: Path) -> None:
+    """torchvision's transform_input: (x / 255 - 0.5) / 0.5; said, and not of other models."""
+    save_weights(tmp_path / "w", {"a": np.zeros(1)})
+    with pytest.warns(UserWarning, match=r"mean 127\.5 and std 127\.5.*transform_input"):
+        card = Trained.at(tmp_path / "w", model="googlenet").card
+    assert (card.mean, card.std) == ((127.5,) * 3, (127.5,) * 3)
+    own = Trained.at(tmp_path / "w", model="googlenet", mean=(1.0,), std=(2.0,)).card
+    assert (own.mean, own.std) == ((1.0,), (2.0,))
+    assert Trained.at(tmp_path / "w", model="resnet18").card.mean == (123.675, 116.28, 103.53)
 
 
 def test_nothing_is_compiled_or_read_before_it_is_needed(run: Path, tmp_path: Path) -> None:

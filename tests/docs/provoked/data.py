@@ -33,6 +33,34 @@ def no_image(_: pytest.MonkeyPatch) -> object:
     return ImageFolder("images")
 
 
+@raises("### No image found")
+def nothing_there(_: pytest.MonkeyPatch) -> object:
+    put("images/cat/notes.txt", b"")
+    return ImageFolder("images")
+
+
+@raises("### A class has no image")
+def empty_class(_: pytest.MonkeyPatch) -> object:
+    put("images/cat/0.jpg", jpeg())
+    put("images/dog/0.webp", b"")
+    return open_data("images")
+
+
+@raises("### One class only")
+def one_class(_: pytest.MonkeyPatch) -> object:
+    put("images/cat/0.jpg", jpeg())
+    put("images/cat/1.jpg", jpeg())
+    return open_data("images")
+
+
+@raises("### There is no such split")
+def no_split(_: pytest.MonkeyPatch) -> object:
+    for split in ("train", "val"):
+        put(f"images/{split}/cat/0.jpg", jpeg())
+        put(f"images/{split}/dog/0.jpg", jpeg())
+    return open_data("images").chosen("test")
+
+
 @raises("### Training and test have other classes")
 def other_classes(_: pytest.MonkeyPatch) -> object:
     put("images/train/cat/0.jpg", jpeg())
