@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -12,30 +11,46 @@ from collections.abc import Sequence
 from minidl.cli.config import of_run, read_config
 from minidl.cli.hints import in_flags
 from minidl.cli.parser import Commands
+from minidl.console import hush, tell
 from minidl.data import BrokenImageError
 from minidl.ir import MinidlError
 
 
 def call(options: argparse.Namespace, commands: Commands, arguments: Sequence[str] | None) -> int:
-    """The exit status of the command that `arguments` were parsed to."""
+    """The exit status of the command that `arguments` were parsed to.
+
+    What a command prints is its result, without which it failed; what a run shows meanwhile goes
+    to `minidl.console`, and the run goes on without it.
+    """
     name = f"minidl {options.command}"
     if options.traceback:
         return _run(name, options, commands, arguments)
     try:
+        return _told(name, options, commands, arguments)
+    finally:
+        hush()
+
+
+def _told(
+    name: str,
+    options: argparse.Namespace,
+    commands: Commands,
+    arguments: Sequence[str] | None,
+) -> int:
+    """The exit status, errors in a line."""
+    try:
         return _run(name, options, commands, arguments)
     except BrokenPipeError:
-        # Whoever read is gone: Python must not find that out again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1  # whoever read has what they wanted
     except (MinidlError, OSError, MemoryError) as error:
-        print(f"{name}: error: {_words(error)}", file=sys.stderr)
+        tell(f"{name}: error: {_words(error)}{_notes(error)}")
         asked_wrong = isinstance(error, ValueError) and not isinstance(error, BrokenImageError)
         return 2 if asked_wrong else 1
     except KeyboardInterrupt as stop:
-        print(": ".join([f"{name}: interrupted", *map(str, stop.args)]), file=sys.stderr)
+        tell(": ".join([f"{name}: interrupted", *map(str, stop.args)]))
         return 130
     except Exception as error:
-        print(f"{name}: error: {_fault(error)}", file=sys.stderr)
+        tell(f"{name}: error: {_fault(error)}{_notes(error)}")
         return 1
 
 
@@ -73,10 +88,15 @@ def _tell_warnings(name: str) -> None:
     """Images that are passed over are told in one line each."""
 
     def show(message: Warning | str, *_: object) -> None:
-        print(f"{name}: {message}", file=sys.stderr)
+        tell(f"{name}: {message}")
 
     warnings.filterwarnings("always", message="skipped: ")
     warnings.showwarning = show  # type: ignore[assignment]
+
+
+def _notes(error: BaseException) -> str:
+    """What is kept of a run that an error ended."""
+    return "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
 
 
 def _fault(error: Exception) -> str:

@@ -9,6 +9,7 @@ from minidl.cli.images import add_images, loading
 from minidl.cli.options import Group, add_config, add_device, add_network
 from minidl.cli.trained import add_trained, predictor
 from minidl.cli.values import seed
+from minidl.console import result
 from minidl.predict import ModelCard, write_confusion
 from minidl.predict.predictor import SPLITS
 from minidl.train import Evaluation
@@ -61,10 +62,10 @@ def run(options: argparse.Namespace) -> int:
 
 def report(found: Evaluation, name: str, card: ModelCard, confusion: Path | None) -> None:
     """A line, and the confusion matrix where a file is named."""
-    print(
+    result(
         f"{name}  {found.count:,} images  loss {found.loss:.4f}  "
         f"top-1 {100 * (found.top1 or 0.0):.2f} %  top-5 {100 * (found.top5 or 0.0):.2f} %"
     )
     if confusion is not None and found.confusion is not None:
         write_confusion(confusion, card, found.confusion)
-        print(f"confusion: {confusion}")
+        result(f"confusion: {confusion}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from minidl.cli.images import add_constants
 from minidl.cli.options import add_config, add_device, add_network, add_switch
 from minidl.cli.trained import add_trained, predictor
+from minidl.console import result
 from minidl.ir import ArgumentError
 
 EXAMPLES = (
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     network = predictor(options, batch=1)
     if options.safetensors is not None:
         network.save_weights(options.safetensors)
-        print(f"weights: {options.safetensors}")
+        result(f"weights: {options.safetensors}")
     if options.onnx is not None:
         network.export_onnx(
             options.onnx,
@@ -59,5 +60,5 @@ def run(options: argparse.Namespace) -> int:
             channels_last=options.channels_last,
             probabilities=options.probabilities,
         )
-        print(f"ONNX model: {options.onnx}")
+        result(f"ONNX model: {options.onnx}")
     return 0

@@ -21,6 +21,7 @@ from minidl.cli.options import (
     planning,
 )
 from minidl.cli.values import gpu, size
+from minidl.console import result
 from minidl.files.atomic import write_text
 
 EXAMPLES = (
@@ -72,16 +73,16 @@ def run(options: argparse.Namespace) -> int:
         **planning(options),
         gpu=options.gpu,
     )
-    print(plan.table())
+    result(plan.table())
     print_card(plan, named=options.gpu is not None)
     if options.gpu_memory is not None:
         print_largest_batches(plan, options.gpu_memory)
     if options.ablate:
         print_ablation(plan)
     if options.summary:
-        print(plan.summary())
+        result(plan.summary())
     if options.explain:
-        print(plan.explain())
+        result(plan.explain())
     _write(plan, options)
     return 0
 
@@ -90,13 +91,13 @@ def _write(plan: dl.Plan, options: argparse.Namespace) -> None:
     """The files that were asked for."""
     if options.json is not None:
         write_text(options.json, plan.to_json() + "\n")
-        print(f"plan file: {options.json}")
+        result(f"plan file: {options.json}")
     if options.html is not None:
         write_text(options.html, plan.to_html())
-        print(f"page: {options.html}")
+        result(f"page: {options.html}")
     if options.png is not None:
         plan.to_png(options.png)
-        print(f"drawing: {options.png}")
+        result(f"drawing: {options.png}")
     if options.snapshot is not None:
         plan.to_snapshot(options.snapshot)
-        print(f"snapshot for pytorch.org/memory_viz: {options.snapshot}")
+        result(f"snapshot for pytorch.org/memory_viz: {options.snapshot}")

@@ -38,6 +38,7 @@ from minidl.cli.running import (
     trainer,
 )
 from minidl.cli.schedules import add_schedule, schedule
+from minidl.console import say, tell
 from minidl.data import Loader, Splits, open_data
 from minidl.files.fields import take
 from minidl.interop import load_weights, save_weights
@@ -53,7 +54,7 @@ from minidl.predict import (
 )
 from minidl.predict.images import require_batch
 from minidl.predict.trained import AVERAGED, WEIGHTS
-from minidl.train import Trainer
+from minidl.train import Terminated, Trainer
 from minidl.train import checkpoint as checkpoints
 
 EXAMPLES = (
@@ -120,9 +121,8 @@ def run(options: argparse.Namespace) -> int:
         load_weights(step, options.weights, new_head=options.new_head)
     flags = saved_flags(options, options.parser)
     made = trainer(step, options, resume, {"flags": flags, "about": card.as_dict()})
-    print(step.plan.table(), flush=True)
-    _fit(made, options, card, splits)
-    return 0
+    say(str(step.plan.table()))
+    return _fit(made, options, card, splits)
 
 
 def _step(options: argparse.Namespace, card: ModelCard) -> dl.Step:
@@ -138,8 +138,8 @@ def _step(options: argparse.Namespace, card: ModelCard) -> dl.Step:
     )
 
 
-def _fit(made: Trainer, options: argparse.Namespace, card: ModelCard, splits: Splits) -> None:
-    """All epochs, then the weights; KeyboardInterrupt says what is kept and how to go on."""
+def _fit(made: Trainer, options: argparse.Namespace, card: ModelCard, splits: Splits) -> int:
+    """All epochs, then the weights; a signal says what is kept and how to go on."""
     with ExitStack() as stack:
         train = stack.enter_context(_training(options, card, splits))
         test = stack.enter_context(_testing(options, card, splits))
@@ -147,8 +147,12 @@ def _fit(made: Trainer, options: argparse.Namespace, card: ModelCard, splits: Sp
             made.fit(train, test, options.epochs)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_way_on(made)) from None
+        except Terminated as stop:
+            tell(f"minidl train: {stop.signal.name}: {_way_on(made)}")
+            return int(stop.code or 0)
     if made.output_dir is not None:
         _write(made, made.output_dir, description(card, vars(options)))
+    return 0
 
 
 def _training(options: argparse.Namespace, card: ModelCard, splits: Splits) -> Loader:
@@ -163,17 +167,19 @@ def _testing(options: argparse.Namespace, card: ModelCard, splits: Splits) -> Lo
 def _write(made: Trainer, folder: Path, header: dict[str, str]) -> None:
     """The weights, and averaged ones where there are some."""
     save_weights(folder / WEIGHTS, made.step.state_dict(), header)
-    print(f"weights: {folder / WEIGHTS}")
+    say(f"weights: {folder / WEIGHTS}")
     if made.ema is not None and made.ema.arrays:
         save_weights(folder / AVERAGED, made.ema.arrays, header)
-        print(f"averaged weights: {folder / AVERAGED}")
+        say(f"averaged weights: {folder / AVERAGED}")
 
 
 def _way_on(made: Trainer) -> str:
     """What is kept of a run that was interrupted."""
-    kept = checkpoints.found(made.output_dir) if made.output_dir is not None else []
-    if not kept:
+    if made.output_dir is None:
         return "nothing is kept without --output-dir"
+    kept = checkpoints.found(made.output_dir)
+    if not kept:
+        return "no step is done"
     saved = checkpoints.steps_of(kept[-1]) == made.steps
     return (
         f"{'saved' if saved else 'this step is lost; the last checkpoint is'} {kept[-1]}; "

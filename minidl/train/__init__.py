@@ -9,6 +9,7 @@ from minidl.train.callbacks import Callback, Checkpoints, EarlyStopping
 from minidl.train.checkpoint import State, latest, load, save
 from minidl.train.ema import Ema
 from minidl.train.history import Epoch, History
+from minidl.train.interrupt import Terminated
 from minidl.train.loaders import Feed, InOrder, Repeated, Shuffled, as_loader
 from minidl.train.log import Log
 from minidl.train.metrics import Evaluation, Metrics, measure
@@ -60,6 +61,7 @@ __all__ = [
     "State",
     "StepDecay",
     "TensorBoard",
+    "Terminated",
     "Trainer",
     "Warmup",
     "as_loader",

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from minidl.console import tell
 from minidl.files.atomic import sweep
 from minidl.files.fields import parse_json, take
 from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
@@ -115,7 +115,7 @@ def latest(folder: str | Path) -> Path | None:
         try:
             read(path)
         except CheckpointError as error:
-            print(f"minidl: {error}; taking the one before it", file=sys.stderr)
+            tell(f"minidl: {error}; taking the one before it")
         else:
             return path
     return None

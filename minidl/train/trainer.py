@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,8 @@ class Trainer:
         self._loss_sum, self._loss_count = 0.0, 0
         self._within = False
         """Whether a step or the end of an epoch is half done, and nothing can be saved."""
+        self._kept: tuple[tuple[int, int], Path | None] = ((0, 0), None)
+        """Steps and epochs done of what is on the disk, and where it is."""
         self.callbacks = [*([] if quiet else [Progress(print_freq)]), *callbacks]
         if self.output_dir is not None:
             self.callbacks += [Log(print_freq), Report(), Checkpoints(checkpoint_every)]
@@ -89,9 +92,11 @@ class Trainer:
         `val` after each.
 
         NotFiniteError where a loss is not finite, naming the step, and the first op too where the
-        step was compiled with check_finite. Ctrl-C lets the step under way end, saves a checkpoint
-        where there is a folder, and raises KeyboardInterrupt. Afterwards the learning rate is what
-        it was.
+        step was compiled with check_finite. Ctrl-C, SIGTERM and SIGHUP let the step under way end,
+        save a checkpoint where there is a folder, and raise KeyboardInterrupt, or Terminated, which
+        ends the process with 128 and the signal's number. An error between steps or in a
+        validation, a broken image, saves too; its notes (`__notes__`) say what is kept. Afterwards
+        the learning rate is what it was.
         """
         train, val = as_loader(train), None if val is None else as_loader(val)
         self._begin(train, epochs)
@@ -102,9 +107,10 @@ class Trainer:
                     self._train_epoch(train, interrupt)
                     self._end_epoch(val, interrupt)
                 self._call("on_fit_end")
-            except KeyboardInterrupt:
-                if self.output_dir is not None and not self._within:
-                    self.save()
+            except BaseException as error:
+                self._keep(error)
+                if isinstance(error, Exception):
+                    interrupt.check()  # a signal may end a worker first, which is an error here
                 raise
             finally:
                 self.step.learning_rate = self.base_rate
@@ -115,7 +121,22 @@ class Trainer:
         """Write a checkpoint of this moment; ArgumentError without an output_dir."""
         if self.output_dir is None:
             raise ArgumentError("a checkpoint needs an output_dir")
-        return checkpoint.save(self.output_dir, self.step, self._state(), self.keep)
+        path = checkpoint.save(self.output_dir, self.step, self._state(), self.keep)
+        self._kept = (self.steps, self.epoch), path
+        return path
+
+    def _keep(self, error: BaseException) -> None:
+        """Save what an error or a signal between steps would lose, and note what is kept."""
+        if self.output_dir is None or isinstance(error, CheckpointError):
+            return
+        if not self._within and self._kept[0] != (self.steps, self.epoch):
+            with suppress(CheckpointError):  # what is kept then is the one before
+                self.save()
+        (steps, _), path = self._kept
+        if path is not None:
+            whole = steps == self.steps and self.batch in (0, self.steps_per_epoch)
+            done = f"epoch {steps // self.steps_per_epoch}" if whole else f"step {steps:,}"
+            error.__dict__.setdefault("__notes__", []).append(f"{done} is saved: {path}")
 
     # -- epochs and steps ------------------------------------------------------------------
 
@@ -139,11 +160,13 @@ class Trainer:
         batch = self._put_next(batches)
         while batch is not None:
             images += len(batch[-1])
+            self._within = True
             batch, failed = self._train_step(batch, batches)
             self._call("on_step_end")
+            self._within = False
+            interrupt.check()
             if failed is not None:
                 raise failed
-            interrupt.check()
         if not self._loss_count:
             raise ArgumentError(f"the training loader gave no batch in epoch {self.epoch + 1}")
         self._speed = images / max(1e-9, time.perf_counter() - start)
@@ -159,7 +182,6 @@ class Trainer:
         """One step; the batch that was put meanwhile, or what went wrong with it: this step is
         done all the same, and counts."""
         self.step.learning_rate = self._rate()
-        self._within = True
         finish, following, failed = self.step.start(batch), None, None
         try:
             following = self._put_next(batches)
@@ -177,7 +199,6 @@ class Trainer:
         updates, held = self.steps // self.step.accumulate, self.step.held
         if self.ema is not None and not held and updates % self.ema.every == 0:
             self.ema.update(self.step)
-        self._within = False
         return following, failed
 
     def _rate(self) -> float:
@@ -186,6 +207,8 @@ class Trainer:
         return self.base_rate * self.schedule.factor(at, self.memory)
 
     def _end_epoch(self, val: Feed | None, interrupt: Interrupt) -> None:
+        if val is not None and self.output_dir is not None:
+            self.save()  # what is trained is safe, whatever becomes of the validation
         measured = {} if val is None else self._validate(val, interrupt)
         done = Epoch(
             epoch=self.epoch + 1,
@@ -260,6 +283,7 @@ class Trainer:
 
     def _resume(self, path: Path) -> None:
         state = checkpoint.load(path, self.step)
+        self._kept = (state.steps, state.epoch), path
         try:
             self.history = History.of(state.history)
             for name, callback in self._by_name().items():
