@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
-from minidl.cli.config import of_run, read_config
+from minidl.cli.config import inherited, of_run, read_config
 from minidl.cli.hints import in_flags
 from minidl.cli.parser import Commands
 from minidl.console import hush, tell
@@ -79,8 +79,11 @@ def complete(
         parser.set_defaults(**values)
         options = commands.parse(arguments)
     if getattr(options, "resume", None):
-        parser.set_defaults(**of_run(options.inherited(options), parser) | values)
-        options = commands.parse(arguments)
+        found = options.opened(options)
+        if found is not None:
+            parser.set_defaults(**of_run(inherited(found), parser) | values)
+            options = commands.parse(arguments)
+        options.found = found
     return options
 
 

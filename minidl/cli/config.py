@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.cli.parser import Commands, flags, is_switch, nearest
-from minidl.files.fields import parsed
+from minidl.files.fields import parsed, take
 from minidl.files.opening import read_text
 from minidl.ir import ArgumentError
 from minidl.options import RENAMED
@@ -54,6 +54,12 @@ def read_config(path: Path, command: str, commands: Commands) -> Values:
         if action is not None and table in ("", command):
             values[action.dest] = _value(action, given, f"--config {path}: {key}")
     return values
+
+
+def inherited(found: Any) -> Values:
+    """The flags that a checkpoint's run was given."""
+    flags = found.state.arguments.get("flags", {})
+    return dict(take(dict[str, Any], flags, f"{found.path}: its flags"))
 
 
 def of_run(saved: Mapping[str, Any], parser: argparse.ArgumentParser) -> Values:

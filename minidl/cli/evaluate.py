@@ -9,10 +9,11 @@ from minidl.cli.images import add_images, loading
 from minidl.cli.options import Group, add_config, add_device, add_network
 from minidl.cli.trained import add_trained, predictor
 from minidl.cli.values import seed
-from minidl.console import result
+from minidl.console import result, tell
 from minidl.predict import ModelCard, write_confusion
 from minidl.predict.predictor import SPLITS
 from minidl.train import Evaluation
+from minidl.train.metrics import no_confusion
 
 EXAMPLES = (
     ("minidl eval --run run", "the test images of what the run was trained on"),
@@ -66,6 +67,8 @@ def report(found: Evaluation, name: str, card: ModelCard, confusion: Path | None
         f"{name}  {found.count:,} images  loss {found.loss:.4f}  "
         f"top-1 {100 * (found.top1 or 0.0):.2f} %  top-5 {100 * (found.top5 or 0.0):.2f} %"
     )
-    if confusion is not None and found.confusion is not None:
+    if confusion is not None and found.confusion is None:
+        tell(f"minidl: {no_confusion(str(confusion))}")
+    elif confusion is not None and found.confusion is not None:
         write_confusion(confusion, card, found.confusion)
         result(f"confusion: {confusion}")

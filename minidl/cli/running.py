@@ -97,14 +97,7 @@ def resumed(resume: str | None, output_dir: Path | None) -> Path | None:
     return output_dir if output_dir is not None and checkpoints.found(output_dir) else None
 
 
-def folder_of(path: Path) -> Path:
-    """A run's folder, by itself or by one of its checkpoints."""
-    return path if path.is_dir() else path.parent
-
-
-def trainer(
-    step: dl.Step, options: argparse.Namespace, resume: Path | None, arguments: dict[str, Any]
-) -> Trainer:
+def trainer(step: dl.Step, options: argparse.Namespace, arguments: dict[str, Any]) -> Trainer:
     callbacks: list[Callback] = []
     if options.early_stopping:
         callbacks.append(EarlyStopping(patience=options.early_stopping))
@@ -120,7 +113,7 @@ def trainer(
         keep=options.keep,
         print_freq=options.print_freq,
         ema=averaging(options),
-        resume=resume,
+        resume=options.found,
         checkpoint_every=options.checkpoint_every,
         arguments=arguments,
     )

@@ -6,7 +6,6 @@ import argparse
 import shlex
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import minidl as dl
 from minidl.cli.config import saved_flags
@@ -32,7 +31,6 @@ from minidl.cli.options import (
 from minidl.cli.running import (
     add_averaging,
     add_run,
-    folder_of,
     require_folder,
     resumed,
     trainer,
@@ -40,7 +38,6 @@ from minidl.cli.running import (
 from minidl.cli.schedules import add_schedule, schedule
 from minidl.console import say, tell
 from minidl.data import Loader, Splits, open_data
-from minidl.files.fields import take
 from minidl.interop import load_weights, save_weights
 from minidl.ir import ArgumentError
 from minidl.predict import (
@@ -54,7 +51,7 @@ from minidl.predict import (
 )
 from minidl.predict.images import require_batch
 from minidl.predict.trained import AVERAGED, WEIGHTS
-from minidl.train import Terminated, Trainer
+from minidl.train import Checkpoint, Terminated, Trainer
 from minidl.train import checkpoint as checkpoints
 
 EXAMPLES = (
@@ -96,13 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_averaging(parser)
     add_planning(parser)
     add_device(parser)
-    parser.set_defaults(inherited=inherited)
+    parser.set_defaults(opened=opened, found=None)
 
 
 def run(options: argparse.Namespace) -> int:
-    resume = resumed(options.resume, options.output_dir)
-    if resume is not None and options.output_dir is None:
-        options.output_dir = folder_of(resume)
+    if options.found is not None and options.output_dir is None:
+        options.output_dir = options.found.path.parent
     require_folder(options)
     if options.resume not in (None, "auto") and options.weights is not None:
         raise ArgumentError("--resume goes on with the run's weights", "leave --weights out")
@@ -114,13 +110,14 @@ def run(options: argparse.Namespace) -> int:
     splits = open_data(options.data_path, seed=options.seed, image=digits_image(options))
     card = card_for(options.model, splits, **seeing(options))
     if options.test_only:
-        return _test(options, card, splits, resume)
+        return _test(options, card, splits)
     require_batch(options.batch_size, splits)
     step = _step(options, card)
-    if options.weights is not None and resume is None:
+    if options.weights is not None and options.found is None:
         load_weights(step, options.weights, new_head=options.new_head)
     flags = saved_flags(options, options.parser)
-    made = trainer(step, options, resume, {"flags": flags, "about": card.as_dict()})
+    made = trainer(step, options, {"flags": flags, "about": card.as_dict()})
+    options.found = None  # its arrays are in the step
     say(str(step.plan.table()))
     return _fit(made, options, card, splits)
 
@@ -187,13 +184,13 @@ def _way_on(made: Trainer) -> str:
     )
 
 
-def _test(options: argparse.Namespace, card: ModelCard, splits: Splits, resume: Path | None) -> int:
+def _test(options: argparse.Namespace, card: ModelCard, splits: Splits) -> int:
     """--test-only: the network that these flags would train, with weights that are there."""
-    if (options.weights is None) == (resume is None):
+    if (options.weights is None) == (options.found is None):
         raise ArgumentError("--test-only measures --weights FILE or --resume DIR")
     step = _step(options, card)
-    if resume is not None:
-        load_checkpoint(step, checkpoints.at(resume), options.model_ema)
+    if options.found is not None:
+        load_checkpoint(step, options.found, options.model_ema)
     else:
         load_weights(step, options.weights)
     with _testing(options, card, splits) as loader:
@@ -201,11 +198,7 @@ def _test(options: argparse.Namespace, card: ModelCard, splits: Splits, resume: 
     return 0
 
 
-def inherited(options: argparse.Namespace) -> dict[str, Any]:
-    """The flags of the run that --resume names, empty where there is none."""
+def opened(options: argparse.Namespace) -> Checkpoint | None:
+    """The checkpoint that --resume names, read once; None where a run begins."""
     found = resumed(options.resume, options.output_dir)
-    if found is None:
-        return {}
-    path = checkpoints.at(found)
-    flags = checkpoints.read(path)[1].arguments.get("flags", {})
-    return dict(take(dict[str, Any], flags, f"{path}: its flags"))
+    return None if found is None else checkpoints.opened(found)

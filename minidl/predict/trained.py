@@ -17,7 +17,7 @@ from minidl.interop import load_weights
 from minidl.ir import ArgumentError, CheckpointError
 from minidl.predict.card import ModelCard, Numbers, model_classes, model_image, usual_constants
 from minidl.runtime.finite import warn_not_finite
-from minidl.train import checkpoint, checkpoint_file
+from minidl.train import Checkpoint, checkpoint, checkpoint_file
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "weights-averaged.safetensors"
@@ -68,8 +68,8 @@ class Trained:
         where = Path(path)
         is_run = where.is_dir() or _is_checkpoint(where) if run is None else run
         if is_run:
-            where = checkpoint.at(where)
-            arguments = checkpoint.read(where)[1].arguments
+            found = checkpoint.opened(where)
+            where, arguments = found.path, found.state.arguments
         else:
             if averaged:
                 raise ArgumentError(
@@ -172,9 +172,10 @@ def _of_model(
     return ModelCard(model, count, image, mean=mean, std=std)
 
 
-def load_checkpoint(step: dl.Step, path: Path, averaged: bool = False) -> None:
+def load_checkpoint(step: dl.Step, source: Path | Checkpoint, averaged: bool = False) -> None:
     """A checkpoint's weights, whatever optimizer it had; CheckpointError where they do not fit."""
-    variables, state = checkpoint.read(path)
+    given = source if isinstance(source, Checkpoint) else checkpoint.opened(source)
+    path, variables, state = given.path, given.variables, given.state
     try:
         if averaged:
             if "ema" not in state.arrays:

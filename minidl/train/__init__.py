@@ -6,7 +6,7 @@ from minidl.data import Dataset
 from minidl.ir import ArgumentError, Array
 from minidl.runtime.step import Step
 from minidl.train.callbacks import Callback, Checkpoints, EarlyStopping
-from minidl.train.checkpoint import State, latest, load, save
+from minidl.train.checkpoint import Checkpoint, State, latest, load, opened, save
 from minidl.train.ema import Ema
 from minidl.train.history import Epoch, History
 from minidl.train.interrupt import Terminated
@@ -35,6 +35,7 @@ from minidl.train.trainer import Trainer
 __all__ = [
     "SCHEDULES",
     "Callback",
+    "Checkpoint",
     "Checkpoints",
     "Constant",
     "Cosine",
@@ -70,6 +71,7 @@ __all__ = [
     "latest",
     "load",
     "measure",
+    "opened",
     "save",
 ]
 

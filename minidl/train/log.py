@@ -8,14 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from minidl.console import tell
 from minidl.files.atomic import write_text
-from minidl.files.tables import append_row, read_table, write_table
+from minidl.files.tables import append_row, read_rows, write_table
 from minidl.ir import ArgumentError
 from minidl.train.callbacks import Callback, Run
 from minidl.train.history import FIELDS
+from minidl.train.metrics import no_confusion
 
 STEP_FIELDS = ("steps", "epoch", "loss", "learning_rate")
-"""Columns of `steps.csv`; the epoch is the one under way, from 1."""
+STEP_KINDS = (int, int, float, float)
+"""Columns of `steps.csv`, and their kinds; the epoch is the one under way, from 1."""
 
 
 def folder_of(trainer: Run, what: Callback) -> Path:
@@ -61,8 +64,13 @@ class Log(Callback):
 
     def on_fit_end(self, trainer: Run) -> None:
         found = trainer.evaluation
-        if found is not None and found.confusion is not None:
-            write_table(folder_of(trainer, self) / "confusion.csv", found.confusion.tolist())
+        if found is None or found.top1 is None:
+            return
+        path = folder_of(trainer, self) / "confusion.csv"
+        if found.confusion is None:
+            tell(f"minidl: {no_confusion(str(path))}")
+        else:
+            write_table(path, (row.tolist() for row in found.confusion))
 
 
 Row = Mapping[str, Any]
@@ -75,9 +83,12 @@ def write_rows(path: Path, names: Iterable[str], rows: Iterable[Row]) -> None:
 
 
 def rows_until(path: Path, steps: int) -> list[Row]:
-    """The rows of a `steps.csv` up to a step; none where there is no such file. A last line that
-    was cut off is left out."""
+    """The rows of a `steps.csv` up to a step; none where there is no such file. What is damaged is
+    left out, which a line says, but for a last row that was cut off."""
     if not steps or not path.exists():
         return []
-    whole = [r for r in read_table(path) if set(r) == set(STEP_FIELDS) and None not in r.values()]
-    return [r for r in whole if r["steps"].isdigit() and int(r["steps"]) <= steps]
+    found = list(read_rows(path, STEP_KINDS))
+    damaged = found[:-1].count([])
+    if damaged:
+        tell(f"minidl: {path}: {damaged:,} damaged rows are left out")
+    return [dict(zip(STEP_FIELDS, r, strict=True)) for r in found if r and int(r[0]) <= steps]

@@ -13,6 +13,7 @@ from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
 from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
 from minidl.train.callbacks import Callback, Checkpoints
+from minidl.train.checkpoint import Checkpoint
 from minidl.train.ema import Ema
 from minidl.train.history import Epoch, History
 from minidl.train.interrupt import Interrupt
@@ -33,8 +34,9 @@ class Trainer:
     those for the folder. output_dir: gets `args.json`, `log.csv`, `steps.csv` (a row every
     `print_freq` steps), `report.html`, `confusion.csv` and the last `keep` checkpoints, one an
     epoch, and one every `checkpoint_every` steps. ema: averaged weights, validated beside the
-    step's. resume: a checkpoint, or a folder, of which the last good one is taken. arguments: how
-    the run was asked for, to be kept. quiet: print nothing.
+    step's. resume: a checkpoint, by its path or as `minidl.train.opened` read it, or a folder, of
+    which the last good one is taken. arguments: how the run was asked for, to be kept. quiet: print
+    nothing.
 
     A step that accumulates over k calls has k steps here for each update: schedules, intervals and
     logs count calls, the rate of an update is that of its last call, and `ema` counts updates.
@@ -56,7 +58,7 @@ class Trainer:
         keep: int = 3,
         print_freq: int | None = None,
         ema: Ema | None = None,
-        resume: str | Path | None = None,
+        resume: str | Path | Checkpoint | None = None,
         checkpoint_every: int | None = None,
         arguments: Mapping[str, Any] | None = None,
         quiet: bool = False,
@@ -81,11 +83,12 @@ class Trainer:
             self.callbacks += [Log(print_freq), Report(), Checkpoints(checkpoint_every)]
         elif checkpoint_every is not None:
             raise ArgumentError("checkpoint_every needs an output_dir")
-        path = None if resume is None else checkpoint.at(Path(resume))
+        if resume is not None and not isinstance(resume, Checkpoint):
+            resume = checkpoint.opened(resume)
         if self.output_dir is not None:
-            _require_own(self.output_dir, path)
-        if path is not None:
-            self._resume(path)
+            _require_own(self.output_dir, None if resume is None else resume.path)
+        if resume is not None:
+            self._resume(resume)
 
     def fit(self, train: Data, val: Data | None = None, epochs: int = 1) -> History:
         """Train until `epochs` epochs are done, those before a resume included, and validate on
@@ -281,8 +284,8 @@ class Trainer:
             named[full] = callback
         return named
 
-    def _resume(self, path: Path) -> None:
-        state = checkpoint.load(path, self.step)
+    def _resume(self, given: Checkpoint) -> None:
+        path, state = given.path, checkpoint.load(given, self.step)
         self._kept = (state.steps, state.epoch), path
         try:
             self.history = History.of(state.history)
@@ -324,7 +327,7 @@ def _require_own(folder: Path, resumed: Path | None) -> None:
 
 def _is_good(path: Path) -> bool:
     try:
-        checkpoint.read(path)
+        checkpoint.verify(path)
     except CheckpointError:
         return False
     return True
