@@ -73,7 +73,16 @@ def of_run(saved: Mapping[str, Any], parser: argparse.ArgumentParser) -> Values:
     }
 
 
-OWN = ("config", "resume", "output_dir", "test_only", "weights", "new_head", "confusion")
+OWN = (
+    "config",
+    "resume",
+    "output_dir",
+    "test_only",
+    "weights",
+    "new_head",
+    "confusion",
+    "other_data",
+)
 """Flags that say what to do with a run, not what the run is."""
 
 

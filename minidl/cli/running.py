@@ -37,6 +37,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="go on from a run's folder or one of its checkpoints, with the flags it had where "
         "none are given; auto: from --output-dir where it has a checkpoint, else begin",
     )
+    add_switch(group, "--other-data", "--resume with other images of the same classes")
     group.add_argument(
         "--keep", type=positive, default=3, metavar="N", help="checkpoints to keep, one an epoch"
     )
@@ -116,4 +117,5 @@ def trainer(step: dl.Step, options: argparse.Namespace, arguments: dict[str, Any
         resume=options.found,
         checkpoint_every=options.checkpoint_every,
         arguments=arguments,
+        other_data=options.other_data,
     )

@@ -39,18 +39,19 @@ from minidl.cli.schedules import add_schedule, schedule
 from minidl.console import say, tell
 from minidl.data import Loader, Splits, open_data
 from minidl.interop import load_weights, save_weights
-from minidl.ir import ArgumentError
+from minidl.ir import ArgumentError, Array
 from minidl.predict import (
     ModelCard,
     card_for,
     description,
     evaluate,
     evaluation_loader,
+    labels_of,
     load_checkpoint,
     training_loader,
 )
 from minidl.predict.images import require_batch
-from minidl.predict.trained import AVERAGED, WEIGHTS
+from minidl.predict.trained import AVERAGED, WEIGHTS, described, written
 from minidl.train import Checkpoint, Terminated, Trainer
 from minidl.train import checkpoint as checkpoints
 
@@ -193,9 +194,21 @@ def _test(options: argparse.Namespace, card: ModelCard, splits: Splits) -> int:
         load_checkpoint(step, options.found, options.model_ema)
     else:
         load_weights(step, options.weights)
+    labels = _labels(options, splits)
     with _testing(options, card, splits) as loader:
-        report(evaluate(step, [loader]), splits.name, card, options.confusion)
+        report(evaluate(step, [loader], labels), splits.name, card, options.confusion)
     return 0
+
+
+def _labels(options: argparse.Namespace, splits: Splits) -> Array | None:
+    """The network's label of each class of the images, by name, where what is measured says which
+    classes it was trained on."""
+    path = options.weights
+    said = options.found.state.arguments if options.found is not None else described(path)
+    known = written(said, path if options.found is None else options.found.path)
+    if known is None or not known.names:
+        return None
+    return labels_of(known, splits.classes, splits.name)
 
 
 def opened(options: argparse.Namespace) -> Checkpoint | None:

@@ -44,6 +44,10 @@ class ImageFolder:
     def name(self, index: int) -> str:
         return str(self.folder / self.paths[index])
 
+    def key(self, index: int) -> str:
+        """The image's name in the folder, wherever that is."""
+        return self.paths[index]
+
     def read(self, index: int) -> bytes:
         return read_image(self.folder / self.paths[index])
 

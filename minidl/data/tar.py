@@ -47,6 +47,10 @@ class ImageTar:
     def name(self, index: int) -> str:
         return f"{self.path}: {'/'.join(self.members[index].parts)}"
 
+    def key(self, index: int) -> str:
+        """The image's name in the tar, wherever that is."""
+        return "/".join(self.members[index].parts)
+
     def read(self, index: int) -> bytes:
         member = self.members[index]
         raw = member.read(self.path)

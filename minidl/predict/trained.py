@@ -78,7 +78,7 @@ class Trained:
                 )
             open_file(where).close()
             arguments = described(where)
-        known = _written(arguments, where)
+        known = written(arguments, where)
         if known is None:
             known = _of_model(where, model, classes, names)
         elif model not in (None, known.model):
@@ -127,7 +127,7 @@ def described(path: Path) -> dict[str, Any]:
     return found
 
 
-def _written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
+def written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
     """What a run says of its network, None where it says nothing."""
     if "about" not in arguments:
         return None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minidl.console import tell
+from minidl.data.fingerprint import Fingerprint
 from minidl.files.atomic import sweep
 from minidl.files.fields import parse_json, take
 from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
@@ -54,6 +55,8 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     arguments: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Fingerprint] = field(default_factory=dict)
+    """Of the images to train on, `train`, and to validate on, `val`; empty where nobody knows."""
     arrays: dict[str, Arrays] = field(default_factory=dict)
     """Arrays beside the variables, by group and name: `ema` has the averaged weights."""
 

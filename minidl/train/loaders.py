@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 
 from minidl.data import batches
+from minidl.data.fingerprint import Fingerprint, fingerprint_of_arrays
 from minidl.ir import ArgumentError, Array
 
 Batch = tuple[Array, ...]
@@ -27,6 +28,12 @@ class Feed(Protocol):
         the same order whenever it is asked."""
 
 
+def fingerprint(feed: Feed) -> Fingerprint | None:
+    """What a loader says of its images, by its `fingerprint`; None where it says nothing."""
+    found: Fingerprint | None = getattr(feed, "fingerprint", None)
+    return found
+
+
 class Shuffled:
     """Full batches of arrays in an order of seed and epoch (`minidl.data.batches`)."""
 
@@ -35,6 +42,10 @@ class Shuffled:
 
     def __len__(self) -> int:
         return len(self.images) // self.batch
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return fingerprint_of_arrays(np.asarray(self.images), np.asarray(self.labels))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         whole = batches(self.images, self.labels, self.batch, self.seed, epoch)
@@ -49,6 +60,10 @@ class InOrder:
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return fingerprint_of_arrays(np.asarray(self.images), np.asarray(self.labels))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         for i in range(start * self.batch, len(self.images), self.batch):
@@ -70,6 +85,11 @@ class Repeated:
 
     def __len__(self) -> int:
         return len(cast(list[Any], self.source)) if self.length is None else self.length
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        found: Fingerprint | None = getattr(self.source, "fingerprint", None)
+        return found
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         for arrays in islice(self.source, start, len(self)):

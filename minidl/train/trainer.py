@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from minidl.data.fingerprint import Fingerprint
 from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
 from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
@@ -17,11 +18,12 @@ from minidl.train.checkpoint import Checkpoint
 from minidl.train.ema import Ema
 from minidl.train.history import Epoch, History
 from minidl.train.interrupt import Interrupt
-from minidl.train.loaders import Batch, Feed, as_loader
+from minidl.train.loaders import Batch, Feed, as_loader, fingerprint
 from minidl.train.log import Log
 from minidl.train.metrics import Evaluation, measure
 from minidl.train.progress import Progress
 from minidl.train.report import Report
+from minidl.train.same_data import require_same
 from minidl.train.schedules import Constant, Memory, Position, Schedule
 
 Data = Feed | Iterable[Any]
@@ -35,8 +37,9 @@ class Trainer:
     `print_freq` steps), `report.html`, `confusion.csv` and the last `keep` checkpoints, one an
     epoch, and one every `checkpoint_every` steps. ema: averaged weights, validated beside the
     step's. resume: a checkpoint, by its path or as `minidl.train.opened` read it, or a folder, of
-    which the last good one is taken. arguments: how the run was asked for, to be kept. quiet: print
-    nothing.
+    which the last good one is taken. arguments: how the run was asked for, to be kept.
+    other_data: go on with other images than the checkpoint's run had, of the same classes. quiet:
+    print nothing.
 
     A step that accumulates over k calls has k steps here for each update: schedules, intervals and
     logs count calls, the rate of an update is that of its last call, and `ema` counts updates.
@@ -61,11 +64,17 @@ class Trainer:
         resume: str | Path | Checkpoint | None = None,
         checkpoint_every: int | None = None,
         arguments: Mapping[str, Any] | None = None,
+        other_data: bool = False,
         quiet: bool = False,
     ) -> None:
         self.step, self.schedule, self.ema = step, schedule or Constant(), ema
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.keep, self.arguments = keep, dict(arguments or {})
+        self.other_data = other_data
+        self.data: dict[str, Fingerprint] = {}
+        """Of the images, where somebody asks for it."""
+        self._data_before: dict[str, Fingerprint] | None = None
+        """That of the checkpoint, until it was compared."""
         self.base_rate = step.learning_rate
         self.epochs = self.epoch = self.batch = self.steps = self.steps_per_epoch = 0
         self.loss = math.nan
@@ -103,6 +112,7 @@ class Trainer:
         """
         train, val = as_loader(train), None if val is None else as_loader(val)
         self._begin(train, epochs)
+        self._look_at(train, val)
         with Interrupt() as interrupt:
             try:
                 self._call("on_fit_begin")
@@ -155,6 +165,16 @@ class Trainer:
             )
         self.epochs, self.steps_per_epoch, self.stop = epochs, length, ""
         self._within, self._started = False, time.perf_counter()
+
+    def _look_at(self, train: Feed, val: Feed | None) -> None:
+        """ArgumentError where the images are not those that the run began with."""
+        if self.output_dir is None and self._data_before is None:
+            return
+        feeds = {"train": train, **({} if val is None else {"val": val})}
+        self.data = {name: own for name, feed in feeds.items() if (own := fingerprint(feed))}
+        if self._data_before is not None:
+            require_same(self.data, self._data_before, self.other_data)
+            self._data_before = None
 
     def _train_epoch(self, train: Feed, interrupt: Interrupt) -> None:
         self._call("on_epoch_begin")
@@ -271,6 +291,7 @@ class Trainer:
             history=self.history.rows(),
             callbacks={name: found for name, c in kept.items() if (found := c.state())},
             arguments=self.arguments,
+            data=self.data,
             arrays=arrays,
         )
 
@@ -286,7 +307,7 @@ class Trainer:
 
     def _resume(self, given: Checkpoint) -> None:
         path, state = given.path, checkpoint.load(given, self.step)
-        self._kept = (state.steps, state.epoch), path
+        self._kept, self._data_before = ((state.steps, state.epoch), path), state.data
         try:
             self.history = History.of(state.history)
             for name, callback in self._by_name().items():

@@ -69,6 +69,13 @@ def other_data(_: pytest.MonkeyPatch) -> object:
     return Trainer(step, output_dir="run", quiet=True, resume="run").fit(more)
 
 
+@raises("### Resumed with other images")
+def other_images(_: pytest.MonkeyPatch) -> object:
+    Trainer(compiled(), output_dir="run", quiet=True).fit(Shuffled(images(8), labels(8) % 2, 4))
+    others = Shuffled(images(8), np.minimum(labels(8), 1), 4)
+    return Trainer(compiled(), output_dir="run", quiet=True, resume="run").fit(others)
+
+
 @raises("### A checkpoint is damaged")
 def cut_short(_: pytest.MonkeyPatch) -> object:
     run(compiled())
