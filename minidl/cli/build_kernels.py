@@ -29,7 +29,7 @@ from minidl.cli.options import (
     planning,
     settings,
 )
-from minidl.cli.values import positive
+from minidl.cli.values import path, positive
 from minidl.console import say
 from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget, architecture_for, card_named
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_card(parser.add_argument_group("device"))
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--out", type=Path, metavar="DIR", help="where they go (default: the user's cache)"
+        "--out", type=path, metavar="DIR", help="where they go (default: the user's cache)"
     )
     output.add_argument(
         "-j", "--workers", type=positive, metavar="N", help="processes (default: one a core)"

@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
-from minidl.cli.config import inherited, of_run, read_config
+from minidl.cli.config import changed, inherited, of_run, read_config
 from minidl.cli.hints import in_flags
 from minidl.cli.parser import Commands
 from minidl.console import hush, tell
@@ -81,8 +81,10 @@ def complete(
     if getattr(options, "resume", None):
         found = options.opened(options)
         if found is not None:
-            parser.set_defaults(**of_run(inherited(found), parser) | values)
+            saved = inherited(found)
+            parser.set_defaults(**of_run(saved, parser) | values)
             options = commands.parse(arguments)
+            options.changed = changed(options, saved, parser)
         options.found = found
     return options
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from minidl.cli.images import add_images, loading
 from minidl.cli.options import Group, add_config, add_device, add_network
 from minidl.cli.trained import add_trained, predictor
-from minidl.cli.values import seed
+from minidl.cli.values import path, seed
 from minidl.console import result, tell
 from minidl.predict import ModelCard, write_confusion
 from minidl.predict.predictor import SPLITS
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_confusion(group: Group) -> None:
     group.add_argument(
         "--confusion",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="write CSV: a row a class, a column for what it is taken for",
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from minidl.cli.images import add_constants
 from minidl.cli.options import add_config, add_device, add_network, add_switch
 from minidl.cli.trained import add_trained, predictor
+from minidl.cli.values import path
 from minidl.console import result
 from minidl.ir import ArgumentError
 
@@ -29,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--onnx", type=Path, metavar="FILE", help="write a model (extra: minidl[onnx])"
+        "--onnx", type=path, metavar="FILE", help="write a model (extra: minidl[onnx])"
     )
     group.add_argument(
         "--safetensors",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="write the weights, with PyTorch's names and layouts",
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from minidl.cli.options import add_config
-from minidl.cli.values import size
+from minidl.cli.values import path, size
 from minidl.compiler.place import EFFORT, max_load, place, top
 from minidl.compiler.place.table import read_table, write_table
 from minidl.console import result, tell
@@ -26,7 +25,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
-        "file", type=Path, metavar="CSV", help="id,lower,upper,size; lifetimes are [lower, upper)"
+        "file", type=path, metavar="CSV", help="id,lower,upper,size; lifetimes are [lower, upper)"
     )
     parser.add_argument(
         "--capacity",
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bytes to fit into: stop there, and exit with 1 if they do not suffice",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write the rows with offsets there, not to stdout"
+        "--out", type=path, metavar="FILE", help="write the rows with offsets there, not to stdout"
     )
 
 

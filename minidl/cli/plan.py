@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import minidl as dl
 from minidl.cli.compared import print_ablation, print_card, print_largest_batches
@@ -20,7 +19,7 @@ from minidl.cli.options import (
     optimizer,
     planning,
 )
-from minidl.cli.values import gpu, size
+from minidl.cli.values import gpu, path, size
 from minidl.console import result
 from minidl.files.atomic import write_text
 
@@ -54,11 +53,11 @@ def _add_output(group: Group) -> None:
     add_switch(group, "--summary", "show layer by layer shape, parameters, work, stash")
     add_switch(group, "--explain", "say layer by layer what was chosen, and why")
     add_switch(group, "--ablate", "show what each pass of the compiler buys")
-    group.add_argument("--json", type=Path, metavar="FILE", help="write the plan file")
-    group.add_argument("--html", type=Path, metavar="FILE", help="write a page to look at")
-    group.add_argument("--png", type=Path, metavar="FILE", help="draw it (extra: minidl[plot])")
+    group.add_argument("--json", type=path, metavar="FILE", help="write the plan file")
+    group.add_argument("--html", type=path, metavar="FILE", help="write a page to look at")
+    group.add_argument("--png", type=path, metavar="FILE", help="draw it (extra: minidl[plot])")
     group.add_argument(
-        "--snapshot", type=Path, metavar="FILE", help="write it for PyTorch's memory viewer"
+        "--snapshot", type=path, metavar="FILE", help="write it for PyTorch's memory viewer"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from minidl.cli.images import add_constants
 from minidl.cli.options import add_config, add_device, add_network, add_switch
 from minidl.cli.trained import add_trained, predictor
-from minidl.cli.values import positive
+from minidl.cli.values import path, positive
 from minidl.console import result, tell
 from minidl.predict import Answer
 
@@ -25,7 +25,7 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG")
+    parser.add_argument("files", nargs="+", type=path, metavar="IMAGE", help="JPEG or PNG")
     add_config(parser)
     group = parser.add_argument_group("output")
     group.add_argument(

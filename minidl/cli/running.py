@@ -9,7 +9,7 @@ from typing import Any
 import minidl as dl
 from minidl.cli.options import add_switch
 from minidl.cli.schedules import schedule
-from minidl.cli.values import positive, seed
+from minidl.cli.values import path, place, positive, seed
 from minidl.ir import ArgumentError
 from minidl.train import Callback, EarlyStopping, Ema, Png, TensorBoard, Trainer
 from minidl.train import checkpoint as checkpoints
@@ -27,12 +27,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--output-dir",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="gets checkpoints, logs, a report and the weights (default: nothing is kept)",
     )
     group.add_argument(
         "--resume",
+        type=place,
         metavar="PATH",
         help="go on from a run's folder or one of its checkpoints, with the flags it had where "
         "none are given; auto: from --output-dir where it has a checkpoint, else begin",
@@ -115,6 +116,7 @@ def trainer(step: dl.Step, options: argparse.Namespace, arguments: dict[str, Any
         print_freq=options.print_freq,
         ema=averaging(options),
         resume=options.found,
+        own_rate="lr" in options.changed,
         checkpoint_every=options.checkpoint_every,
         arguments=arguments,
         other_data=options.other_data,

@@ -36,6 +36,7 @@ from minidl.cli.running import (
     trainer,
 )
 from minidl.cli.schedules import add_schedule, schedule
+from minidl.cli.values import path
 from minidl.console import say, tell
 from minidl.data import Loader, Splits, open_data
 from minidl.interop import load_weights, save_weights
@@ -78,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     network = add_network(parser, model="alexnet", batch=64, classes=None)
     network.add_argument(
-        "--weights", type=Path, metavar="FILE", help="begin with them: .safetensors, .pth or .npz"
+        "--weights", type=path, metavar="FILE", help="begin with them: .safetensors, .pth or .npz"
     )
     add_switch(network, "--new-head", "with --weights of other classes: the last layer begins anew")
     add_augmentation(add_images(parser, "digits"))
@@ -94,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_averaging(parser)
     add_planning(parser)
     add_device(parser)
-    parser.set_defaults(opened=opened, found=None)
+    parser.set_defaults(opened=opened, found=None, changed={})
 
 
 def run(options: argparse.Namespace) -> int:
@@ -119,6 +120,8 @@ def run(options: argparse.Namespace) -> int:
     flags = saved_flags(options, options.parser)
     made = trainer(step, options, {"flags": flags, "about": card.as_dict()})
     options.found = None  # its arrays are in the step
+    if options.changed:
+        say(f"other flags than the run had: {', '.join(options.changed.values())}")
     say(str(step.plan.table()))
     return _fit(made, options, card, splits)
 
@@ -149,7 +152,7 @@ def _fit(made: Trainer, options: argparse.Namespace, card: ModelCard, splits: Sp
             tell(f"minidl train: {stop.signal.name}: {_way_on(made)}")
             return int(stop.code or 0)
     if made.output_dir is not None:
-        _write(made, made.output_dir, description(card, vars(options)))
+        _write(made, made.output_dir, description(card, made.arguments["flags"]))
     return 0
 
 

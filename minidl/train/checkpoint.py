@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -139,7 +140,7 @@ def save(folder: str | Path, step: Step, state: State, keep: int = 3) -> Path:
         ) from error
     for old in [p for p in found(folder) if steps_of(p) <= state.steps][:-keep]:
         with suppress(OSError):
-            old.unlink()
+            os.unlink(old)
     return path
 
 

@@ -31,7 +31,8 @@ def folder_of(trainer: Run, what: Callback) -> Path:
 
 class Log(Callback):
     """Writes `args.json`, `log.csv` (a row an epoch, columns are the fields of `Epoch`),
-    `steps.csv` (a row every `every` steps, where that is given) and at the end `confusion.csv`.
+    `steps.csv` (a row every `every` steps, where that is given) and `confusion.csv` of the last
+    validation.
 
     A run that is resumed goes on in them; rows behind the checkpoint are left out, since these
     steps are done again.
@@ -59,18 +60,22 @@ class Log(Callback):
             append_row(folder_of(trainer, self) / "steps.csv", row)
 
     def on_epoch_end(self, trainer: Run) -> None:
+        self.write_confusion(trainer)
         row = [*asdict(trainer.history.last).values()]
         append_row(folder_of(trainer, self) / "log.csv", row)
 
+    def write_confusion(self, trainer: Run) -> None:
+        """`confusion.csv` of the last validation: after every epoch, since a run that is resumed
+        behind its last one validates no more."""
+        found = trainer.evaluation
+        if found is not None and found.confusion is not None:
+            path = folder_of(trainer, self) / "confusion.csv"
+            write_table(path, (row.tolist() for row in found.confusion))
+
     def on_fit_end(self, trainer: Run) -> None:
         found = trainer.evaluation
-        if found is None or found.top1 is None:
-            return
-        path = folder_of(trainer, self) / "confusion.csv"
-        if found.confusion is None:
-            tell(f"minidl: {no_confusion(str(path))}")
-        else:
-            write_table(path, (row.tolist() for row in found.confusion))
+        if found is not None and found.top1 is not None and found.confusion is None:
+            tell(f"minidl: {no_confusion(str(folder_of(trainer, self) / 'confusion.csv'))}")
 
 
 Row = Mapping[str, Any]

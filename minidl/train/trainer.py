@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from minidl.console import tell
 from minidl.data.fingerprint import Fingerprint
+from minidl.files.atomic import sweep
+from minidl.files.lock import locked
 from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
 from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
@@ -38,8 +41,8 @@ class Trainer:
     epoch, and one every `checkpoint_every` steps. ema: averaged weights, validated beside the
     step's. resume: a checkpoint, by its path or as `minidl.train.opened` read it, or a folder, of
     which the last good one is taken. arguments: how the run was asked for, to be kept.
-    other_data: go on with other images than the checkpoint's run had, of the same classes. quiet:
-    print nothing.
+    other_data: go on with other images than the checkpoint's run had, of the same classes.
+    own_rate: go on with the step's learning rate, not the checkpoint's. quiet: print nothing.
 
     A step that accumulates over k calls has k steps here for each update: schedules, intervals and
     logs count calls, the rate of an update is that of its last call, and `ema` counts updates.
@@ -65,12 +68,13 @@ class Trainer:
         checkpoint_every: int | None = None,
         arguments: Mapping[str, Any] | None = None,
         other_data: bool = False,
+        own_rate: bool = False,
         quiet: bool = False,
     ) -> None:
         self.step, self.schedule, self.ema = step, schedule or Constant(), ema
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_dir = None if output_dir is None else Path(output_dir).expanduser()
         self.keep, self.arguments = keep, dict(arguments or {})
-        self.other_data = other_data
+        self.other_data, self.own_rate = other_data, own_rate
         self.data: dict[str, Fingerprint] = {}
         """Of the images, where somebody asks for it."""
         self._data_before: dict[str, Fingerprint] | None = None
@@ -113,7 +117,7 @@ class Trainer:
         train, val = as_loader(train), None if val is None else as_loader(val)
         self._begin(train, epochs)
         self._look_at(train, val)
-        with Interrupt() as interrupt:
+        with self._own_folder(), Interrupt() as interrupt:
             try:
                 self._call("on_fit_begin")
                 while self.epoch < epochs and not self.stop:
@@ -129,6 +133,20 @@ class Trainer:
                 self.step.learning_rate = self.base_rate
         self.history.stopped = self.stop
         return self.history
+
+    @contextmanager
+    def _own_folder(self) -> Iterator[None]:
+        """Hold the folder against other runs, as it was when this one was made."""
+        if self.output_dir is None:
+            yield
+            return
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        with locked(self.output_dir) as why:
+            if why:
+                tell(f"minidl: {self.output_dir} is not locked against other runs: {why}")
+            _require_own(self.output_dir, self._kept[1])
+            sweep(self.output_dir, "")
+            yield
 
     def save(self) -> Path:
         """Write a checkpoint of this moment; ArgumentError without an output_dir."""
@@ -317,11 +335,20 @@ class Trainer:
         except (KeyError, TypeError, ValueError) as error:  # a user's callback raises what it likes
             raise CheckpointError(f"{path}: its state is not one of a run: {error}") from None
         self.steps, self.epoch, self.batch = state.steps, state.epoch, state.batch
-        self.steps_per_epoch, self.base_rate = state.steps_per_epoch, state.learning_rate
+        self.steps_per_epoch = state.steps_per_epoch
+        self._take_rate(state.learning_rate)
         self._loss_sum, self._loss_count = state.loss_sum, state.loss_count
         self.memory = state.schedule
         if self.ema is not None:
             self.ema.load(state.arrays.get("ema", {}))
+
+    def _take_rate(self, saved: float) -> None:
+        """The checkpoint's base rate, and a line where the step was compiled with another one."""
+        if self.own_rate or saved == self.base_rate:
+            return
+        rates = f"{saved:.4g}, not the step's {self.base_rate:.4g}"
+        tell(f"minidl: the learning rate is the checkpoint's, {rates} (own_rate=True takes it)")
+        self.base_rate = saved
 
 
 def _require_own(folder: Path, resumed: Path | None) -> None:

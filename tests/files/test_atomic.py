@@ -175,7 +175,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "onnx": lambda folder: export_onnx(NET, dl.compile(NET, 1), folder / "f"),
     "kernel": lambda folder: cubins.write(folder, "f", b"code"),
     "arguments": lambda folder: Log().on_fit_begin(run(folder)),
-    "confusion": lambda folder: Log().on_fit_end(run(folder)),
+    "confusion": lambda folder: Log().write_confusion(run(folder)),
     "report": report,
     "curves": lambda folder: write_png(HISTORY, folder / "f"),
 }

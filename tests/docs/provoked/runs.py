@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.files.lock import locked
 from minidl.train import EarlyStopping, InOrder, Shuffled, State, Trainer, save
 from tests.docs.provoked.cases import compiled, images, labels, raises
 
@@ -45,6 +46,13 @@ def input_not_finite(_: pytest.MonkeyPatch) -> object:
 def another_run(_: pytest.MonkeyPatch) -> object:
     run(compiled())
     return run(compiled())
+
+
+@raises("### The folder is in use")
+def in_use(_: pytest.MonkeyPatch) -> object:
+    Path("run").mkdir()
+    with locked(Path("run")):
+        return run(compiled())
 
 
 @raises("### The folder has later checkpoints")
