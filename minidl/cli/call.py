@@ -14,6 +14,7 @@ from minidl.cli.parser import Commands
 from minidl.console import hush, tell
 from minidl.data import BrokenImageError
 from minidl.ir import MinidlError
+from minidl.ir.platforms import require_platform
 
 
 def call(options: argparse.Namespace, commands: Commands, arguments: Sequence[str] | None) -> int:
@@ -63,6 +64,7 @@ def _run(
     """The command itself, with whatever it raises."""
     with warnings.catch_warnings():
         _tell_warnings(name)
+        require_platform()
         options = complete(options, commands, arguments)
         return int(options.run(options))
 
