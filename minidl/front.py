@@ -23,6 +23,7 @@ from minidl.ir import (
 from minidl.ir.calls import called
 from minidl.ir.card import Card
 from minidl.ir.numbers import is_whole, seed_of
+from minidl.ir.platforms import require_platform
 from minidl.keywords import with_keywords
 from minidl.layers.base import Layer
 from minidl.layers.loss import CrossEntropy, Loss
@@ -162,6 +163,7 @@ def _recipe(
     seed: int = 0,
 ) -> Recipe:
     """A recipe of what can be planned; ArgumentError says all that is wrong with the options."""
+    require_platform()
     require_right(options, batch)
     tuning = options.tuning
     options = replace(

@@ -62,8 +62,11 @@ def said_in(tree: ast.Module) -> Iterator[tuple[str, str]]:
             yield from (("message", parts(words)) for words in said)
 
 
+PRINTERS = ("print", "result", "say", "tell", "warn")
+
+
 def printing(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("print", "warn")
+    return isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in PRINTERS
 
 
 def in_kernel(source: str) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,8 @@ from minidl.cli.options import (
     planning,
     settings,
 )
-from minidl.cli.values import positive
+from minidl.cli.values import path, positive
+from minidl.console import say
 from minidl.devices import nvrtc
 from minidl.devices.architecture import CodeTarget, architecture_for, card_named
 from minidl.devices.building import build
@@ -40,7 +41,7 @@ from minidl.ir import ArgumentError
 from minidl.ir.card import Card
 from minidl.ops.cuda import launches_of
 from minidl.predict import model_image, usual_constants
-from minidl.train.progress import someone_looks
+from minidl.train.progress import bar_file, someone_looks
 
 EXAMPLES = (
     (
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_card(parser.add_argument_group("device"))
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--out", type=Path, metavar="DIR", help="where they go (default: the user's cache)"
+        "--out", type=path, metavar="DIR", help="where they go (default: the user's cache)"
     )
     output.add_argument(
         "-j", "--workers", type=positive, metavar="N", help="processes (default: one a core)"
@@ -96,12 +97,12 @@ def run(options: argparse.Namespace) -> int:
     folder = options.out or cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     if architecture.said:
-        print(f"note: {architecture.said}", flush=True)
+        say(f"note: {architecture.said}")
     units = _units(options, card)
     made = sum(_build(units, architecture, folder, options.workers or 0))
     there = f", {len(units) - made} were there" if made < len(units) else ""
     compiler = f"NVRTC {nvrtc.dotted(nvrtc.version())}"
-    print(f"{made} kernels compiled for {architecture.name} by {compiler}{there}: {folder}")
+    say(f"{made} kernels compiled for {architecture.name} by {compiler}{there}: {folder}")
     return 0
 
 
@@ -110,7 +111,13 @@ def _build(
 ) -> Iterator[bool]:
     done = build(units, architecture, folder, workers)
     bar = tqdm(
-        done, architecture.name, len(units), leave=False, unit="kernel", disable=not someone_looks()
+        done,
+        architecture.name,
+        len(units),
+        leave=False,
+        unit="kernel",
+        disable=not someone_looks(),
+        file=bar_file(),
     )
     with bar, closing(done):
         yield from bar
@@ -120,7 +127,7 @@ def _units(options: argparse.Namespace, card: Card) -> list[Unit]:
     """Every kernel of the training steps and predictions, once."""
     found: dict[str, Unit] = {}
     for model, precision in itertools.product(options.model, options.precision or ["float32"]):
-        print(f"{model}, batch {options.batch_size}, {precision}", flush=True)
+        say(f"{model}, batch {options.batch_size}, {precision}")
         for plan in step_plans(
             _network(options, model),
             options.batch_size,

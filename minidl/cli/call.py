@@ -4,38 +4,54 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import traceback
 import warnings
 from collections.abc import Sequence
 
-from minidl.cli.config import of_run, read_config
+from minidl.cli.config import changed, inherited, of_run, read_config
 from minidl.cli.hints import in_flags
 from minidl.cli.parser import Commands
+from minidl.console import hush, tell
 from minidl.data import BrokenImageError
 from minidl.ir import MinidlError
+from minidl.ir.platforms import require_platform
 
 
 def call(options: argparse.Namespace, commands: Commands, arguments: Sequence[str] | None) -> int:
-    """The exit status of the command that `arguments` were parsed to."""
+    """The exit status of the command that `arguments` were parsed to.
+
+    What a command prints is its result, without which it failed; what a run shows meanwhile goes
+    to `minidl.console`, and the run goes on without it.
+    """
     name = f"minidl {options.command}"
     if options.traceback:
         return _run(name, options, commands, arguments)
     try:
+        return _told(name, options, commands, arguments)
+    finally:
+        hush()
+
+
+def _told(
+    name: str,
+    options: argparse.Namespace,
+    commands: Commands,
+    arguments: Sequence[str] | None,
+) -> int:
+    """The exit status, errors in a line."""
+    try:
         return _run(name, options, commands, arguments)
     except BrokenPipeError:
-        # Whoever read is gone: Python must not find that out again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1  # whoever read has what they wanted
     except (MinidlError, OSError, MemoryError) as error:
-        print(f"{name}: error: {_words(error)}", file=sys.stderr)
+        tell(f"{name}: error: {_words(error)}{_notes(error)}")
         asked_wrong = isinstance(error, ValueError) and not isinstance(error, BrokenImageError)
         return 2 if asked_wrong else 1
     except KeyboardInterrupt as stop:
-        print(": ".join([f"{name}: interrupted", *map(str, stop.args)]), file=sys.stderr)
+        tell(": ".join([f"{name}: interrupted", *map(str, stop.args)]))
         return 130
     except Exception as error:
-        print(f"{name}: error: {_fault(error)}", file=sys.stderr)
+        tell(f"{name}: error: {_fault(error)}{_notes(error)}")
         return 1
 
 
@@ -48,6 +64,7 @@ def _run(
     """The command itself, with whatever it raises."""
     with warnings.catch_warnings():
         _tell_warnings(name)
+        require_platform()
         options = complete(options, commands, arguments)
         return int(options.run(options))
 
@@ -64,8 +81,13 @@ def complete(
         parser.set_defaults(**values)
         options = commands.parse(arguments)
     if getattr(options, "resume", None):
-        parser.set_defaults(**of_run(options.inherited(options), parser) | values)
-        options = commands.parse(arguments)
+        found = options.opened(options)
+        if found is not None:
+            saved = inherited(found)
+            parser.set_defaults(**of_run(saved, parser) | values)
+            options = commands.parse(arguments)
+            options.changed = changed(options, saved, parser)
+        options.found = found
     return options
 
 
@@ -73,10 +95,15 @@ def _tell_warnings(name: str) -> None:
     """Images that are passed over are told in one line each."""
 
     def show(message: Warning | str, *_: object) -> None:
-        print(f"{name}: {message}", file=sys.stderr)
+        tell(f"{name}: {message}")
 
     warnings.filterwarnings("always", message="skipped: ")
     warnings.showwarning = show  # type: ignore[assignment]
+
+
+def _notes(error: BaseException) -> str:
+    """What is kept of a run that an error ended."""
+    return "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
 
 
 def _fault(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.compiler.modes import MODES, switches
+from minidl.console import result
 from minidl.fitting import largest_fitting
 from minidl.ir import format_size
 from minidl.recipe import Plan
@@ -19,10 +20,10 @@ def print_card(plan: Plan, named: bool) -> None:
     if card is None:
         return
     if not named:
-        print(f"{card.name} is the default card, no device was touched: --gpu names another")
+        result(f"{card.name} is the default card, no device was touched: --gpu names another")
         return
     fits = "fits" if plan.arena_bytes <= card.free else "does not fit"
-    print(f"batch {batch} {fits} on {card.name}, {plan.largest_batch()} is the largest that does")
+    result(f"batch {batch} {fits} on {card.name}, {plan.largest_batch()} is the largest that does")
 
 
 def print_largest_batches(plan: Plan, memory: int) -> None:
@@ -30,14 +31,14 @@ def print_largest_batches(plan: Plan, memory: int) -> None:
     share = plan.options.recompute or RECOMPUTE
     rows: list[tuple[str, dict[str, Any]]] = [(mode, {"memory": mode}) for mode in MODES]
     rows.append((f"arena, {100 * share:g} % more work", {"memory": "arena", "recompute": share}))
-    print(f"largest batch in {format_size(memory)}:")
-    print(f"  {'mode':<24} {'batch':>7} {'of caffe':>9}  arena")
+    result(f"largest batch in {format_size(memory)}:")
+    result(f"  {'mode':<24} {'batch':>7} {'of caffe':>9}  arena")
     found: dict[str, int] = {}
     for name, how in rows:
         found[name] = _largest(plan, memory, how)
         times = f"{found[name] / found['caffe']:.2f} x" if found.get("caffe") else ""
         need = _needs(plan, found[name], how) if found[name] else 0
-        print(f"  {name:<24} {found[name]:>7} {times:>9}  {format_size(need)}")
+        result(f"  {name:<24} {found[name]:>7} {times:>9}  {format_size(need)}")
 
 
 def _largest(plan: Plan, memory: int, how: dict[str, Any]) -> int:
@@ -53,9 +54,9 @@ def print_ablation(plan: Plan) -> None:
     """`arena` with each pass left out in turn: what the pass buys where all others are on."""
     batch = plan.batch
     base = _needs(plan, batch, {"memory": "arena", "disable_passes": ()})
-    print(f"arena without one pass (all: {format_size(base)}):")
+    result(f"arena without one pass (all: {format_size(base)}):")
     for name in switches():
         size = _needs(plan, batch, {"memory": "arena", "disable_passes": (name,)})
-        print(f"  {name:<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")
+        result(f"  {name:<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")
     size = _needs(plan, batch, {"memory": "arena", "disable_passes": tuple(switches())})
-    print(f"  {'all of them':<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")
+    result(f"  {'all of them':<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from minidl.cli.parser import Parsers
 from minidl.cli.shells import bash, fish, zsh
+from minidl.console import result
 
 EXAMPLES = (
     ("minidl completion bash", "into ~/.bashrc: source <(minidl completion bash)"),
@@ -22,5 +23,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    print(SHELLS[options.shell](options.parsers), end="")
+    result(SHELLS[options.shell](options.parsers), end="")
     return 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from minidl.cli.parser import Commands, flags, is_switch, nearest
-from minidl.files.fields import parsed
+from minidl.cli.parser import Commands, flags, is_switch, nearest, takes_path
+from minidl.files.fields import parsed, take
 from minidl.files.opening import read_text
 from minidl.ir import ArgumentError
 from minidl.options import RENAMED
@@ -56,6 +57,12 @@ def read_config(path: Path, command: str, commands: Commands) -> Values:
     return values
 
 
+def inherited(found: Any) -> Values:
+    """The flags that a checkpoint's run was given."""
+    flags = found.state.arguments.get("flags", {})
+    return dict(take(dict[str, Any], flags, f"{found.path}: its flags"))
+
+
 def of_run(saved: Mapping[str, Any], parser: argparse.ArgumentParser) -> Values:
     """The flags of a run, as `saved_flags` kept them; what is no flag any more is left out."""
     known = {action.dest: action for action in flags(parser)}
@@ -67,14 +74,65 @@ def of_run(saved: Mapping[str, Any], parser: argparse.ArgumentParser) -> Values:
     }
 
 
-OWN = ("config", "resume", "output_dir", "test_only", "weights", "new_head", "confusion")
+OWN = (
+    "config",
+    "resume",
+    "output_dir",
+    "test_only",
+    "weights",
+    "new_head",
+    "confusion",
+    "other_data",
+)
 """Flags that say what to do with a run, not what the run is."""
 
 
 def saved_flags(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Values:
     """The values of all flags of a command, for JSON."""
-    found = {action.dest: getattr(options, action.dest) for action in flags(parser)}
-    return {k: str(v) if isinstance(v, Path) else v for k, v in sorted(found.items())}
+    known = sorted(flags(parser), key=lambda action: action.dest)
+    return {a.dest: _kept(a, getattr(options, a.dest)) for a in known}
+
+
+def _kept(action: argparse.Action, value: Any) -> Any:
+    """A value as JSON has it; a place that is there by its whole path, since the next command may
+    be given in another folder."""
+    if isinstance(value, tuple):
+        return list(value)
+    if takes_path(action) and isinstance(value, (str, Path)):
+        return os.path.abspath(value) if os.path.exists(value) else str(value)
+    return value
+
+
+FIXED = ("seed",)
+"""Flags with which a run begins, and which can change nothing later."""
+
+
+def changed(
+    options: argparse.Namespace, saved: Mapping[str, Any], parser: argparse.ArgumentParser
+) -> dict[str, str]:
+    """The flags that a resumed run is given anew, by name, each with what it was, in words.
+    ArgumentError for one that cannot act any more."""
+    saved = {RENAMED.get(name, name): given for name, given in saved.items()}
+    now = saved_flags(options, parser)
+    known = {a.dest: a for a in flags(parser) if a.dest in saved and a.dest not in OWN}
+    found = {}
+    for name, action in known.items():
+        old = _kept(action, saved[name])
+        if now[name] != old:
+            words = next(w for w in action.option_strings if w.startswith("--"))
+            found[name] = f"{words} {_shown(now[name])} (was {_shown(old)})"
+            if name in FIXED:
+                raise ArgumentError(
+                    f"{found[name]}: a run keeps what it began with",
+                    "leave it out, or begin another run",
+                )
+    return found
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "on", False: "off"}[value]
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _by_key(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:

@@ -8,9 +8,11 @@ from pathlib import Path
 from minidl.cli.images import add_images, loading
 from minidl.cli.options import Group, add_config, add_device, add_network
 from minidl.cli.trained import add_trained, predictor
-from minidl.cli.values import seed
+from minidl.cli.values import path, seed
+from minidl.console import result, tell
 from minidl.predict import ModelCard, write_confusion
 from minidl.train import Evaluation
+from minidl.train.metrics import no_confusion
 
 SPLITS = ("test", "val", "held-out", "train", "all")
 """A data set has some of them."""
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_confusion(group: Group) -> None:
     group.add_argument(
         "--confusion",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="write CSV: a row a class, a column for what it is taken for",
     )
@@ -68,10 +70,12 @@ def run(options: argparse.Namespace) -> int:
 def report(found: Evaluation, name: str, card: ModelCard, confusion: Path | None) -> None:
     """A line, and the confusion matrix where a file is named."""
     left = f" ({found.left_out:,} left out: they cannot be decoded)" if found.left_out else ""
-    print(
+    result(
         f"{name}  {found.count:,} images{left}  loss {found.loss:.4f}  "
         f"top-1 {100 * (found.top1 or 0.0):.2f} %  top-5 {100 * (found.top5 or 0.0):.2f} %"
     )
-    if confusion is not None and found.confusion is not None:
+    if confusion is not None and found.confusion is None:
+        tell(f"minidl: {no_confusion(str(confusion))}")
+    elif confusion is not None and found.confusion is not None:
         write_confusion(confusion, card, found.confusion)
-        print(f"confusion: {confusion}")
+        result(f"confusion: {confusion}")

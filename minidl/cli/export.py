@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from minidl.cli.images import add_constants
 from minidl.cli.options import add_config, add_device, add_network, add_switch
 from minidl.cli.trained import add_trained, predictor
+from minidl.cli.values import path
+from minidl.console import result
 from minidl.ir import ArgumentError
 
 EXAMPLES = (
@@ -28,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--onnx", type=Path, metavar="FILE", help="write a model (extra: minidl[onnx])"
+        "--onnx", type=path, metavar="FILE", help="write a model (extra: minidl[onnx])"
     )
     group.add_argument(
         "--safetensors",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="write the weights, with PyTorch's names and layouts",
     )
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     network = predictor(options, batch=1)
     if options.safetensors is not None:
         network.save_weights(options.safetensors)
-        print(f"weights: {options.safetensors}")
+        result(f"weights: {options.safetensors}")
     if options.onnx is not None:
         network.export_onnx(
             options.onnx,
@@ -59,5 +60,5 @@ def run(options: argparse.Namespace) -> int:
             channels_last=options.channels_last,
             probabilities=options.probabilities,
         )
-        print(f"ONNX model: {options.onnx}")
+        result(f"ONNX model: {options.onnx}")
     return 0

@@ -8,6 +8,7 @@ from minidl.interop import weights
 from minidl.ir import MinidlError
 from minidl.predict import card, evaluating, images, predictor, trained
 from minidl.runtime import arena
+from minidl.train import same_data
 
 HINTS = {
     ANYWHERE: "--device cpu runs anywhere",
@@ -19,6 +20,8 @@ HINTS = {
     weights.OTHER_WIDTHS: f"{weights.OTHER_WIDTHS} (--model, --classes, --image)",
     weights.NO_HEAD: "leave --new-head out",
     card.SAY_CONSTANTS: "say it with --mean and --std",
+    same_data.CLASSES_BACK: "give the classes their names back, or begin another with --weights",
+    same_data.IMAGES_BACK: "take the images that it had, or go on with these: --other-data",
     trained.SAY_MODEL: "say it with --model NAME",
     trained.NEVER_AVERAGED: "the run had no --model-ema, or not yet --model-ema-steps steps",
     evaluating.SAY_NAMES: "say them with --class-names FILE",

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from minidl.cli.options import Group, add_switch
-from minidl.cli.values import natural, numbers
+from minidl.cli.values import natural, numbers, place
 from minidl.predict import model_image
 from minidl.predict.images import MOST_WORKERS
 
@@ -19,6 +19,7 @@ def add_images(parser: argparse.ArgumentParser, path: str | None) -> Group:
     group = parser.add_argument_group("images")
     group.add_argument(
         "--data-path",
+        type=place,
         default=path,
         metavar="PATH",
         help="digits (bundled); or a folder, tar or zip with <class>/*.jpg, in train and val or "

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import Field, fields
-from pathlib import Path
 from typing import Any
 
 import minidl as dl
-from minidl.cli.values import of_word, positive
+from minidl.cli.values import of_word, path, place, positive
 from minidl.compiler.modes import MODES, switches
 from minidl.devices.known import DEVICES
 from minidl.ir import ArgumentError, parse_size
@@ -30,7 +29,7 @@ def add_switch(group: Group, name: str, what: str, default: bool = False) -> Non
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument_group("flags from a file").add_argument(
-        "--config", type=Path, metavar="FILE", help="TOML, the flags' long names; flags here win"
+        "--config", type=path, metavar="FILE", help="TOML, the flags' long names; flags here win"
     )
 
 
@@ -124,7 +123,10 @@ def _add_setting(group: Group, setting: Field[Any]) -> None:
         how |= {"action": "append", "default": [], "metavar": said.unit, "choices": names}
         how["help"] += f": {', '.join(names)}{SEVERAL}" if names else SEVERAL
     else:
-        how |= {"type": of_word(said.read), "choices": _names(setting)}
+        how |= {
+            "type": place if said.unit == "FILE" else of_word(said.read),
+            "choices": _names(setting),
+        }
         how |= {"metavar": said.unit or None, "default": _shown(said, setting.default)}
     group.add_argument(flag_of(setting), **how)
 

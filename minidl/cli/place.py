@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
 from minidl.cli.options import add_config
-from minidl.cli.values import size
+from minidl.cli.values import path, size
 from minidl.compiler.place import EFFORT, max_load, place, top
 from minidl.compiler.place.table import read_table, write_table
+from minidl.console import result, tell
 from minidl.files.atomic import write_text
 from minidl.files.opening import read_text
 
@@ -26,7 +25,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
-        "file", type=Path, metavar="CSV", help="id,lower,upper,size; lifetimes are [lower, upper)"
+        "file", type=path, metavar="CSV", help="id,lower,upper,size; lifetimes are [lower, upper)"
     )
     parser.add_argument(
         "--capacity",
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bytes to fit into: stop there, and exit with 1 if they do not suffice",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write the rows with offsets there, not to stdout"
+        "--out", type=path, metavar="FILE", help="write the rows with offsets there, not to stdout"
     )
 
 
@@ -44,16 +43,13 @@ def run(options: argparse.Namespace) -> int:
     offsets = place(table.blocks, HARD, options.capacity or 0)
     height, load = top(table.blocks, offsets), max_load(table.blocks)
     fits = options.capacity is None or height <= options.capacity
-    print(
-        f"{len(table.blocks)} blocks end at byte {height:,}; most bytes live at once: {load:,}",
-        file=sys.stderr,
-    )
+    tell(f"{len(table.blocks)} blocks end at byte {height:,}; most bytes live at once: {load:,}")
     if not fits:
-        print(f"they do not fit into {options.capacity:,} bytes", file=sys.stderr)
+        tell(f"they do not fit into {options.capacity:,} bytes")
         return 1
     text = write_table(table, offsets)
     if options.out is None:
-        sys.stdout.write(text)
+        result(text, end="")
     else:
         write_text(options.out, text)
     return 0

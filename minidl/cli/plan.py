@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import minidl as dl
 from minidl.cli.compared import print_ablation, print_card, print_largest_batches
@@ -20,7 +19,8 @@ from minidl.cli.options import (
     optimizer,
     planning,
 )
-from minidl.cli.values import gpu, size
+from minidl.cli.values import gpu, path, size
+from minidl.console import result
 from minidl.devices.known import OF_CARDS
 from minidl.files.atomic import write_text
 
@@ -54,11 +54,11 @@ def _add_output(group: Group) -> None:
     add_switch(group, "--summary", "show layer by layer shape, parameters, work, stash")
     add_switch(group, "--explain", "say layer by layer what was chosen, and why")
     add_switch(group, "--ablate", "show what each pass of the compiler buys")
-    group.add_argument("--json", type=Path, metavar="FILE", help="write the plan file")
-    group.add_argument("--html", type=Path, metavar="FILE", help="write a page to look at")
-    group.add_argument("--png", type=Path, metavar="FILE", help="draw it (extra: minidl[plot])")
+    group.add_argument("--json", type=path, metavar="FILE", help="write the plan file")
+    group.add_argument("--html", type=path, metavar="FILE", help="write a page to look at")
+    group.add_argument("--png", type=path, metavar="FILE", help="draw it (extra: minidl[plot])")
     group.add_argument(
-        "--snapshot", type=Path, metavar="FILE", help="write it for PyTorch's memory viewer"
+        "--snapshot", type=path, metavar="FILE", help="write it for PyTorch's memory viewer"
     )
 
 
@@ -73,16 +73,16 @@ def run(options: argparse.Namespace) -> int:
         **planning(options),
         gpu=options.gpu,
     )
-    print(plan.table())
+    result(plan.table())
     print_card(plan, named=options.gpu is not None)
     if options.gpu_memory is not None:
         print_largest_batches(plan, options.gpu_memory)
     if options.ablate:
         print_ablation(plan)
     if options.summary:
-        print(plan.summary())
+        result(plan.summary())
     if options.explain:
-        print(plan.explain())
+        result(plan.explain())
     _write(plan, options)
     return 0
 
@@ -91,13 +91,13 @@ def _write(plan: dl.Plan, options: argparse.Namespace) -> None:
     """The files that were asked for."""
     if options.json is not None:
         write_text(options.json, plan.to_json() + "\n")
-        print(f"plan file: {options.json}")
+        result(f"plan file: {options.json}")
     if options.html is not None:
         write_text(options.html, plan.to_html())
-        print(f"page: {options.html}")
+        result(f"page: {options.html}")
     if options.png is not None:
         plan.to_png(options.png)
-        print(f"drawing: {options.png}")
+        result(f"drawing: {options.png}")
     if options.snapshot is not None:
         plan.to_snapshot(options.snapshot)
-        print(f"snapshot for pytorch.org/memory_viz: {options.snapshot}")
+        result(f"snapshot for pytorch.org/memory_viz: {options.snapshot}")

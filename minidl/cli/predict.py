@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from minidl.cli.images import add_constants
 from minidl.cli.options import add_config, add_device, add_network, add_switch
 from minidl.cli.trained import add_trained, predictor
-from minidl.cli.values import positive
+from minidl.cli.values import path, positive
+from minidl.console import result, tell
 from minidl.predict import Answer
 
 EXAMPLES = (
@@ -25,7 +25,7 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG")
+    parser.add_argument("files", nargs="+", type=path, metavar="IMAGE", help="JPEG or PNG")
     add_config(parser)
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -45,16 +45,16 @@ def run(options: argparse.Namespace) -> int:
         classes = [{"class": g.name, "probability": g.probability} for g in answer.guesses]
         found.append({"file": answer.name, "classes": classes})
         if not options.json:
-            print(_line(answer))
+            result(_line(answer))
     if options.json:
-        print(json.dumps(found, indent=1))
+        result(json.dumps(found, indent=1))
     return 0 if len(found) == len(options.files) else 1
 
 
 def _tell(path: Path, error: Exception) -> None:
     """Name an image that cannot be read, on standard error."""
     words = f"{path}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
-    print(f"minidl predict: {' '.join(words.split())}", file=sys.stderr)
+    tell(f"minidl predict: {' '.join(words.split())}")
 
 
 def _line(answer: Answer) -> str:

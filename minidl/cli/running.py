@@ -9,7 +9,7 @@ from typing import Any
 import minidl as dl
 from minidl.cli.options import add_switch
 from minidl.cli.schedules import schedule
-from minidl.cli.values import positive, seed
+from minidl.cli.values import path, place, positive, seed
 from minidl.ir import ArgumentError
 from minidl.train import Callback, EarlyStopping, Ema, Png, TensorBoard, Trainer
 from minidl.train import checkpoint as checkpoints
@@ -27,16 +27,18 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--output-dir",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="gets checkpoints, logs, a report and the weights (default: nothing is kept)",
     )
     group.add_argument(
         "--resume",
+        type=place,
         metavar="PATH",
         help="go on from a run's folder or one of its checkpoints, with the flags it had where "
         "none are given; auto: from --output-dir where it has a checkpoint, else begin",
     )
+    add_switch(group, "--other-data", "--resume with other images of the same classes")
     group.add_argument(
         "--keep", type=positive, default=3, metavar="N", help="checkpoints to keep, one an epoch"
     )
@@ -97,17 +99,8 @@ def resumed(resume: str | None, output_dir: Path | None) -> Path | None:
     return output_dir if output_dir is not None and checkpoints.found(output_dir) else None
 
 
-def folder_of(path: Path) -> Path:
-    """A run's folder, by itself or by one of its checkpoints."""
-    return path if path.is_dir() else path.parent
-
-
 def trainer(
-    step: dl.Step,
-    options: argparse.Namespace,
-    resume: Path | None,
-    arguments: dict[str, Any],
-    measured: str,
+    step: dl.Step, options: argparse.Namespace, arguments: dict[str, Any], measured: str
 ) -> Trainer:
     callbacks: list[Callback] = []
     if options.early_stopping:
@@ -124,8 +117,10 @@ def trainer(
         keep=options.keep,
         print_freq=options.print_freq,
         ema=averaging(options),
-        resume=resume,
+        resume=options.found,
+        own_rate="lr" in options.changed,
         checkpoint_every=options.checkpoint_every,
         arguments=arguments,
+        other_data=options.other_data,
         measured=measured,
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from minidl.cli.parser import Parser, Parsers, flags, is_switch, places, takes_path
+from minidl.cli.values import path
 
 BASH = """\
 _minidl() {{
@@ -63,7 +63,7 @@ def _bash_reply(action: argparse.Action) -> str:
 
 
 def _is_file(action: argparse.Action) -> bool:
-    return takes_path(action) or action.type is Path
+    return takes_path(action) or action.type is path
 
 
 ZSH = """\

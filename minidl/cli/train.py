@@ -6,7 +6,6 @@ import argparse
 import shlex
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import minidl as dl
 from minidl.cli.config import saved_flags
@@ -32,29 +31,37 @@ from minidl.cli.options import (
 from minidl.cli.running import (
     add_averaging,
     add_run,
-    folder_of,
     require_folder,
     resumed,
     trainer,
 )
 from minidl.cli.schedules import add_schedule, schedule
+from minidl.cli.values import path
+from minidl.console import say, tell
 from minidl.data import HeldOut, Loader, Splits, open_data
-from minidl.files.fields import take
 from minidl.interop import load_weights, save_weights
-from minidl.ir import ArgumentError
+from minidl.ir import ArgumentError, Array
 from minidl.predict import (
     ModelCard,
     card_for,
     description,
     evaluate,
     evaluation_loader,
+    labels_of,
     load_checkpoint,
     training_loader,
 )
 from minidl.predict.card import PUBLISHED, published_constants
 from minidl.predict.images import require_batch
-from minidl.predict.trained import AVERAGED, WEIGHTS, described, held_out_by, say_constants
-from minidl.train import Trainer
+from minidl.predict.trained import (
+    AVERAGED,
+    WEIGHTS,
+    described,
+    held_out_by,
+    say_constants,
+    written,
+)
+from minidl.train import Checkpoint, Terminated, Trainer
 from minidl.train import checkpoint as checkpoints
 
 EXAMPLES = (
@@ -80,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     network = add_network(parser, model="alexnet", batch=64, classes=None)
     network.add_argument(
-        "--weights", type=Path, metavar="FILE", help="begin with them: .safetensors, .pth or .npz"
+        "--weights", type=path, metavar="FILE", help="begin with them: .safetensors, .pth or .npz"
     )
     add_switch(
         network,
@@ -100,48 +107,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_averaging(parser)
     add_planning(parser)
     add_device(parser)
-    parser.set_defaults(inherited=inherited)
+    parser.set_defaults(opened=opened, found=None, changed={})
 
 
 def run(options: argparse.Namespace) -> int:
-    resume = resumed(options.resume, options.output_dir)
-    if resume is not None and options.output_dir is None:
-        options.output_dir = folder_of(resume)
+    if options.found is not None and options.output_dir is None:
+        options.output_dir = options.found.path.parent
     require_folder(options)
     if options.resume not in (None, "auto") and options.weights is not None:
         raise ArgumentError("--resume goes on with the run's weights", "leave --weights out")
-    if options.new_head and options.weights is None and resume is None:
+    if options.new_head and options.weights is None and options.found is None:
         raise ArgumentError("--new-head is for --weights", "leave it out, or name a file of them")
     if options.confusion is not None and not options.test_only:
         raise ArgumentError(
             "--confusion is for --test-only", "a run's --output-dir has confusion.csv"
         )
     schedule(options)
-    held = _held_out(options, resume)
+    held = _held_out(options)
     splits = open_data(options.data_path, image=digits_image(options), held=held)
-    if options.weights is not None and resume is None:
+    if options.weights is not None and options.found is None:
         _take_constants(options)
     card = card_for(options.model, splits, **seeing(options))
     if options.test_only:
-        return _test(options, card, splits, resume)
+        return _test(options, card, splits)
     require_batch(options.batch_size, splits)
     step = _step(options, card)
-    if options.weights is not None and resume is None:
+    if options.weights is not None and options.found is None:
         load_weights(step, options.weights, new_head=options.new_head)
     flags = saved_flags(options, options.parser)
     arguments = {"flags": flags, "about": card.as_dict()}
-    made = trainer(step, options, resume, arguments, splits.measured)
-    print(step.plan.table())
-    print(splits, flush=True)
-    _fit(made, options, card, splits)
-    return 0
+    made = trainer(step, options, arguments, splits.measured)
+    options.found = None  # its arrays are in the step
+    if options.changed:
+        say(f"other flags than the run had: {', '.join(options.changed.values())}")
+    say(step.plan.table())
+    say(str(splits))
+    return _fit(made, options, card, splits)
 
 
-def _held_out(options: argparse.Namespace, resume: Path | None) -> HeldOut:
+def _held_out(options: argparse.Namespace) -> HeldOut:
     """How images are held out where there is one split only: as the run that is resumed did, or
     that of the weights that are tested, since what they were trained on is no test."""
-    known = resume if resume is not None else options.weights if options.test_only else None
-    found = None if known is None else held_out_by(known)
+    found = None
+    if options.found is not None:
+        found = held_out_by(options.found.state.arguments, options.found.path)
+    elif options.weights is not None and options.test_only:
+        found = held_out_by(described(options.weights), options.weights)
     return HeldOut(options.seed) if found is None else found
 
 
@@ -166,8 +177,8 @@ def _step(options: argparse.Namespace, card: ModelCard) -> dl.Step:
     )
 
 
-def _fit(made: Trainer, options: argparse.Namespace, card: ModelCard, splits: Splits) -> None:
-    """All epochs, then the weights; KeyboardInterrupt says what is kept and how to go on."""
+def _fit(made: Trainer, options: argparse.Namespace, card: ModelCard, splits: Splits) -> int:
+    """All epochs, then the weights; a signal says what is kept and how to go on."""
     with ExitStack() as stack:
         train = stack.enter_context(_training(options, card, splits))
         test = stack.enter_context(_testing(options, card, splits))
@@ -175,8 +186,12 @@ def _fit(made: Trainer, options: argparse.Namespace, card: ModelCard, splits: Sp
             made.fit(train, test, options.epochs)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_way_on(made)) from None
+        except Terminated as stop:
+            tell(f"minidl train: {stop.signal.name}: {_way_on(made)}")
+            return int(stop.code or 0)
     if made.output_dir is not None:
-        _write(made, made.output_dir, description(card, vars(options)))
+        _write(made, made.output_dir, description(card, made.arguments["flags"]))
+    return 0
 
 
 def _training(options: argparse.Namespace, card: ModelCard, splits: Splits) -> Loader:
@@ -191,17 +206,19 @@ def _testing(options: argparse.Namespace, card: ModelCard, splits: Splits) -> Lo
 def _write(made: Trainer, folder: Path, header: dict[str, str]) -> None:
     """The weights, and averaged ones where there are some."""
     save_weights(folder / WEIGHTS, made.step.state_dict(), header)
-    print(f"weights: {folder / WEIGHTS}")
+    say(f"weights: {folder / WEIGHTS}")
     if made.ema is not None and made.ema.arrays:
         save_weights(folder / AVERAGED, made.ema.arrays, header)
-        print(f"averaged weights: {folder / AVERAGED}")
+        say(f"averaged weights: {folder / AVERAGED}")
 
 
 def _way_on(made: Trainer) -> str:
     """What is kept of a run that was interrupted."""
-    kept = checkpoints.found(made.output_dir) if made.output_dir is not None else []
-    if not kept:
+    if made.output_dir is None:
         return "nothing is kept without --output-dir"
+    kept = checkpoints.found(made.output_dir)
+    if not kept:
+        return "no step is done"
     saved = checkpoints.steps_of(kept[-1]) == made.steps
     return (
         f"{'saved' if saved else 'this step is lost; the last checkpoint is'} {kept[-1]}; "
@@ -209,27 +226,35 @@ def _way_on(made: Trainer) -> str:
     )
 
 
-def _test(options: argparse.Namespace, card: ModelCard, splits: Splits, resume: Path | None) -> int:
+def _test(options: argparse.Namespace, card: ModelCard, splits: Splits) -> int:
     """--test-only: the network that these flags would train, with weights that are there."""
-    if (options.weights is None) == (resume is None):
+    if (options.weights is None) == (options.found is None):
         raise ArgumentError("--test-only measures --weights FILE or --resume DIR")
     step = _step(options, card)
-    if resume is not None:
-        load_checkpoint(step, checkpoints.at(resume), options.model_ema)
+    if options.found is not None:
+        load_checkpoint(step, options.found, options.model_ema)
     else:
         load_weights(step, options.weights)
-    print(splits, flush=True)
+    labels = _labels(options, splits)
+    say(str(splits))
     with _testing(options, card, splits) as loader:
         name = f"{splits.name} {splits.measured}"
-        report(evaluate(step, [loader]), name, card, options.confusion)
+        report(evaluate(step, [loader], labels), name, card, options.confusion)
     return 0
 
 
-def inherited(options: argparse.Namespace) -> dict[str, Any]:
-    """The flags of the run that --resume names, empty where there is none."""
+def _labels(options: argparse.Namespace, splits: Splits) -> Array | None:
+    """The network's label of each class of the images, by name, where what is measured says which
+    classes it was trained on."""
+    path = options.weights
+    said = options.found.state.arguments if options.found is not None else described(path)
+    known = written(said, path if options.found is None else options.found.path)
+    if known is None or not known.names:
+        return None
+    return labels_of(known, splits.classes, splits.name)
+
+
+def opened(options: argparse.Namespace) -> Checkpoint | None:
+    """The checkpoint that --resume names, read once; None where a run begins."""
     found = resumed(options.resume, options.output_dir)
-    if found is None:
-        return {}
-    path = checkpoints.at(found)
-    flags = checkpoints.read(path)[1].arguments.get("flags", {})
-    return dict(take(dict[str, Any], flags, f"{path}: its flags"))
+    return None if found is None else checkpoints.opened(found)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from minidl.cli.options import Group, add_switch, device
+from minidl.cli.values import path
 from minidl.files.opening import read_text
 from minidl.ir import ArgumentError
 from minidl.predict import Predictor, Trained
@@ -19,21 +20,21 @@ def add_trained(parser: argparse.ArgumentParser) -> Group:
         "--run",
         "--resume",
         dest="run_path",
-        type=Path,
+        type=path,
         metavar="PATH",
         help="a run's folder, of which the last good checkpoint is taken, or a checkpoint; it "
         "knows its network, classes and images",
     )
     group.add_argument(
         "--weights",
-        type=Path,
+        type=path,
         metavar="FILE",
         help=".safetensors, .pth or .npz with torchvision's names; what minidl wrote knows its "
         "network, of others --model says it",
     )
     add_switch(group, "--model-ema", "of a checkpoint, take the averaged weights")
     group.add_argument(
-        "--class-names", type=Path, metavar="FILE", help="a name a line (default: the run's)"
+        "--class-names", type=path, metavar="FILE", help="a name a line (default: the run's)"
     )
     return group
 

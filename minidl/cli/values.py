@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from minidl import options
@@ -50,6 +51,19 @@ def seed(text: str) -> int:
     if value >= 2**63:
         raise argparse.ArgumentTypeError(f"must be below 2^63, got {value}")
     return value
+
+
+def path(text: str) -> Path:
+    """A file or folder; `~` is the user's home, also where no shell has read it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+
+
+def place(text: str) -> str:
+    """The same as a word, for what may be a name too: `digits`, `auto`."""
+    return str(path(text)) if text.startswith("~") else text
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator
 
+from minidl.console import result
 from minidl.devices import nvrtc
 from minidl.devices.architecture import OLDEST
 from minidl.devices.cubins import cache_folder
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     for name, value in rows():
-        print(f"{name:8} {value}")
+        result(f"{name:8} {value}")
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from minidl.data.decode import PIXELS
+from minidl.data.fingerprint import Fingerprint, fingerprint_of
 from minidl.data.pool import Made, Pool
 from minidl.data.recipe import LEFT_OUT, Policy, Recipe
 from minidl.data.ring import Shape
@@ -88,6 +89,11 @@ class Loader:
         """Batches of one epoch."""
         count = len(self.recipe.source)
         return count // self.recipe.batch if self.drop_last else -(-count // self.recipe.batch)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Of the source's images."""
+        return fingerprint_of(self.recipe.source)
 
     @property
     def ring_bytes(self) -> int:

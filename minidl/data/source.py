@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,6 +39,13 @@ class Source(Protocol):
 
     def read(self, index: int) -> bytes | Array:
         """An encoded JPEG or PNG, or an array (H, W, C) of uint8 or float32."""
+
+
+def key_of(source: Source) -> Callable[[int], bytes]:
+    """What tells an image of a source from others, wherever the source lies: its own `key`, or the
+    name where it has none."""
+    own: Callable[[int], bytes] | None = getattr(source, "key", None)
+    return own or (lambda index: source.name(index).encode("utf-8", "surrogateescape"))
 
 
 @called("write Arrays(images, labels)")

@@ -23,7 +23,7 @@ from os import PathLike
 import numpy as np
 
 from minidl.data.dataset import order_of
-from minidl.data.source import Source, Splits, Subset
+from minidl.data.source import Source, Splits, Subset, key_of
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
@@ -87,8 +87,7 @@ def held_out(
 
 def _by_hash(source: Source, seed: int) -> Array:
     """Which images are held out: (N,) bool."""
-    key: Callable[[int], bytes] = getattr(source, "key", lambda i: _encoded(source.name(i)))
-    places, seen = np.empty(len(source), np.uint64), Counter[bytes]()
+    key, places, seen = key_of(source), np.empty(len(source), np.uint64), Counter[bytes]()
     for index in range(len(source)):
         own = key(index)
         places[index] = _place(seed, own, seen[own])
@@ -98,10 +97,6 @@ def _by_hash(source: Source, seed: int) -> Array:
         _require_both(out, images, places)
     _require_both(out, np.arange(len(source)), places)
     return out
-
-
-def _encoded(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
 
 
 def _place(seed: int, key: bytes, before: int) -> int:

@@ -7,6 +7,7 @@ fills up leaves half of one.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterable
@@ -49,12 +50,7 @@ def append_line(path: str | Path, line: str) -> None:
     disk is full.
     """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o666)
-    left = memoryview(line.encode())
-    try:
-        while left:
-            left = left[os.write(handle, left) :]
-    finally:
-        os.close(handle)
+    _write(handle, [line.encode()], flush=False)
 
 
 def unfinished(path: Path) -> Path:
@@ -65,8 +61,13 @@ def unfinished(path: Path) -> Path:
 def sweep(folder: Path, start: str) -> None:
     """Remove what killed processes left of files whose names begin with `start`."""
     for left in folder.glob(f".{start}*.part"):
-        left.unlink(missing_ok=True)
+        if UNFINISHED.fullmatch(left.name):
+            with suppress(FileNotFoundError):
+                os.unlink(left)
 
+
+UNFINISHED = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
+"""What `unfinished` makes."""
 
 BINARY = getattr(os, "O_BINARY", 0)
 """Windows' flag for bytes as they are."""
@@ -91,21 +92,25 @@ def _replace(target: Path, pieces: Pieces, check: Callable[[Path], object] | Non
         _write(handle, pieces, flush=True)
         if check is not None:
             check(part)
-        part.replace(target)
+        os.replace(part, target)
     except BaseException:
         with suppress(OSError):
-            part.unlink()
+            os.unlink(part)
         raise
     flush_folder(target.parent)
 
 
 def _write(handle: int, pieces: Pieces, flush: bool) -> None:
-    with os.fdopen(handle, "wb") as file:
+    """Write all of it, and close the file. A system may take less than it is given at a time."""
+    try:
         for piece in pieces:
-            file.write(piece)
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(handle, left) :]
         if flush:
-            file.flush()
-            os.fsync(file.fileno())
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def flush_folder(folder: Path) -> None:

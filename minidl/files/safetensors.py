@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minidl.files.atomic import write_atomically
 from minidl.files.fields import parse_json, take
@@ -74,6 +75,38 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Array], Header]:
             raise error.at(path) from None
 
 
+def read_in_pieces(
+    path: str | Path, order: Callable[[Entry], str]
+) -> tuple[Header, Iterator[tuple[Entry, Iterator[memoryview]]]]:
+    """The header, and every tensor as it lies on the disk, PIECE bytes at a time: for what is too
+    large to be held. A piece is valid until the next one is asked for. Errors as
+    `read_safetensors`, those of the data while it is read."""
+    header = read_header(path)
+
+    def tensors() -> Iterator[tuple[Entry, Iterator[memoryview]]]:
+        with open_file(path) as file:
+            for entry in sorted(header.entries, key=order):
+                yield entry, _pieces_of(file, entry, header.origin)
+
+    return header, tensors()
+
+
+PIECE = 2**18
+"""Bytes."""
+
+
+def _pieces_of(file: BinaryIO, entry: Entry, origin: int) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(min(PIECE, entry.stop - entry.start)))
+    file.seek(origin + entry.start)
+    left = entry.stop - entry.start
+    while left:
+        count = file.readinto(buffer[: min(PIECE, left)])  # type: ignore[attr-defined]
+        if not count:
+            raise ArgumentError(f"tensor {shown(entry.name)} is cut short")
+        yield buffer[:count]
+        left -= count
+
+
 def read_header(path: str | Path) -> Header:
     """What a file has, its data left alone. Errors as `read_safetensors`."""
     with open_file(path) as file:
@@ -97,30 +130,44 @@ def write_safetensors(
     words = dict(metadata or {})
     if not all(isinstance(word, str) for pair in words.items() for word in pair):
         raise ArgumentError(f"{path}: metadata maps words to words, got {words!r}")
-    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    for name, array in arrays.items():
-        if array.dtype.name not in NAMES:
-            raise ArgumentError(f"{path}: {name} holds {array.dtype}: numbers can be saved")
-    write_atomically(path, _pieces(arrays, words), check)
+    entries = _entries(tensors)
+    wrong = next((e for e in entries if e.dtype not in DTYPES), None)
+    if wrong is not None:
+        raise ArgumentError(f"{path}: {wrong.name} holds {wrong.dtype}: numbers can be saved")
+    write_atomically(path, _pieces(tensors, entries, words), check)
 
 
-def _pieces(arrays: Mapping[str, Array], words: dict[str, str]) -> Iterator[bytes | memoryview]:
-    """The file's bytes. Wide elements come first, so that each tensor lies at a multiple of its
-    elements' bytes: readers that map the file need it."""
-    ordered = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+def _entries(tensors: Mapping[str, Array]) -> list[Entry]:
+    """Where each tensor will lie. Wide elements come first, so that each lies at a multiple of its
+    elements' bytes: readers that map the file need it. No array is held, since a mapping may make
+    each when it is asked for."""
+    found, end = [], 0
+    shapes = [(name, _shape_of(tensors[name])) for name in tensors]
+    for name, (dtype, shape) in sorted(shapes, key=lambda row: (-row[1][0].itemsize, row[0])):
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        found.append(Entry(name, NAMES.get(dtype.name, dtype.name), shape, start, end))
+    return found
+
+
+def _shape_of(array: ArrayLike) -> tuple[np.dtype[np.generic], Shape]:
+    array = np.asarray(array)
+    return array.dtype, array.shape
+
+
+def _pieces(
+    tensors: Mapping[str, Array], placed: list[Entry], words: dict[str, str]
+) -> Iterator[bytes | memoryview]:
+    """The file's bytes, tensor by tensor."""
     entries: dict[str, object] = {"__metadata__": words} if words else {}
-    end = 0
-    for name in ordered:
-        array = arrays[name]
-        start, end = end, end + array.nbytes
-        dtype, shape = NAMES[array.dtype.name], list(array.shape)
-        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    for e in placed:
+        offsets = [e.start, e.stop]
+        entries[e.name] = {"dtype": e.dtype, "shape": list(e.shape), "data_offsets": offsets}
     header = json.dumps(entries).encode()
     header += b" " * (-len(header) % 8)
     yield len(header).to_bytes(8, "little")
     yield header
-    for name in ordered:
-        yield raw_bytes(arrays[name])
+    for e in placed:
+        yield raw_bytes(np.asarray(tensors[e.name]))
 
 
 def raw_bytes(array: Array) -> memoryview:

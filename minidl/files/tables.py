@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from minidl.files.atomic import append_line, write_text
-from minidl.files.opening import read_text
-from minidl.ir import ArgumentError
+from minidl.files.opening import read_bytes
 
 Fields = Sequence[object]
 
@@ -25,14 +23,26 @@ def append_row(path: str | Path, row: Fields) -> None:
     append_line(path, _line(row))
 
 
-def read_table(path: str | Path) -> list[dict[Any, Any]]:
-    """The rows below the header, by its names; as `csv.DictReader` has them, a row that is too
-    short has None as values, one that is too long None as a key. ArgumentError, naming the file,
-    where it is no text, or what no table has."""
+def read_rows(path: str | Path, kinds: Sequence[Callable[[str], object]]) -> Iterator[list[str]]:
+    """The rows of a table of numbers, each by itself, so that damage costs the rows that it is in:
+    those are yielded empty that are no text, have another number of fields, or a field that its
+    kind, `int` or `float`, refuses. The header is passed over. Errors as `open_file`."""
+    header, *lines = read_bytes(path).split(b"\n")
+    if _numbers(header, kinds):  # the header is what is damaged
+        lines = [header, *lines]
+    yield from (_numbers(line, kinds) for line in lines if line)
+
+
+def _numbers(line: bytes, kinds: Sequence[Callable[[str], object]]) -> list[str]:
+    """The fields of a line that ends as rows do; none where it is damaged."""
     try:
-        return list(csv.DictReader(io.StringIO(read_text(path), newline="")))
-    except csv.Error as error:
-        raise ArgumentError(f"{path}: no table: {error}") from None
+        fields = line.decode("ascii").split(",")
+        fields[-1] = fields[-1].removesuffix("\r")
+        for kind, field in zip(kinds, fields, strict=True):
+            kind(field)
+    except ValueError:
+        return []
+    return fields if line.endswith(b"\r") else []
 
 
 def _line(row: Fields) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -65,5 +66,5 @@ def evaluate(step: dl.Step, loaders: Iterable[Feed], labels: Array | None = None
 def write_confusion(path: str | Path, card: ModelCard, confusion: Array) -> None:
     """Write `Evaluation.confusion` as CSV: a row a class, a column for what it is taken for."""
     names = [card.name_of(i) for i in range(len(confusion))]
-    rows = [[name, *row] for name, row in zip(names, confusion.tolist(), strict=True)]
-    write_table(path, [["class", *names], *rows])
+    rows = ([name, *row.tolist()] for name, row in zip(names, confusion, strict=True))
+    write_table(path, itertools.chain([["class", *names]], rows))

@@ -27,7 +27,7 @@ from minidl.predict.card import (
     published_constants,
 )
 from minidl.runtime.finite import warn_not_finite
-from minidl.train import checkpoint, checkpoint_file
+from minidl.train import Checkpoint, checkpoint, checkpoint_file
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "weights-averaged.safetensors"
@@ -78,8 +78,8 @@ class Trained:
         where = Path(path)
         is_run = where.is_dir() or _is_checkpoint(where) if run is None else run
         if is_run:
-            where = checkpoint.at(where)
-            arguments = checkpoint.read(where)[1].arguments
+            found = checkpoint.opened(where)
+            where, arguments = found.path, found.state.arguments
         else:
             if averaged:
                 raise ArgumentError(
@@ -88,7 +88,7 @@ class Trained:
                 )
             open_file(where).close()
             arguments = described(where)
-        known = _written(arguments, where)
+        known = written(arguments, where)
         if known is None:
             known = _of_model(where, model, classes, names)
             if known.model in PUBLISHED and mean is std is None:
@@ -140,12 +140,10 @@ def described(path: Path) -> dict[str, Any]:
     return found
 
 
-def held_out_by(path: Path) -> HeldOut | None:
-    """How a run, a checkpoint or weights say that images were held out; None where they do not."""
-    is_run = path.is_dir() or _is_checkpoint(path)
-    where = checkpoint.at(path) if is_run else path
-    arguments = checkpoint.read(where)[1].arguments if is_run else described(where)
-    card = _written(arguments, where)
+def held_out_by(arguments: Mapping[str, Any], where: Path) -> HeldOut | None:
+    """How what a run or weights say of themselves has it that images were held out; None where
+    they do not say."""
+    card = written(arguments, where)
     if card is None:
         return None
     flags = take(dict[str, Any], arguments.get("flags", {}), f"{where}: its flags")
@@ -155,7 +153,7 @@ def held_out_by(path: Path) -> HeldOut | None:
     return card.holding(seed)
 
 
-def _written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
+def written(arguments: Mapping[str, Any], path: Path) -> ModelCard | None:
     """What a run says of its network, None where it says nothing."""
     if "about" not in arguments:
         return None
@@ -210,9 +208,10 @@ def say_constants(path: Path, model: str) -> None:
 
 
 @called()
-def load_checkpoint(step: dl.Step, path: Path, averaged: bool = False) -> None:
+def load_checkpoint(step: dl.Step, source: Path | Checkpoint, averaged: bool = False) -> None:
     """A checkpoint's weights, whatever optimizer it had; CheckpointError where they do not fit."""
-    variables, state = checkpoint.read(path)
+    given = source if isinstance(source, Checkpoint) else checkpoint.opened(source)
+    path, variables, state = given.path, given.variables, given.state
     try:
         if averaged:
             if "ema" not in state.arrays:

@@ -8,9 +8,10 @@ from minidl.ir.calls import called
 from minidl.ir.masks import require_unmasked
 from minidl.runtime.step import Step
 from minidl.train.callbacks import Callback, Checkpoints, EarlyStopping
-from minidl.train.checkpoint import State, latest, load, save
+from minidl.train.checkpoint import Checkpoint, State, latest, load, opened, save
 from minidl.train.ema import Ema
 from minidl.train.history import Epoch, History
+from minidl.train.interrupt import Terminated
 from minidl.train.loaders import Feed, InOrder, Repeated, Shuffled, as_loader
 from minidl.train.log import Log
 from minidl.train.metrics import Evaluation, Metrics, measure
@@ -36,6 +37,7 @@ from minidl.train.trainer import Trainer
 __all__ = [
     "SCHEDULES",
     "Callback",
+    "Checkpoint",
     "Checkpoints",
     "Constant",
     "Cosine",
@@ -62,6 +64,7 @@ __all__ = [
     "State",
     "StepDecay",
     "TensorBoard",
+    "Terminated",
     "Trainer",
     "Warmup",
     "as_loader",
@@ -70,6 +73,7 @@ __all__ = [
     "latest",
     "load",
     "measure",
+    "opened",
     "save",
 ]
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from minidl.console import tell
+from minidl.data.fingerprint import Fingerprint
 from minidl.files.atomic import sweep
 from minidl.files.fields import parse_json, take
 from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
@@ -30,6 +32,8 @@ NAME = re.compile(r"checkpoint-(\d{8,})\.safetensors")
 VARIABLES = "variables"
 
 Arrays = dict[str, Array]
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -53,6 +57,8 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     arguments: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Fingerprint] = field(default_factory=dict)
+    """Of the images to train on, `train`, and to validate on, `val`; empty where nobody knows."""
     arrays: dict[str, Arrays] = field(default_factory=dict)
     """Arrays beside the variables, by group and name: `ema` has the averaged weights."""
 
@@ -63,6 +69,51 @@ class _Head:
 
     fingerprint: str
     ema: bool
+
+
+class _Variables(Mapping[str, Array]):
+    """A step's variables: on the CPU device views, of a GPU a copy when one is asked for."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    def __getitem__(self, name: str) -> Array:
+        return self.step.array(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.step.variables)
+
+    def __len__(self) -> int:
+        return len(self.step.variables)
+
+
+class _Tensors(Mapping[str, Array]):
+    """Groups of arrays as `group/name`; none is held here."""
+
+    def __init__(self, groups: Mapping[str, Mapping[str, Array]]) -> None:
+        self.groups = groups
+        self.places = {
+            f"{group}/{name}": (group, name) for group in groups for name in groups[group]
+        }
+
+    def __getitem__(self, full: str) -> Array:
+        group, name = self.places[full]
+        return self.groups[group][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file has, read once."""
+
+    path: Path
+    variables: Arrays
+    state: State
 
 
 COUNTS = ("steps", "epoch", "batch", "steps_per_epoch", "loss_count")
@@ -80,10 +131,7 @@ def save(folder: str | Path, step: Step, state: State, keep: int = 3) -> Path:
         raise ArgumentError(f"keep must be at least 1, got {keep}")
     folder = Path(folder)
     path = folder / f"checkpoint-{state.steps:08d}.safetensors"
-    groups = {VARIABLES: step.variables_dict(), **state.arrays}
-    tensors = {
-        f"{group}/{name}": a for group, arrays in groups.items() for name, a in arrays.items()
-    }
+    tensors = _Tensors({VARIABLES: _Variables(step), **state.arrays})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder, "checkpoint-")
@@ -94,7 +142,7 @@ def save(folder: str | Path, step: Step, state: State, keep: int = 3) -> Path:
         ) from error
     for old in [p for p in found(folder) if steps_of(p) <= state.steps][:-keep]:
         with suppress(OSError):
-            old.unlink()
+            os.unlink(old)
     return path
 
 
@@ -114,68 +162,89 @@ def steps_of(path: Path) -> int:
 def latest(folder: str | Path) -> Path | None:
     """The last good checkpoint in a folder, every byte read; None where there is none. What is
     passed over is named on standard error."""
+    return next((path for path, _ in _good(folder, verify)), None)
+
+
+def _good(folder: str | Path, look: Callable[[Path], Found]) -> Iterator[tuple[Path, Found]]:
+    """The good checkpoints of a folder, the last first, and what `look` found in each."""
     for path in reversed(found(folder)):
         try:
-            read(path)
+            yield path, look(path)
         except CheckpointError as error:
-            print(f"minidl: {error}; taking the one before it", file=sys.stderr)
-        else:
-            return path
-    return None
+            tell(f"minidl: {error}; taking the one before it")
 
 
-def at(where: Path) -> Path:
-    """The last good checkpoint of a folder; a file is itself."""
+def opened(where: str | Path) -> Checkpoint:
+    """A checkpoint, or the last good one of a folder, read once; CheckpointError where there is
+    none."""
+    where = Path(where)
     if not where.is_dir():
-        return where
-    path = latest(where)
-    if path is None:
-        raise CheckpointError(f"{where}: no good checkpoint in this folder")
-    return path
+        return Checkpoint(where, *read(where))
+    for path, (variables, state) in _good(where, read):
+        return Checkpoint(path, variables, state)
+    raise CheckpointError(f"{where}: no good checkpoint in this folder")
 
 
 def read(path: str | Path) -> tuple[Arrays, State]:
     """The variables and the state of a checkpoint; CheckpointError where it is damaged, cannot be
     read or has another format."""
     path = Path(path)
-    try:
+    with _naming(path):
         tensors, words = checkpoint_file.read(path)
         state = _from_json(words)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ArgumentError as error:
-        raise CheckpointError(f"{path}: its state is not one of a run: {error.message}") from None
     for full, array in tensors.items():
         group, _, name = full.partition("/")
         state.arrays.setdefault(group, {})[name] = array
     return state.arrays.pop(VARIABLES, {}), state
 
 
+def verify(path: str | Path) -> None:
+    """CheckpointError where `read` would raise it; little of the file is in memory at a time."""
+    path = Path(path)
+    with _naming(path):
+        _from_json(checkpoint_file.verify(path))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors as CheckpointErrors that name the file."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ArgumentError as error:
+        raise CheckpointError(f"{path}: its state is not one of a run: {error.message}") from None
+
+
 @called()
-def load(path: str | Path, step: Step) -> State:
+def load(source: str | Path | Checkpoint, step: Step) -> State:
     """Put a checkpoint's variables into `step`, whatever memory mode either has, and return its
     state. CheckpointError where it is damaged or of another network, which names the tensor and
     both shapes: the step is then unchanged. RuntimeWarning where a NaN or an infinity is loaded."""
-    variables, state = read(path)
+    given = source if isinstance(source, Checkpoint) else Checkpoint(Path(source), *read(source))
     try:
-        step.load_variables(variables)
+        step.load_variables(given.variables)
     except (ShapeError, ArgumentError) as error:
-        said = f"{path} is of another network or optimizer: {error.message}"
+        said = f"{given.path} is of another network or optimizer: {error.message}"
         raise CheckpointError(said, error.hint) from None
-    warn_not_finite(path, variables)
-    return state
+    warn_not_finite(given.path, given.variables)
+    return given.state
 
 
 def fingerprint(variables: Mapping[str, Array]) -> str:
     """SHA-256 of the names, shapes and dtypes of variables, ordered by name."""
-    rows = [[name, a.shape, a.dtype.name] for name, a in sorted(variables.items())]
+    rows = [[name, *_kind(variables[name])] for name in sorted(variables)]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _kind(array: Array) -> tuple[tuple[int, ...], str]:
+    return array.shape, array.dtype.name
 
 
 def _to_json(step: Step, state: State) -> str:
     plain = {k: v for k, v in asdict(_without_arrays(state)).items() if k != "arrays"}
-    variables = {name: step.array(name) for name in step.variables}
-    head = {"format": FORMAT, "fingerprint": fingerprint(variables), "ema": "ema" in state.arrays}
+    own = fingerprint(_Variables(step))
+    head = {"format": FORMAT, "fingerprint": own, "ema": "ema" in state.arrays}
     return json.dumps({**head, **plain}, default=str)
 
 

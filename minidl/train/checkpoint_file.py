@@ -4,33 +4,56 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from minidl.files.safetensors import raw_bytes, read_safetensors, write_safetensors
-from minidl.ir import ArgumentError, Array, CheckpointError
+import numpy as np
+
+from minidl.files.safetensors import (
+    DTYPES,
+    Header,
+    raw_bytes,
+    read_in_pieces,
+    read_safetensors,
+    write_safetensors,
+)
+from minidl.ir import ArgumentError, Array, CheckpointError, Shape
 
 STATE, DIGEST = "state", "sha256"
 """Keys of the header's words."""
 
 Tensors = Mapping[str, Array]
 
+Row = tuple[str, str, Shape, Iterable[memoryview]]
+"""A tensor as it is hashed: name, dtype, shape, and its bytes in pieces."""
+
 
 def write(path: Path, tensors: Tensors, state: str) -> None:
-    """Publish `path` in one rename: flushed to the disk and read back before. OSError or
-    CheckpointError where that fails; `path` is then as it was before."""
+    """Publish `path` in one rename: flushed to the disk and read back before, in pieces. A tensor
+    is asked for when it is needed, and not held. OSError or CheckpointError where that fails;
+    `path` is then as it was before."""
     words = {"format": "np", STATE: state, DIGEST: digest(tensors, state)}
-    write_safetensors(path, tensors, words, check=read)
+    write_safetensors(path, tensors, words, check=verify)
 
 
 def digest(tensors: Tensors, state: str) -> str:
     """SHA-256 over the state and each tensor's name, dtype, shape and bytes, ordered by name."""
+    return _digest(_rows(tensors), state)
+
+
+def _digest(rows: Iterable[Row], state: str) -> str:
     found = hashlib.sha256(state.encode())
+    for name, dtype, shape, pieces in rows:
+        found.update(json.dumps([name, dtype, shape]).encode())
+        for piece in pieces:
+            found.update(piece)
+    return found.hexdigest()
+
+
+def _rows(tensors: Tensors) -> Iterator[Row]:
     for name in sorted(tensors):
         array = tensors[name]
-        found.update(json.dumps([name, array.dtype.name, array.shape]).encode())
-        found.update(raw_bytes(array))
-    return found.hexdigest()
+        yield name, array.dtype.name, array.shape, [raw_bytes(array)]
 
 
 def read(path: Path) -> tuple[dict[str, Array], str]:
@@ -39,10 +62,35 @@ def read(path: Path) -> tuple[dict[str, Array], str]:
     try:
         tensors, header = read_safetensors(path)
     except ArgumentError as error:
-        raise CheckpointError(error.message, "truncated, or no checkpoint") from None
-    words = header.metadata
-    if STATE not in words or DIGEST not in words:
+        raise _damaged(error) from None
+    state = _state_of(path, header)
+    _require(path, header, digest(tensors, state))
+    return tensors, state
+
+
+def verify(path: Path) -> str:
+    """The state of a file whose bits are all what was written, read in pieces. Errors as `read`."""
+    try:
+        header, tensors = read_in_pieces(path, order=lambda entry: entry.name)
+        state = _state_of(path, header)
+        rows = ((e.name, np.dtype(DTYPES[e.dtype]).name, e.shape, p) for e, p in tensors)
+        found = _digest(rows, state)
+    except ArgumentError as error:
+        raise _damaged(error) from None
+    _require(path, header, found)
+    return state
+
+
+def _damaged(error: ArgumentError) -> CheckpointError:
+    return CheckpointError(error.message, "truncated, or no checkpoint")
+
+
+def _state_of(path: Path, header: Header) -> str:
+    if STATE not in header.metadata or DIGEST not in header.metadata:
         raise CheckpointError(f"{path}: a safetensors file, but no checkpoint of a run")
-    if digest(tensors, words[STATE]) != words[DIGEST]:
+    return header.metadata[STATE]
+
+
+def _require(path: Path, header: Header, found: str) -> None:
+    if found != header.metadata[DIGEST]:
         raise CheckpointError(f"{path}: damaged: its checksum differs from its content")
-    return tensors, words[STATE]

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 
 from minidl.data import batches
+from minidl.data.fingerprint import Fingerprint, fingerprint_of_arrays
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
 from minidl.ir.masks import require_all_unmasked
@@ -30,6 +31,12 @@ class Feed(Protocol):
         the same order whenever it is asked."""
 
 
+def fingerprint(feed: Feed) -> Fingerprint | None:
+    """What a loader says of its images, by its `fingerprint`; None where it says nothing."""
+    found: Fingerprint | None = getattr(feed, "fingerprint", None)
+    return found
+
+
 @called("write Shuffled(images, labels, 32, seed=0)", batch_size="batch")
 class Shuffled:
     """Full batches of arrays in an order of seed and epoch (`minidl.data.batches`)."""
@@ -40,6 +47,10 @@ class Shuffled:
 
     def __len__(self) -> int:
         return len(self.images) // self.batch
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return fingerprint_of_arrays(np.asarray(self.images), np.asarray(self.labels))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         whole = batches(self.images, self.labels, self.batch, seed=self.seed, epoch=epoch)
@@ -55,6 +66,10 @@ class InOrder:
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return fingerprint_of_arrays(np.asarray(self.images), np.asarray(self.labels))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         for i in range(start * self.batch, len(self.images), self.batch):
@@ -82,6 +97,11 @@ class Repeated:
 
     def __len__(self) -> int:
         return len(cast(list[Any], self.source)) if self.length is None else self.length
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        found: Fingerprint | None = getattr(self.source, "fingerprint", None)
+        return found
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         for arrays in islice(self.source, start, len(self)):

@@ -8,15 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from minidl.console import tell
 from minidl.files.atomic import write_text
-from minidl.files.tables import append_row, read_table, write_table
+from minidl.files.tables import append_row, read_rows, write_table
 from minidl.ir import ArgumentError
 from minidl.ir.calls import called
 from minidl.train.callbacks import Callback, Run
 from minidl.train.history import FIELDS
+from minidl.train.metrics import no_confusion
 
 STEP_FIELDS = ("steps", "epoch", "loss", "learning_rate")
-"""Columns of `steps.csv`; the epoch is the one under way, from 1."""
+STEP_KINDS = (int, int, float, float)
+"""Columns of `steps.csv`, and their kinds; the epoch is the one under way, from 1."""
 
 
 def folder_of(trainer: Run, what: Callback) -> Path:
@@ -30,7 +33,8 @@ def folder_of(trainer: Run, what: Callback) -> Path:
 @called("write Log(every=100): the folder is the trainer's output_dir", filename="")
 class Log(Callback):
     """Writes `args.json`, `log.csv` (a row an epoch, columns are the fields of `Epoch`),
-    `steps.csv` (a row every `every` steps, where that is given) and at the end `confusion.csv`.
+    `steps.csv` (a row every `every` steps, where that is given) and `confusion.csv` of the last
+    validation.
 
     A run that is resumed goes on in them; rows behind the checkpoint are left out, since these
     steps are done again.
@@ -58,13 +62,22 @@ class Log(Callback):
             append_row(folder_of(trainer, self) / "steps.csv", row)
 
     def on_epoch_end(self, trainer: Run) -> None:
+        self.write_confusion(trainer)
         row = [*asdict(trainer.history.last).values()]
         append_row(folder_of(trainer, self) / "log.csv", row)
 
-    def on_fit_end(self, trainer: Run) -> None:
+    def write_confusion(self, trainer: Run) -> None:
+        """`confusion.csv` of the last validation: after every epoch, since a run that is resumed
+        behind its last one validates no more."""
         found = trainer.evaluation
         if found is not None and found.confusion is not None:
-            write_table(folder_of(trainer, self) / "confusion.csv", found.confusion.tolist())
+            path = folder_of(trainer, self) / "confusion.csv"
+            write_table(path, (row.tolist() for row in found.confusion))
+
+    def on_fit_end(self, trainer: Run) -> None:
+        found = trainer.evaluation
+        if found is not None and found.top1 is not None and found.confusion is None:
+            tell(f"minidl: {no_confusion(str(folder_of(trainer, self) / 'confusion.csv'))}")
 
 
 Row = Mapping[str, Any]
@@ -77,9 +90,12 @@ def write_rows(path: Path, names: Iterable[str], rows: Iterable[Row]) -> None:
 
 
 def rows_until(path: Path, steps: int) -> list[Row]:
-    """The rows of a `steps.csv` up to a step; none where there is no such file. A last line that
-    was cut off is left out."""
+    """The rows of a `steps.csv` up to a step; none where there is no such file. What is damaged is
+    left out, which a line says, but for a last row that was cut off."""
     if not steps or not path.exists():
         return []
-    whole = [r for r in read_table(path) if set(r) == set(STEP_FIELDS) and None not in r.values()]
-    return [r for r in whole if r["steps"].isdigit() and int(r["steps"]) <= steps]
+    found = list(read_rows(path, STEP_KINDS))
+    damaged = found[:-1].count([])
+    if damaged:
+        tell(f"minidl: {path}: {damaged:,} damaged rows are left out")
+    return [dict(zip(STEP_FIELDS, r, strict=True)) for r in found if r and int(r[0]) <= steps]

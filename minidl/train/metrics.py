@@ -27,9 +27,14 @@ class Evaluation:
     """Share of images in [0, 1] whose label is the largest output, one of the five largest;
     None where targets are not labels."""
     confusion: Array | None = None
-    """(K, K) int64: [i, j] images of class i for which j is the largest output."""
+    """(K, K) int64: [i, j] images of class i for which j is the largest output; None above
+    MOST_CONFUSED classes."""
     left_out: int = 0
     """Images that could not be decoded and are not in `count`."""
+
+
+MOST_CONFUSED = 2000
+"""Classes of a confusion matrix at most: 32 MB, which nobody can look at anyway."""
 
 
 class Metrics:
@@ -39,6 +44,7 @@ class Metrics:
         self.count = 0
         self._losses: list[Array] = []
         self._top1 = self._top5 = 0
+        self._labels = False
         self._confusion: Array | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -66,15 +72,18 @@ class Metrics:
         self._losses.append(cross_entropy(outputs, labels))
         self._top1 += int((place < 1).sum())
         self._top5 += int((place < 5).sum())
-        found = confusion_matrix(outputs.argmax(axis=1), labels, classes)
-        self._confusion = found if self._confusion is None else self._confusion + found
+        self._labels = True
+        if self._confusion is None and classes <= MOST_CONFUSED:
+            self._confusion = np.zeros((classes, classes), np.int64)
+        if self._confusion is not None:
+            np.add.at(self._confusion, (labels, outputs.argmax(axis=1)), 1)
 
     def result(self) -> Evaluation:
         """ArgumentError where there was no image."""
         if not self.count:
             raise ArgumentError("no images to evaluate on")
         loss = _mean(np.concatenate(self._losses))
-        if self._confusion is None:
+        if not self._labels:
             return Evaluation(self.count, loss)
         tops = self._top1 / self.count, self._top5 / self.count
         return Evaluation(self.count, loss, *tops, self._confusion)
@@ -112,10 +121,9 @@ def cross_entropy(outputs: Array, labels: Array) -> Array:
     return losses
 
 
-def confusion_matrix(predicted: Array, labels: Array, classes: int) -> Array:
-    """(K, K) int64, true labels in rows, predictions in columns."""
-    pairs = labels.astype(np.int64) * classes + predicted
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+def no_confusion(what: str) -> str:
+    """Why there is no confusion matrix, in a line."""
+    return f"no {what}: a confusion matrix is made for at most {MOST_CONFUSED:,} classes"
 
 
 @called()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tqdm.auto import tqdm
 
+from minidl.console import ERRORS, say
 from minidl.ir import ArgumentError
 from minidl.ir.calls import called
 from minidl.ir.numbers import is_whole
@@ -16,7 +17,12 @@ from minidl.train.history import Epoch
 
 def someone_looks() -> bool:
     """Whether standard error is a terminal, or the program a notebook."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    return ERRORS.is_terminal() or "ipykernel" in sys.modules
+
+
+def bar_file() -> Any:
+    """Where a bar is drawn: standard error, which can break and end nothing; a notebook's own."""
+    return None if "ipykernel" in sys.modules else ERRORS
 
 
 @called()
@@ -32,7 +38,7 @@ class Progress(Callback):
 
     def on_fit_begin(self, trainer: Run) -> None:
         if trainer.steps:
-            print(f"resumed at epoch {trainer.epoch + 1}, step {trainer.steps:,}", flush=True)
+            say(f"resumed at epoch {trainer.epoch + 1}, step {trainer.steps:,}")
 
     def on_epoch_begin(self, trainer: Run) -> None:
         self._close()
@@ -44,6 +50,7 @@ class Progress(Callback):
             unit=" images",
             leave=False,
             disable=not someone_looks(),
+            file=bar_file(),
         )
 
     def on_step_end(self, trainer: Run) -> None:
@@ -53,16 +60,16 @@ class Progress(Callback):
         elif self.print_freq is not None and trainer.batch % self.print_freq == 0:
             place = f"step {trainer.batch}/{trainer.steps_per_epoch}"
             rate = f"learning rate {trainer.step.learning_rate:.3g}"
-            print(f"  {place}  loss {trainer.loss:.4f}  {rate}", flush=True)
+            say(f"  {place}  loss {trainer.loss:.4f}  {rate}")
 
     def on_epoch_end(self, trainer: Run) -> None:
         self._close()
-        print(epoch_line(trainer.history.last, trainer.epochs, trainer.measured), flush=True)
+        say(epoch_line(trainer.history.last, trainer.epochs, trainer.measured))
 
     def on_fit_end(self, trainer: Run) -> None:
         self._close()
         if trainer.stop:
-            print(f"stopped: {trainer.stop}", flush=True)
+            say(f"stopped: {trainer.stop}")
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -5,23 +5,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
+from minidl.console import tell
+from minidl.data.fingerprint import Fingerprint
+from minidl.files.atomic import sweep
+from minidl.files.lock import locked
 from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
 from minidl.ir.calls import called
 from minidl.ir.copies import Uncopied
 from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
 from minidl.train.callbacks import Callback, Checkpoints
+from minidl.train.checkpoint import Checkpoint
 from minidl.train.ema import Ema
 from minidl.train.history import Epoch, History
 from minidl.train.interrupt import Interrupt
-from minidl.train.loaders import Batch, Feed, as_loader
+from minidl.train.loaders import Batch, Feed, as_loader, fingerprint
 from minidl.train.log import Log
 from minidl.train.metrics import Evaluation, measure
 from minidl.train.progress import Progress
 from minidl.train.report import Report
+from minidl.train.same_data import require_same
 from minidl.train.schedules import Constant, Memory, Position, Schedule
 
 Data = Feed | Iterable[Any]
@@ -35,9 +42,11 @@ class Trainer(Uncopied):
     those for the folder. output_dir: gets `args.json`, `log.csv`, `steps.csv` (a row every
     `print_freq` steps), `report.html`, `confusion.csv` and the last `keep` checkpoints, one an
     epoch, and one every `checkpoint_every` steps. ema: averaged weights, validated beside the
-    step's. resume: a checkpoint, or a folder, of which the last good one is taken. arguments: how
-    the run was asked for, to be kept. measured: what the split is called that `fit` validates on,
-    as lines have it. quiet: print nothing.
+    step's. resume: a checkpoint, by its path or as `minidl.train.opened` read it, or a folder, of
+    which the last good one is taken. arguments: how the run was asked for, to be kept.
+    other_data: go on with other images than the checkpoint's run had, of the same classes.
+    own_rate: go on with the step's learning rate, not the checkpoint's. measured: what the split is
+    called that `fit` validates on, as lines have it. quiet: print nothing.
 
     A step that accumulates over k calls has k steps here for each update: schedules, intervals and
     logs count calls, the rate of an update is that of its last call, and `ema` counts updates.
@@ -61,15 +70,22 @@ class Trainer(Uncopied):
         keep: int = 3,
         print_freq: int | None = None,
         ema: Ema | None = None,
-        resume: str | Path | None = None,
+        resume: str | Path | Checkpoint | None = None,
         checkpoint_every: int | None = None,
         arguments: Mapping[str, Any] | None = None,
+        other_data: bool = False,
+        own_rate: bool = False,
         measured: str = "test",
         quiet: bool = False,
     ) -> None:
         self.step, self.schedule, self.ema = step, schedule or Constant(), ema
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_dir = None if output_dir is None else Path(output_dir).expanduser()
         self.keep, self.arguments, self.measured = keep, dict(arguments or {}), measured
+        self.other_data, self.own_rate = other_data, own_rate
+        self.data: dict[str, Fingerprint] = {}
+        """Of the images, where somebody asks for it."""
+        self._data_before: dict[str, Fingerprint] | None = None
+        """That of the checkpoint, until it was compared."""
         self.base_rate = step.learning_rate
         self.epochs = self.epoch = self.batch = self.steps = self.steps_per_epoch = 0
         self.loss = math.nan
@@ -80,17 +96,20 @@ class Trainer(Uncopied):
         self._loss_sum, self._loss_count = 0.0, 0
         self._within = False
         """Whether a step or the end of an epoch is half done, and nothing can be saved."""
+        self._kept: tuple[tuple[int, int], Path | None] = ((0, 0), None)
+        """Steps and epochs done of what is on the disk, and where it is."""
         self.callbacks = [*([] if quiet else [Progress(print_freq=print_freq)]), *callbacks]
         if self.output_dir is not None:
             self.callbacks += [Log(every=print_freq), Report()]
             self.callbacks.append(Checkpoints(every=checkpoint_every))
         elif checkpoint_every is not None:
             raise ArgumentError("checkpoint_every needs an output_dir")
-        path = None if resume is None else checkpoint.at(Path(resume))
+        if resume is not None and not isinstance(resume, Checkpoint):
+            resume = checkpoint.opened(resume)
         if self.output_dir is not None:
-            _require_own(self.output_dir, path)
-        if path is not None:
-            self._resume(path)
+            _require_own(self.output_dir, None if resume is None else resume.path)
+        if resume is not None:
+            self._resume(resume)
 
     @called("write fit(train, val, epochs=10), the batch is the step's", batch_size="", x="train")
     def fit(self, train: Data, val: Data | None = None, epochs: int = 1) -> History:
@@ -98,24 +117,28 @@ class Trainer(Uncopied):
         `val` after each.
 
         NotFiniteError where a loss is not finite, naming the step, and the first op too where the
-        step was compiled with check_finite. Ctrl-C lets the step under way end, saves a checkpoint
-        where there is a folder, and raises KeyboardInterrupt. Afterwards the learning rate is what
-        it was.
+        step was compiled with check_finite. Ctrl-C, SIGTERM and SIGHUP let the step under way end,
+        save a checkpoint where there is a folder, and raise KeyboardInterrupt, or Terminated, which
+        ends the process with 128 and the signal's number. An error between steps or in a
+        validation, a broken image, saves too; its notes (`__notes__`) say what is kept. Afterwards
+        the learning rate is what it was.
         """
         train, val = as_loader(train), None if val is None else as_loader(val)
         self._begin(train, epochs)
         if self.ema is not None:
             self.ema.warn_short(self.steps_per_epoch * epochs // self.step.accumulate)
-        with Interrupt() as interrupt:
+        self._look_at(train, val)
+        with self._own_folder(), Interrupt() as interrupt:
             try:
                 self._call("on_fit_begin")
                 while self.epoch < epochs and not self.stop:
                     self._train_epoch(train, interrupt)
                     self._end_epoch(val, interrupt)
                 self._call("on_fit_end")
-            except KeyboardInterrupt:
-                if self.output_dir is not None and not self._within:
-                    self.save()
+            except BaseException as error:
+                self._keep(error)
+                if isinstance(error, Exception):
+                    interrupt.check()  # a signal may end a worker first, which is an error here
                 raise
             finally:
                 self.step.learning_rate = self.base_rate
@@ -124,11 +147,40 @@ class Trainer(Uncopied):
         self.history.stopped = self.stop
         return self.history
 
+    @contextmanager
+    def _own_folder(self) -> Iterator[None]:
+        """Hold the folder against other runs, as it was when this one was made."""
+        if self.output_dir is None:
+            yield
+            return
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        with locked(self.output_dir) as why:
+            if why:
+                tell(f"minidl: {self.output_dir} is not locked against other runs: {why}")
+            _require_own(self.output_dir, self._kept[1])
+            sweep(self.output_dir, "")
+            yield
+
     def save(self) -> Path:
         """Write a checkpoint of this moment; ArgumentError without an output_dir."""
         if self.output_dir is None:
             raise ArgumentError("a checkpoint needs an output_dir")
-        return checkpoint.save(self.output_dir, self.step, self._state(), self.keep)
+        path = checkpoint.save(self.output_dir, self.step, self._state(), self.keep)
+        self._kept = (self.steps, self.epoch), path
+        return path
+
+    def _keep(self, error: BaseException) -> None:
+        """Save what an error or a signal between steps would lose, and note what is kept."""
+        if self.output_dir is None or isinstance(error, CheckpointError):
+            return
+        if not self._within and self._kept[0] != (self.steps, self.epoch):
+            with suppress(CheckpointError):  # what is kept then is the one before
+                self.save()
+        (steps, _), path = self._kept
+        if path is not None:
+            whole = steps == self.steps and self.batch in (0, self.steps_per_epoch)
+            done = f"epoch {steps // self.steps_per_epoch}" if whole else f"step {steps:,}"
+            error.__dict__.setdefault("__notes__", []).append(f"{done} is saved: {path}")
 
     # -- epochs and steps ------------------------------------------------------------------
 
@@ -145,6 +197,16 @@ class Trainer(Uncopied):
         self.epochs, self.steps_per_epoch, self.stop = epochs, length, ""
         self._within, self._started = False, time.perf_counter()
 
+    def _look_at(self, train: Feed, val: Feed | None) -> None:
+        """ArgumentError where the images are not those that the run began with."""
+        if self.output_dir is None and self._data_before is None:
+            return
+        feeds = {"train": train, **({} if val is None else {"val": val})}
+        self.data = {name: own for name, feed in feeds.items() if (own := fingerprint(feed))}
+        if self._data_before is not None:
+            require_same(self.data, self._data_before, self.other_data)
+            self._data_before = None
+
     def _train_epoch(self, train: Feed, interrupt: Interrupt) -> None:
         self._call("on_epoch_begin")
         start, images = time.perf_counter(), 0
@@ -152,11 +214,13 @@ class Trainer(Uncopied):
         batch = self._put_next(batches)
         while batch is not None:
             images += len(batch[-1])
+            self._within = True
             batch, failed = self._train_step(batch, batches)
             self._call("on_step_end")
+            self._within = False
+            interrupt.check()
             if failed is not None:
                 raise failed
-            interrupt.check()
         if not self._loss_count:
             raise ArgumentError(f"the training loader gave no batch in epoch {self.epoch + 1}")
         self._speed = images / max(1e-9, time.perf_counter() - start)
@@ -172,7 +236,6 @@ class Trainer(Uncopied):
         """One step; the batch that was put meanwhile, or what went wrong with it: this step is
         done all the same, and counts."""
         self.step.learning_rate = self._rate()
-        self._within = True
         finish, following, failed = self.step.start(batch), None, None
         try:
             following = self._put_next(batches)
@@ -190,7 +253,6 @@ class Trainer(Uncopied):
         updates, held = self.steps // self.step.accumulate, self.step.held
         if self.ema is not None and not held and updates % self.ema.every == 0:
             self.ema.update(self.step)
-        self._within = False
         return following, failed
 
     def _rate(self) -> float:
@@ -199,6 +261,8 @@ class Trainer(Uncopied):
         return self.base_rate * self.schedule.factor(at, self.memory)
 
     def _end_epoch(self, val: Feed | None, interrupt: Interrupt) -> None:
+        if val is not None and self.output_dir is not None:
+            self.save()  # what is trained is safe, whatever becomes of the validation
         measured = {} if val is None else self._validate(val, interrupt)
         done = Epoch(
             epoch=self.epoch + 1,
@@ -258,6 +322,7 @@ class Trainer(Uncopied):
             history=self.history.rows(),
             callbacks={name: found for name, c in kept.items() if (found := c.state())},
             arguments=self.arguments,
+            data=self.data,
             arrays=arrays,
         )
 
@@ -271,8 +336,9 @@ class Trainer(Uncopied):
             named[full] = callback
         return named
 
-    def _resume(self, path: Path) -> None:
-        state = checkpoint.load(path, self.step)
+    def _resume(self, given: Checkpoint) -> None:
+        path, state = given.path, checkpoint.load(given, self.step)
+        self._kept, self._data_before = ((state.steps, state.epoch), path), state.data
         try:
             self.history = History.of(state.history)
             for name, callback in self._by_name().items():
@@ -282,11 +348,20 @@ class Trainer(Uncopied):
         except (KeyError, TypeError, ValueError) as error:  # a user's callback raises what it likes
             raise CheckpointError(f"{path}: its state is not one of a run: {error}") from None
         self.steps, self.epoch, self.batch = state.steps, state.epoch, state.batch
-        self.steps_per_epoch, self.base_rate = state.steps_per_epoch, state.learning_rate
+        self.steps_per_epoch = state.steps_per_epoch
+        self._take_rate(state.learning_rate)
         self._loss_sum, self._loss_count = state.loss_sum, state.loss_count
         self.memory = state.schedule
         if self.ema is not None:
             self.ema.load(state.arrays.get("ema", {}))
+
+    def _take_rate(self, saved: float) -> None:
+        """The checkpoint's base rate, and a line where the step was compiled with another one."""
+        if self.own_rate or saved == self.base_rate:
+            return
+        rates = f"{saved:.4g}, not the step's {self.base_rate:.4g}"
+        tell(f"minidl: the learning rate is the checkpoint's, {rates} (own_rate=True takes it)")
+        self.base_rate = saved
 
 
 def _require_own(folder: Path, resumed: Path | None) -> None:
@@ -313,7 +388,7 @@ def _require_own(folder: Path, resumed: Path | None) -> None:
 
 def _is_good(path: Path) -> bool:
     try:
-        checkpoint.read(path)
+        checkpoint.verify(path)
     except CheckpointError:
         return False
     return True

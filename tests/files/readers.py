@@ -36,7 +36,7 @@ from minidl.data.decode import opened, seen
 from minidl.data.folder import read_image
 from minidl.files.fields import parse_json
 from minidl.files.opening import read_text
-from minidl.files.tables import read_table
+from minidl.files.tables import read_rows
 from minidl.interop import export_onnx, import_onnx, read_weights
 from minidl.ir import ArgumentError
 from minidl.ops.cuda.product import TILES, read_tuning
@@ -44,6 +44,7 @@ from minidl.placed.verify.file import check_file
 from minidl.predict import ModelCard, Trained
 from minidl.train import checkpoint, checkpoint_file
 from minidl.train.history import Epoch, History
+from minidl.train.log import STEP_KINDS
 from tests.data.images import encoded, pixels
 from tests.interop.pickled import archive, pickle_of, state_dict, storage, tensor
 
@@ -233,7 +234,7 @@ def commands() -> Commands:
 TUNING = {"simt m64 n576 k802816 g1": [TILES[0].name, 1], "tf32 m1 n2 k3 g1": [TILES[1].name, 1]}
 CONFIG = b'model = "lenet"\nbatch-size = 4\nmean = [0.5, 1]\n[plan]\nbudget = "1GiB"\namp = false\n'
 BLOCKS = b"id,lower,upper,size\na,0,3,16\nb,1,2,32\n"
-STEPS = b"step,epoch,loss\r\n1,0,0.5\r\n2,0,0.25\r\n"
+STEPS = b"steps,epoch,loss,learning_rate\r\n1,0,0.5,0.1\r\n2,0,0.25,0.1\r\n"
 
 READERS: dict[str, Reader] = {
     "cifar": Reader(
@@ -285,5 +286,5 @@ READERS: dict[str, Reader] = {
     "blocks": Reader(
         "blocks.csv", lambda: BLOCKS, lambda path: read_blocks(read_text(path), str(path))
     ),
-    "steps": Reader("steps.csv", lambda: STEPS, read_table),
+    "steps": Reader("steps.csv", lambda: STEPS, lambda path: list(read_rows(path, STEP_KINDS))),
 }  # fmt: skip

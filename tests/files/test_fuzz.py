@@ -17,6 +17,9 @@ from tests.layers.harness import SEED
 
 COUNT = int(os.environ.get("MINIDL_FUZZ_FILES", "300"))
 
+READS_ON = {"steps"}
+"""Readers that give what is whole and refuse nothing."""
+
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="limits and /proc as Linux has them"
 )
@@ -34,4 +37,5 @@ def test_damaged_files_are_read_or_refused(name: str, outcomes: dict[str, Outcom
     found = outcomes[name]
     assert found.wrong == ""
     assert found.refused + found.read == COUNT
-    assert found.refused > COUNT // 20
+    assert found.refused > COUNT // 20 or name in READS_ON
+    assert found.refused == 0 or name not in READS_ON

@@ -36,7 +36,7 @@ FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC"}
 ELSEWHERE = {
     ("minidl.train.tensorboard", "SummaryWriter"): "tensorboardX appends events to its own files",
     ("minidl.data.ring", "TemporaryFile"): "memory that processes share: a file without a name",
-    ("minidl.cli.call", "os.open"): "the null device, once nobody reads standard output",
+    ("minidl.console", "os.open"): "the null device, once nobody reads standard output",
 }
 """Writes outside of files/, and why."""
 
@@ -87,14 +87,15 @@ def test_the_exceptions_are_there() -> None:
 
 
 def test_all_writing_of_files_is_done_by_two_functions() -> None:
-    """`write_atomically` and `append_line`, all others by way of them."""
+    """`write_atomically` and `append_line`, all others by way of them; a lock signs its file."""
     inside = {
         name: set(writes(path.read_text(encoding="utf-8")))
         for name, path in MODULES.items()
         if name.startswith("minidl.files")
     }
     assert {name for name, found in inside.items() if found - {"savefig", "ZipFile"}} == {
-        "minidl.files.atomic"
+        "minidl.files.atomic",
+        "minidl.files.lock",
     }
 
 

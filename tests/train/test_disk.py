@@ -92,7 +92,7 @@ def test_a_call_that_fails(what: str, tmp_path: Path, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    where = {"fsync": os, "replace": Path, "flush_folder": atomic}[what]
+    where = {"fsync": os, "replace": os, "flush_folder": atomic}[what]
     monkeypatch.setattr(where, what, fail)
     if what != "flush_folder":
         refused(tmp_path, "not saved: Input/output error")

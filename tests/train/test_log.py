@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from minidl.train import (
     TensorBoard,
     Trainer,
     fit,
+    metrics,
     progress,
 )
 from minidl.train.curves import chart, curves_section
@@ -68,6 +70,18 @@ def test_the_folder_of_a_run(tmp_path: Path) -> None:
     assert table == done.evaluation.confusion.tolist()
 
 
+def test_a_matrix_of_too_many_classes_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "MOST_CONFUSED", 5)
+    run(tmp_path)
+    path = tmp_path / "confusion.csv"
+    assert not path.exists()
+    assert capsys.readouterr().err == (
+        f"minidl: no {path}: a confusion matrix is made for at most 5 classes\n"
+    )
+
+
 def test_what_was_not_measured_is_empty(tmp_path: Path) -> None:
     Trainer(compiled(), quiet=True, output_dir=tmp_path).fit(training(), epochs=1)
     (row,) = rows(tmp_path / "log.csv")
@@ -89,6 +103,44 @@ def test_a_resumed_run_goes_on_in_its_files(tmp_path: Path) -> None:
     names = [name for name in FIELDS if name not in ("speed", "seconds")]
     logs = [[[row[n] for n in names] for row in rows(f / "log.csv")] for f in (parts, whole)]
     assert logs[0] == logs[1]
+
+
+DAMAGE: dict[str, tuple[Callable[[bytes], bytes], list[str], int]] = {
+    "cut off": (lambda raw: raw[:-9], ["4", "8"], 0),
+    "cut in a number": (lambda raw: raw[:-2], ["4", "8"], 0),
+    "zeros": (lambda raw: raw + bytes(4096), ["4", "8", "12"], 0),
+    "zeros within": (lambda raw: raw.replace(b"8,2,", bytes(4)), ["4", "12"], 1),
+    "no text": (lambda raw: raw.replace(b"8,2,", b"\xff\xfe8,"), ["4", "12"], 1),
+    "a quote": (lambda raw: raw.replace(b"8,2,", b'"8,2,'), ["4", "12"], 1),
+    "a field more": (lambda raw: raw.replace(b"8,2,", b"8,2,3,"), ["4", "12"], 1),
+    "a field less": (lambda raw: raw.replace(b"8,2,", b"8,"), ["4", "12"], 1),
+    "no number": (lambda raw: raw.replace(b"8,2,", b"8,two,"), ["4", "12"], 1),
+    "two rows in one": (lambda raw: raw.replace(b"\r\n8", b"8"), ["12"], 1),
+    "another header": (lambda raw: raw.replace(b"steps", b"st\0ps"), ["4", "8", "12"], 0),
+    "no header": (lambda raw: raw.split(b"\n", 1)[1], ["4", "8", "12"], 0),
+    "a folder's bytes": (lambda raw: raw[:40] + bytes(range(256)) + raw[40:], ["8", "12"], 2),
+    "nothing": (lambda raw: b"", [], 0),
+}
+"""What happens to a steps.csv, the rows that are kept of it, and how many are said to be lost."""
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_whole_rows_of_a_damaged_file_are_kept(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage, kept, lost = DAMAGE[what]
+    run(tmp_path)
+    path = tmp_path / "steps.csv"
+    raw = path.read_bytes()
+    assert damage(raw) != raw
+    whole = {row["steps"]: row for row in rows(path)}
+    path.write_bytes(damage(raw))
+    run(tmp_path, 3, resume=tmp_path)
+    found = rows(path)
+    assert [row["steps"] for row in found] == [*kept, "16"]
+    assert found[:-1] == [whole[steps] for steps in kept]
+    said = f"minidl: {path}: {lost} damaged rows are left out\n" if lost else ""
+    assert capsys.readouterr().err == said
 
 
 def test_the_log_is_complete_when_it_is_interrupted(tmp_path: Path) -> None:

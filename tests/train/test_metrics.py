@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from minidl.ir import ArgumentError, Array, ShapeError
 from minidl.train import Evaluation, Metrics, measure
+from minidl.train.metrics import MOST_CONFUSED
 from tests.train.small import CLASSES, compiled, made_images, validation
 
 
@@ -94,6 +97,48 @@ def test_labels_that_do_not_fit() -> None:
         Metrics().add(outputs, labels[:3])
     with pytest.raises(ArgumentError, match="no images"):
         Metrics().result()
+
+
+def bytes_of(work: Callable[[], object]) -> int:
+    """The most that it has in memory at once, above what there was."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("classes", "matrix"),
+    [
+        (11, True),
+        (MOST_CONFUSED, True),
+        (MOST_CONFUSED + 1, False),
+        (10_000, False),
+        (21_841, False),
+    ],
+)
+def test_memory_is_that_of_the_outputs_and_one_matrix(classes: int, matrix: bool) -> None:
+    """At most five times the outputs, as float64, and the matrix once, however many batches."""
+    generator = np.random.default_rng(2)
+    outputs = generator.normal(size=(8, classes)).astype(np.float32)
+    labels = generator.integers(0, classes, 8)
+    found: list[Evaluation] = []
+    held = bytes_of(lambda: found.append(measured_often(outputs, labels)))
+    assert held <= 5 * 8 * outputs.size + matrix * 8 * classes**2 + 100_000
+    assert found[0].top1 == (outputs.argmax(axis=1) == labels).mean()
+    assert found[0].top5 is not None
+    assert (found[0].confusion is not None) == matrix
+    if found[0].confusion is not None:
+        assert found[0].confusion.sum() == 24
+
+
+def measured_often(outputs: Array, labels: Array) -> Evaluation:
+    metrics = Metrics()
+    for _ in range(3):
+        metrics.add(outputs, labels)
+    return metrics.result()
 
 
 def test_measure_predicts_batches_of_any_size() -> None:

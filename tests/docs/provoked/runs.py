@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.files.lock import locked
 from minidl.train import EarlyStopping, InOrder, Shuffled, State, Trainer, save
 from tests.docs.provoked.cases import compiled, images, labels, raises
 
@@ -47,6 +48,13 @@ def another_run(_: pytest.MonkeyPatch) -> object:
     return run(compiled())
 
 
+@raises("### The folder is in use")
+def in_use(_: pytest.MonkeyPatch) -> object:
+    Path("run").mkdir()
+    with locked(Path("run")):
+        return run(compiled())
+
+
 @raises("### The folder has later checkpoints")
 def later(_: pytest.MonkeyPatch) -> object:
     run(compiled(), 2)
@@ -67,6 +75,13 @@ def other_data(_: pytest.MonkeyPatch) -> object:
     Path("run/checkpoint-00000002.safetensors").unlink()
     more = Shuffled(images(12), labels(12), 4)
     return Trainer(step, output_dir="run", quiet=True, resume="run").fit(more)
+
+
+@raises("### Resumed with other images")
+def other_images(_: pytest.MonkeyPatch) -> object:
+    Trainer(compiled(), output_dir="run", quiet=True).fit(Shuffled(images(8), labels(8) % 2, 4))
+    others = Shuffled(images(8), np.minimum(labels(8), 1), 4)
+    return Trainer(compiled(), output_dir="run", quiet=True, resume="run").fit(others)
 
 
 @raises("### A checkpoint is damaged")

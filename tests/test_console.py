@@ -1,0 +1,126 @@
+"""A display that breaks ends nothing: pipes, full disks, closed streams, poor encodings."""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TextIO
+
+import pytest
+
+from minidl.console import ERRORS, OUTPUT, say, tell
+from tests.test_floors import MODULES
+
+
+def nobody_reads() -> TextIO:
+    read, write = os.pipe()
+    os.close(read)
+    return open(write, "w")
+
+
+def full() -> TextIO:
+    return open("/dev/full", "w")
+
+
+def closed() -> TextIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+BROKEN: dict[str, tuple[Callable[[], TextIO], str]] = {
+    "pipe": (nobody_reads, "Broken pipe"),
+    "disk": (full, "No space left on device"),
+    "closed": (closed, "I/O operation on closed file"),
+}
+"""Streams, and why they are lost."""
+
+
+def end(stream: TextIO) -> None:
+    """Close what holds text that it cannot write."""
+    with suppress(OSError):
+        stream.close()
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_it_is_lost_and_said_once(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, why = BROKEN[kind]
+    other = io.StringIO()
+    stream = make()
+    monkeypatch.setattr(sys, name, stream)
+    monkeypatch.setattr(sys, {"stdout": "stderr", "stderr": "stdout"}[name], other)
+    show = {"stdout": say, "stderr": tell}[name]
+    for _ in range(3):
+        show("a line")
+    words = {"stdout": "standard output", "stderr": "standard error"}[name]
+    assert other.getvalue() == f"minidl: {words} is lost ({why}): nothing more is shown there\n"
+    end(stream)
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_both_are_lost(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = [BROKEN[kind][0]() for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    say("a line")
+    tell("a line")
+    assert OUTPUT.broken
+    assert ERRORS.broken
+    for stream in streams:
+        end(stream)
+
+
+def test_a_program_without_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    say("a line")
+    tell("a line")
+    assert not ERRORS.is_terminal()
+
+
+def test_a_new_stream_is_tried(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", closed())
+        say("lost")
+    say("seen")
+    assert capsys.readouterr().out == "seen\n"
+
+
+def test_what_an_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    say("猫 100 %")
+    assert raw.getvalue() == b"\\u732b 100 %\n"
+
+
+def prints(source: str) -> bool:
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    words = ("print", "sys.stdout.write", "sys.stderr.write")
+    return any(ast.unparse(function) in words for function in calls)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_console_prints(name: str) -> None:
+    assert prints(MODULES[name].read_text(encoding="utf-8")) == (name == "minidl.console")
+
+
+def test_a_bar_is_drawn_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By tqdm, which asks a stream for more than to write."""
+    from minidl.train import progress
+
+    stream: Any = full()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress, "someone_looks", lambda: True)
+    bar = progress.tqdm(total=2, file=progress.bar_file(), mininterval=0)
+    bar.update(1)
+    bar.update(1)
+    bar.close()
+    assert ERRORS.broken
+    end(stream)
