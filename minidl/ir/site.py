@@ -69,6 +69,8 @@ class Lowering:
     inputs: list[Tensor] = field(default_factory=list)
     variables: dict[tuple[object, str], Variable] = field(default_factory=dict)
     """By owner and the owner's own name for it: a layer used twice shares its parameters."""
+    names: set[str] = field(default_factory=set)
+    """Of all variables."""
     features: dict[Tensor, Features] = field(default_factory=dict)
     """In which order the features of a layer's output lie."""
     precision: str = "float32"
@@ -218,6 +220,7 @@ class Site:
         if (None, name) not in known:
             tensor = Tensor(name, (), dtype, "state")
             known[None, name] = Variable(name, tensor, initial, saved=False)
+            self.lowering.names.add(name)
         return known[None, name].tensor
 
     def gradient(self, t: Tensor) -> Tensor:
@@ -288,9 +291,10 @@ class Site:
         known = self.lowering.variables
         if (self.owner, name) not in known:
             tensor = self._tensor(name, shape, kind, dtype)
-            if any(v.name == tensor.name for v in known.values()):
+            if tensor.name in self.lowering.names:
                 raise ArgumentError(f"two layers have a {tensor.name!r}", "name one differently")
             known[self.owner, name] = Variable(tensor.name, tensor, initial, **how)
+            self.lowering.names.add(tensor.name)
         variable = known[self.owner, name]
         self.variables.append(variable)
         self._require_one_order(variable, how.get("to_torch"))
