@@ -71,6 +71,8 @@ class Lowering:
     inputs: list[Tensor] = field(default_factory=list)
     variables: dict[tuple[object, str], Variable] = field(default_factory=dict)
     """By owner and the owner's own name for it: a layer used twice shares its parameters."""
+    names: set[str] = field(default_factory=set)
+    """Of all variables."""
     features: dict[Tensor, Features] = field(default_factory=dict)
     """In which order the features of a layer's output lie."""
     part: str = ""
@@ -235,6 +237,7 @@ class Site:
         if (None, name) not in known:
             tensor = Tensor(name, (), dtype, "state")
             known[None, name] = Variable(name, tensor, initial, saved=False)
+            self.lowering.names.add(name)
         there = known[None, name]
         if there.initial != initial or there.tensor.dtype != dtype:
             raise ArgumentError(
@@ -324,9 +327,10 @@ class Site:
             raise ArgumentError(f"{tensor.name!r} is asked for twice", "name one differently")
         self.asked.add(name)
         if (self.owner, name) not in known:
-            if any(v.name == tensor.name for v in known.values()):
+            if tensor.name in self.lowering.names:
                 raise ArgumentError(f"two layers have a {tensor.name!r}", "name one differently")
             known[self.owner, name] = Variable(tensor.name, tensor, initial, **how)
+            self.lowering.names.add(tensor.name)
         variable = known[self.owner, name]
         there = variable.tensor
         if (there.shape, there.dtype) != (shape, tensor.dtype):

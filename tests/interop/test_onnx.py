@@ -7,6 +7,7 @@ that. What is read back has the same weights and predicts the same bits.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -426,3 +427,42 @@ def test_photographs(tmp_path: Path) -> None:
     found = by_onnxruntime(tmp_path / "m.onnx", {"input": pixels})
     close(found, step.predict(pixels))
     read_back(step, tmp_path / "m.onnx", step.predict(pixels), pixels)
+
+
+# -- models of many layers -------------------------------------------------------------------------
+
+
+def calls(function: Callable[[], object]) -> int:
+    """Calls of Python functions while `function` runs: work that no other process disturbs."""
+    count = 0
+
+    def profile(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("make", [lambda: dl.Linear(2), dl.ReLU], ids=["linear", "relu"])
+def test_twice_the_layers_are_twice_the_work(make: Callable[[], dl.Layer], tmp_path: Path) -> None:
+    path, written, read = tmp_path / "m.onnx", [], []
+    for count in (400, 800):
+        node = x = dl.Input(2)
+        for k in range(count):
+            node = make()(node, name=f"layer{k}")
+        net = dl.Network(x, node)
+        names = {"weight": (2, 2), "bias": (2,)} if isinstance(make(), dl.Linear) else {}
+        state = {
+            f"layer{k}.{own}": np.ones(shape, np.float32)
+            for k in range(count)
+            for own, shape in names.items()
+        }
+        written.append(calls(lambda net=net, state=state: export_onnx(net, state, path)))  # type: ignore[misc]
+        read.append(calls(lambda: import_onnx(path)))
+    assert written[1] < 2.1 * written[0]
+    assert read[1] < 2.1 * read[0]
