@@ -80,14 +80,17 @@ PLACES: dict[str, str] = {
     "as_loader": "source",
     "fit": "step data epochs",
     "latest": "folder",
-    "load": "path step",
+    "load": "source step",
     "measure": "step batches",
+    "opened": "where",
     "save": "folder step state keep",
     # data
     "Arrays": "images labels classes title",
     "CentreCrop": "side",
     "ImageFolder": "folder",
+    "HeldOut": "seed",
     "ImageTar": "path prefix",
+    "ImageZip": "path prefix",
     "Loader": "source batch",
     "PadCrop": "side pad",
     "RandomResizedCrop": "side scale ratio",
@@ -113,7 +116,7 @@ PLACES: dict[str, str] = {
     "exported": "step name",
     "import_onnx": "path",
     "labels_of": "card classes name",
-    "load_checkpoint": "step path averaged",
+    "load_checkpoint": "step source averaged",
     "load_weights": "step path",
     "minidl.predict.evaluate": "step loaders labels",
     "minidl.train.evaluate": "step images labels",
@@ -132,7 +135,17 @@ BASES = {"Callback", "Layer", "Loss", "Optimizer", "Schedule", "Feed", "Source",
 """What people write classes below."""
 
 MADE = {
-    *("Answer", "CudaArray", "Dataset", "Epoch", "Evaluation", "Guess", "History", "Loaded"),
+    *(
+        "Answer",
+        "Checkpoint",
+        "CudaArray",
+        "Dataset",
+        "Epoch",
+        "Evaluation",
+        "Guess",
+        "History",
+        "Loaded",
+    ),
     *("Metrics", "ModelCard", "Node", "Plan", "Png", "Position", "Report", "Splits", "State"),
     *("Step", "Trained", "View"),
 }
@@ -152,7 +165,9 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
     for room in ROOMS:
         for name in room.__all__:
             found = getattr(room, name)
-            if callable(found) and not (isinstance(found, type) and issubclass(found, Exception)):
+            if callable(found) and not (
+                isinstance(found, type) and issubclass(found, BaseException)
+            ):
                 yield (f"{room.__name__}.{name}" if name == "evaluate" else name), found
     for name in ("constant", "normal", "uniform"):
         yield name, getattr(initial, name)

@@ -64,7 +64,7 @@ def open_data(
         arrays = read_npz(path)
         if len(arrays) == 2:
             return Splits(str(path), *arrays)
-        return held_out(arrays[0], held.seed, path, held.by)
+        return held_out(arrays[0], held.seed, path, by=held.by)
     if name.endswith(TARS) and path.exists():
         if is_cifar(path):
             return cifar10(path)
@@ -121,6 +121,6 @@ def _split(path: Path, sources: dict[str, Any], passed: Passed) -> Splits:
 
 
 def _held_out(path: Path, source: Any, held: HeldOut) -> Splits:
-    splits = held_out(source, held.seed, path, held.by)
+    splits = held_out(source, held.seed, path, by=held.by)
     where = [f"the classes are the folders of {'/'.join(source.top)}"] if source.top else []
     return replace(splits, notes=(*where, *told(source.passed)))

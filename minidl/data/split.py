@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from os import PathLike
 
 import numpy as np
@@ -27,6 +27,7 @@ from minidl.data.source import Source, Splits, Subset, key_of
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.numbers import SEEDS, seed_of
 
 SHARE = 10
 """One image in ten is held out."""
@@ -35,18 +36,21 @@ HASH, PERMUTATION = "hash", "permutation"
 """Ways to choose: by a hash as above; by a permutation of the images' numbers, as 0.1.0 did."""
 
 
+@called()
 @dataclass(frozen=True)
 class HeldOut:
     """How images are held out: the seed, and the way they are chosen."""
 
     seed: int = 0
+    _: KW_ONLY
     by: str = HASH
 
     def __post_init__(self) -> None:
-        if self.by not in CHOOSE or not 0 <= self.seed < 2**64:
+        object.__setattr__(self, "seed", seed_of(self.seed))
+        if self.by not in CHOOSE:
             raise ArgumentError(
-                f"no way to hold images out: {shown(str(self.by))} of seed {self.seed}",
-                f"choose from {', '.join(CHOOSE)}, and a seed in [0, 2^64)",
+                f"no way to hold images out: {shown(str(self.by))}",
+                f"choose from {', '.join(CHOOSE)}",
             )
 
     def __str__(self) -> str:
@@ -56,9 +60,9 @@ class HeldOut:
     def of(cls, words: str, seed: int = 0) -> HeldOut:
         """What `str` made, or the way alone, of the seed given; ArgumentError where it is none."""
         by, _, digits = words.partition(" ")
-        if digits and not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
+        if digits and not (digits.isascii() and digits.isdigit() and int(digits[:21]) < SEEDS):
             raise ArgumentError(f"no way to hold images out: {shown(words)}")
-        return cls(int(digits) if digits else seed, by)
+        return cls(int(digits) if digits else seed, by=by)
 
 
 @called(
@@ -68,6 +72,7 @@ def held_out(
     source: Source,
     seed: int = 0,
     name: str | PathLike[str] = "images",
+    *,
     by: str = HASH,
 ) -> Splits:
     """One image in ten for the test, the others for training, both in the source's order.
@@ -77,7 +82,7 @@ def held_out(
     classes on, arrays its label and bytes, equal ones numbered; "permutation" is what 0.1.0 did.
     ArgumentError for fewer than two images or classes.
     """
-    how = HeldOut(seed, by)
+    how = HeldOut(seed, by=by)
     if len(source) < 2:
         raise ArgumentError(f"{name}: one image cannot be split into training and test")
     out = CHOOSE[how.by](source, how.seed)

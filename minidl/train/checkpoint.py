@@ -174,6 +174,7 @@ def _good(folder: str | Path, look: Callable[[Path], Found]) -> Iterator[tuple[P
             tell(f"minidl: {error}; taking the one before it")
 
 
+@called()
 def opened(where: str | Path) -> Checkpoint:
     """A checkpoint, or the last good one of a folder, read once; CheckpointError where there is
     none."""

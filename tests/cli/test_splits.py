@@ -28,7 +28,7 @@ def of_0_1_0(run: Path, folder: Path) -> Path:
     for path in checkpoint.found(folder):
         tensors, words = checkpoint_file.read(path)
         state = json.loads(words)
-        del state["arguments"]["about"]["held_out"]
+        del state["arguments"]["about"]["held_out"], state["data"]
         checkpoint_file.write(path, tensors, json.dumps(state))
     weights = read_weights(folder / "weights.safetensors")
     about = {"about": state["arguments"]["about"], "flags": state["arguments"]["flags"]}
@@ -41,7 +41,6 @@ def of_0_1_0(run: Path, folder: Path) -> Path:
     "command",
     [
         "train --resume RUN --epochs 3",
-        "train --resume RUN --epochs 3 --seed 5",
         "train --test-only --resume RUN",
         "train --test-only --weights RUN/weights.safetensors --data-path DATA --seed 5",
         "eval --run RUN",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from minidl.data.tar import ImageTar
 
 from minidl.data import Arrays, Loader, Subset, evaluation
+from minidl.data.archive import ImageTar
 from minidl.data.fingerprint import Fingerprint, fingerprint_of, fingerprint_of_arrays
 from minidl.data.folder import ImageFolder
 from tests.data.images import folder_of
@@ -106,7 +106,7 @@ def test_a_part_and_its_order(tmp_path: Path) -> None:
 
 def test_a_loader_has_that_of_its_source(tmp_path: Path) -> None:
     source = ImageFolder(made(tmp_path))
-    with Loader(source, 4, evaluation(8), seed=0) as loader:
+    with Loader(source, 4, transform=evaluation(8), seed=0) as loader:
         assert loader.fingerprint == fingerprint_of(source)
 
 

@@ -194,11 +194,12 @@ def test_broken_images_are_left_out_where_images_are_measured(
 ) -> None:
     """One batch is smaller, one that has no image is none; no other image takes a place."""
     how: dict[str, Any] = {"seed": 0, "shuffle": False, "drop_last": False}
-    intact = read(Loader(folder, 1, evaluation(16), **how))
+    intact = read(Loader(folder, 1, transform=evaluation(16), **how))
     names = [folder.name(i) for i in (3, 4, 5, 7)]
     for name in names:
         Path(name).write_bytes(b"no image")
-    with Loader(folder, 3, evaluation(16), workers=workers, broken="leave_out", **how) as loader:
+    how |= {"transform": evaluation(16)}
+    with Loader(folder, 3, workers=workers, broken="leave_out", **how) as loader:
         with pytest.warns(UserWarning, match="skipped"):
             got = read(loader)
         assert list(loader.skipped) == names

@@ -82,7 +82,7 @@ def test_training_and_predict_see_the_same(number: int, tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.png").write_bytes(stored(upright, number, "PNG"))
-    ((images, _),) = Loader(ImageFolder(tmp_path), 2, evaluation(32), seed=0).epoch(0)
+    ((images, _),) = Loader(ImageFolder(tmp_path), 2, transform=evaluation(32), seed=0).epoch(0)
     card = ModelCard("lenet", 2, (32, 32, 3), mean=(0.0,), std=(1.0,))
     expected = card.see(encoded(upright, "PNG"), "x")
     assert np.array_equal(images[0], expected)

@@ -170,9 +170,9 @@ def test_the_permutation_of_0_1_0() -> None:
 
 
 def test_ways_to_hold_out_are_words() -> None:
-    for how in (HeldOut(), HeldOut(2**64 - 1), HeldOut(7, "permutation")):
+    for how in (HeldOut(), HeldOut(2**64 - 1), HeldOut(7, by="permutation")):
         assert HeldOut.of(str(how)) == how
-    assert HeldOut.of("permutation", 5) == HeldOut(5, "permutation")
+    assert HeldOut.of("permutation", 5) == HeldOut(5, by="permutation")
     for words in (
         "",
         "none 0",
