@@ -30,7 +30,7 @@ def make_plan(graph: StepGraph, subject: Subject, options: Options, guard: int =
     check_switches(options.disable_passes)
     _require_countable(graph)
     plan = _within_budget(graph, subject, options, guard)
-    verify(plan)
+    verify(plan, graph)
     return plan
 
 

@@ -11,15 +11,20 @@ is proved by the same checks (`minidl.placed.verify.file`):
    before it was written (`parts`);
 5. update order: parameters are read before they are updated (`replay`);
 6. lifetimes cover every use, and tensors that live together share no byte (`lifetimes`);
-7. load: `max_load_bytes` is what the lifetimes say (`lifetimes`).
+7. load: `max_load_bytes` is what the lifetimes say (`lifetimes`);
+8. writers: one op of a step writes a parameter or state (`replay`).
+
+Where the graph is known that was planned, the plan does what it says: every change of a variable as
+often, and nothing in place but with leave (`asked`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minidl.ir import Op, PlanError, Tensor
+from minidl.ir import Op, PlanError, StepGraph, Tensor
 from minidl.placed.graph import PlacedGraph
+from minidl.placed.verify.asked import check_asked
 from minidl.placed.verify.lifetimes import (
     check_load,
     check_overlaps,
@@ -27,15 +32,25 @@ from minidl.placed.verify.lifetimes import (
     check_uses,
 )
 from minidl.placed.verify.parts import check_parts
-from minidl.placed.verify.replay import check_replay, check_sharing, check_update_order
+from minidl.placed.verify.replay import (
+    check_replay,
+    check_sharing,
+    check_update_order,
+    check_writers,
+)
 from minidl.placed.verify.rows import OpRow, Table, TensorRow, roots
 
 __all__ = ["check", "verify"]
 
 
-def verify(plan: PlacedGraph) -> None:
-    """PlanError, with op, tensor and bytes, unless the plan is right."""
+def verify(plan: PlacedGraph, asked: StepGraph | None = None) -> None:
+    """PlanError, with op, tensor and bytes, unless the plan is right.
+
+    asked: the graph that was planned, as it was lowered.
+    """
     check(_table(plan))
+    if asked is not None:
+        check_asked(plan.graph, asked)
 
 
 def check(table: Table) -> None:
@@ -45,6 +60,7 @@ def check(table: Table) -> None:
     check_replay(table)
     check_parts(table)
     check_update_order(table)
+    check_writers(table)
     check_uses(table)
     check_overlaps(table)
     check_load(table)

@@ -170,6 +170,21 @@ def check_update_order(table: Table) -> None:
             consumed |= {root: i for root in only_read if table.tensors[root].kind == "state"}
 
 
+def check_writers(table: Table) -> None:
+    """A step changes each parameter and each state once."""
+    writer: dict[int, int] = {}
+    for i, op in enumerate(table.ops):
+        for row in op.writes:
+            t = table.tensors[row]
+            if t.persistent and t.box is None:
+                if t.root in writer:
+                    raise PlanError(
+                        f"{table.op(i)} writes {t}, which {table.op(writer[t.root])} has written "
+                        "in this step"
+                    )
+                writer[t.root] = i
+
+
 def _wants_old(table: Table, op: OpRow, root: int, updated: dict[int, int]) -> bool:
     at_the_end = table.ops[updated[root]].phase == "other"
     if op.phase == "update":
