@@ -60,7 +60,7 @@ def add_confusion(group: Group) -> None:
 def run(options: argparse.Namespace) -> int:
     network = predictor(options, options.batch_size)
     images = network.images(options.data_path, options.seed)
-    print(images, flush=True)
+    result(str(images))
     split = options.split or images.unseen
     found = network.evaluate(images, split, **loading(options))
     report(found, f"{images.name} {split}", network.card, options.confusion)

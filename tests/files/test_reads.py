@@ -21,7 +21,7 @@ OF_MODULES = {
 }  # fmt: skip
 
 ELSEWHERE = {
-    ("minidl.cli.call", "os.open"): "the null device",
+    ("minidl.console", "os.open"): "the null device",
     ("minidl.cli.command", "read_text"): "minidl's own modules",
     ("minidl.compiler.place.table", "csv.DictReader"): "of a text, whose errors it names",
     ("minidl.data.decode", "open"): "Pillow's, of bytes",
