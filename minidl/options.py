@@ -46,7 +46,7 @@ class About:
 
     help: str
     read: Callable[[str], Any] = str
-    """From a word to a value; ValueError or ArgumentError where it is none."""
+    """From a flag's word to a value; ValueError or ArgumentError where it is none."""
     unit: str = ""
     """What stands for the value in help: SIZE, SHARE, N."""
     flag: str = ""
@@ -54,7 +54,7 @@ class About:
     group: str = "memory"
     """The heading under which the flag stands; empty: there is no flag."""
     wrong: Callable[[Any], str] = lambda _: ""
-    """What is wrong with a value; empty where nothing is."""
+    """What is wrong with a value, however it was given; empty where nothing is."""
     file: bool = True
     """Whether the plan file has it."""
     takes: str = ""
@@ -68,7 +68,7 @@ def option(
     hashed: bool = True,
     **more: Any,
 ) -> Any:
-    """A field of `Options`."""
+    """A field of `Options`; what a new one needs beside it: CONTRIBUTING.md, Add an option."""
     return field(
         default=default,
         hash=None if hashed else False,

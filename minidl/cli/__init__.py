@@ -1,5 +1,5 @@
 """The command line: `minidl train`, `eval`, `predict`, `export`, `plan`, `compare`, `place`,
-`build-kernels`, `about`."""
+`build-kernels`, `about`, `completion`."""
 
 from __future__ import annotations
 

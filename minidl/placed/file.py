@@ -12,7 +12,7 @@ from minidl.options import written
 from minidl.placed.graph import PlacedGraph
 
 FORMAT = 2
-"""1, of version 0.1.0, had `without` for `disable_passes`, and `again` for the phase `recompute`."""
+"""1, of version 0.1.0, had `without` for `disable_passes`, `again` for the phase `recompute`."""
 
 
 def placed_to_dict(placed: PlacedGraph, modes: Mapping[str, int] | None = None) -> dict[str, Any]:

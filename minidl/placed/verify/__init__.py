@@ -12,7 +12,7 @@ is proved by the same checks (`minidl.placed.verify.file`):
 5. update order: parameters are read before they are updated (`replay`);
 6. lifetimes cover every use, and tensors that live together share no byte (`lifetimes`);
 7. load: `max_load_bytes` is what the lifetimes say (`lifetimes`);
-8. writers: one op of a step writes a parameter or state (`replay`).
+8. once: what changes a parameter or state runs once on the same operands (`replay`).
 
 Where the graph is known that was planned, the plan does what it says: every change of a variable as
 often, and nothing in place but with leave (`asked`).
@@ -33,10 +33,10 @@ from minidl.placed.verify.lifetimes import (
 )
 from minidl.placed.verify.parts import check_parts
 from minidl.placed.verify.replay import (
+    check_repeated,
     check_replay,
     check_sharing,
     check_update_order,
-    check_writers,
 )
 from minidl.placed.verify.rows import OpRow, Table, TensorRow, roots
 
@@ -60,7 +60,7 @@ def check(table: Table) -> None:
     check_replay(table)
     check_parts(table)
     check_update_order(table)
-    check_writers(table)
+    check_repeated(table)
     check_uses(table)
     check_overlaps(table)
     check_load(table)

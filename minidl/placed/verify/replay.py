@@ -170,19 +170,19 @@ def check_update_order(table: Table) -> None:
             consumed |= {root: i for root in only_read if table.tensors[root].kind == "state"}
 
 
-def check_writers(table: Table) -> None:
-    """A step changes each parameter and each state once."""
-    writer: dict[int, int] = {}
+def check_repeated(table: Table) -> None:
+    """What changes a parameter or a state runs once on the same operands."""
+    seen: dict[tuple[str, tuple[int, ...], tuple[int, ...]], int] = {}
     for i, op in enumerate(table.ops):
-        for row in op.writes:
-            t = table.tensors[row]
-            if t.persistent and t.box is None:
-                if t.root in writer:
-                    raise PlanError(
-                        f"{table.op(i)} writes {t}, which {table.op(writer[t.root])} has written "
-                        "in this step"
-                    )
-                writer[t.root] = i
+        changed = [row for row in op.writes if table.tensors[row].persistent]
+        if not changed:
+            continue
+        before = seen.setdefault((op.name, op.reads, op.writes), i)
+        if before != i:
+            raise PlanError(
+                f"{table.op(i)} changes {table.tensors[changed[0]]} as op {before} has done, on "
+                "the same operands"
+            )
 
 
 def _wants_old(table: Table, op: OpRow, root: int, updated: dict[int, int]) -> bool:
