@@ -1,12 +1,15 @@
 """Regenerate every computed table and image of the documentation: `python -m docs.make`.
 
+With the ends of names, those of some pages: `python -m docs.make cli.md keywords.py`.
+
 A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; tests/docs compares all.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from docs import cards, commands, examples, measured, names, sizes
@@ -66,8 +69,11 @@ def section(text: str, name: str) -> str:
     return str(found[0]).rstrip("\n")
 
 
-def main() -> None:
-    for (file, name), compute in TABLES.items():
+def main(pages: Sequence[str]) -> None:
+    """All of it, or what is on some pages, by their names' ends: cli.md, keywords.py."""
+    tables = {key: made for key, made in TABLES.items() if _is_asked(key[0], pages)}
+    figures = {file: drawn for file, drawn in FIGURES.items() if _is_asked(file, pages)}
+    for (file, name), compute in tables.items():
         path = ROOT / file
         text = path.read_text(encoding="utf-8")
         section(text, name)
@@ -75,10 +81,14 @@ def main() -> None:
         head, _, rest = text.partition(begin)
         tail = rest.partition(end)[2]
         path.write_text(f"{head}{begin}{compute()}\n{end}{tail}", "utf-8")
-    for file, draw in FIGURES.items():
+    for file, draw in figures.items():
         (ROOT / file).write_text(draw(), encoding="utf-8")
-    print(f"{len(TABLES)} tables and {len(FIGURES)} files")
+    print(f"{len(tables)} tables and {len(figures)} files")
+
+
+def _is_asked(file: str, pages: Sequence[str]) -> bool:
+    return not pages or file.endswith(tuple(pages))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -11,16 +11,16 @@ from minidl.ir import How, Op, Target
 from minidl.ir.op import Function
 from minidl.options import Options
 
-Rule = Callable[[Op, Options], How]
+HowRule = Callable[[Op, Options], How]
 
-RULES: dict[Function, Rule] = {}
+RULES: dict[Function, HowRule] = {}
 
 
-def on_host(*functions: Function) -> Callable[[Rule], Rule]:
+def on_host(*functions: Function) -> Callable[[HowRule], HowRule]:
     """State how NumPy runs ops of these functions: from an op as its layer states it, and the
     step's options, to attributes, workspace and what the function takes in."""
 
-    def add(rule: Rule) -> Rule:
+    def add(rule: HowRule) -> HowRule:
         for function in functions:
             RULES[function] = rule
         return rule

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import Field, fields
+from typing import Any
+
 from minidl.ir.sizes import format_size
+from minidl.options import Options, about
 from minidl.placed.graph import PlacedGraph
 from minidl.report.costs import cost_lines
 from minidl.report.others import Others
@@ -36,8 +40,19 @@ def _asked(plan: PlacedGraph) -> str:
         f"budget {format_size(s.budget)}" if s.budget is not None else "",
         f"{s.slices} slices of the batch" if s.slices > 1 else "",
         f"without {', '.join(s.disable_passes)}" if s.disable_passes else "",
+        *(f"{f.name} {getattr(s, f.name)}" for f in fields(s) if _unsaid(f, s)),
     ]
     return ", ".join(filter(None, asked))
+
+
+SAID = ("memory", "recompute", "budget", "slices", "disable_passes", "clip_norm", "accumulate")
+"""Settings of memory that the table says in words of their own."""
+
+
+def _unsaid(setting: Field[Any], options: Options) -> bool:
+    """Whether it is another setting of memory than those, and not as it is by default."""
+    own = about(setting).group == "memory" and setting.name not in SAID
+    return own and getattr(options, setting.name) != setting.default
 
 
 def _arena(plan: PlacedGraph) -> str:

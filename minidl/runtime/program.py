@@ -14,7 +14,7 @@ Observer = Callable[[int, Op], None]
 
 
 class Program:
-    """The launches of a plan, made once with constant addresses."""
+    """The calls of a plan, made once with constant addresses."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Program:
             t: arena.view(plan, t) for t in tensors if t in plan.placements and arena.device.on_host
         }
         """Views of the tensors, where the device is the host."""
-        self.launches = arena.device.bind(plan, arena.bytes, self.arrays)
+        self.calls = arena.device.bind(plan, arena.bytes, self.arrays)
         self._whole: Callable[[], None] | None = None
         self.guards = Guards(plan, arena, checks) if debug else None
 
@@ -42,13 +42,13 @@ class Program:
         with device.running():
             if observe is None and self.guards is None:
                 if self._whole is None:
-                    self._whole = device.whole(self.launches)
+                    self._whole = device.whole(self.calls)
                 self._whole()
                 return
             for i, op in enumerate(self.plan.graph.ops):
                 if self.guards is not None:
                     self.guards.before(i)
-                self.launches[i]()
+                self.calls[i]()
                 device.synchronize()
                 if self.guards is not None:
                     self.guards.after(i)

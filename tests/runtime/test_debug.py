@@ -146,7 +146,7 @@ def test_an_op_that_reads_what_it_was_not_given_is_caught() -> None:
         dead = next(dead_at(step.plan, i), None)
         if dead is None or op.writes[0].dtype != "float32" or op.writes[0].persistent:
             continue
-        launches, arrays = step._program.launches, step._program.arrays
+        launches, arrays = step._program.calls, step._program.arrays
         written, stale = arrays[step.plan.graph.ops[i].writes[0]], arrays[dead]
         right = launches[i]
 

@@ -72,5 +72,5 @@ def _launches_of(op: Op) -> list[Launch]:
         return elementwise(op)
     raise PlanError(
         f"{op.name}: {main.function.__name__} is a functor, and the op not elementwise",
-        "state its launches with a rule",
+        "state the op with elementwise=True, or its launches with a rule",
     )

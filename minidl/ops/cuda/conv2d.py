@@ -12,7 +12,7 @@ from minidl.ir import How, Op, Shape, Takes, Tensor
 from minidl.ir.card import Card
 from minidl.ops import conv2d as ops
 from minidl.ops.cuda.launch import Address, Argument, CppFile, Launch, division, int32, ints
-from minidl.ops.cuda.matrix import UNITS, Products, Source, Target, launch_product, matrix
+from minidl.ops.cuda.matrix import UNITS, Destination, Products, Source, launch_product, matrix
 from minidl.ops.cuda.operands import ctype, matrix_pitch, pixel_pitch, width_of_vectors
 from minidl.ops.cuda.pooled import PooledSink, Unpooling
 from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
@@ -89,21 +89,23 @@ def conv2d_forward(op: Op) -> list[Launch]:
     groups, y, product = op.attributes["groups"], main.writes[0], op.attributes["products"].forward
     k, depth = y.shape[3] // groups, matrix_pitch(w)
     pooled, staging = PooledSink.of(op), op.attributes["staging"]
-    target = Target(y, pixel_pitch, bias[0] if bias else None, column_step=k, pooled=pooled)
+    destination = Destination(
+        y, pixel_pitch, bias[0] if bias else None, column_step=k, pooled=pooled
+    )
     block = pooled.block if pooled else (1, 1)
     b = matrix(w, k, depth, depth, k_major=True, group_step=k * depth)
     if staging and staging.takes(x, block):
         size = pooled.size if pooled else y.shape[1:3]
-        target = replace(target, row_map=staging.rows(size, block))
+        destination = replace(destination, row_map=staging.rows(size, block))
         fields, kind = staging.fields(x), staging.kind(x, True, block)
         room = staging.forward_room(product.tile)
         a = Source(kind, fields, Operand(x.itemsize, True), room)
-        return launch_product(op, product, a, b, target)
+        return launch_product(op, product, a, b, destination)
     pixels = pooled.pixels if pooled else math.prod(y.shape[:3])
     rows, columns = y.shape[1] // block[0], y.shape[2] // block[1]
     order = rows * columns, columns, block
     a = _patches(x, op.attributes["window"], groups, pixels, order, k_major=True)
-    return launch_product(op, product.on(pixels, depth), a, b, target)
+    return launch_product(op, product.on(pixels, depth), a, b, destination)
 
 
 @rule(ops.conv2d_wgrad, file=FILE, how=_how)
@@ -113,7 +115,7 @@ def conv2d_wgrad(op: Op) -> list[Launch]:
     groups, pool = main.attributes["groups"], Unpooling.of(op)
     k, pixels = dy.shape[3] // groups, math.prod(dy.shape[:3])
     product, staging = main.attributes["products"].wgrad, main.attributes["staging"]
-    target = Target(main.writes[0], matrix_pitch, row_step=k)
+    destination = Destination(main.writes[0], matrix_pitch, row_step=k)
     order: Order = math.prod(dy.shape[1:3]), dy.shape[2], (1, 1)
     if staging:
         pixels, (down, across) = staging.pixels, staging.blocks
@@ -129,7 +131,7 @@ def conv2d_wgrad(op: Op) -> list[Launch]:
         b = Source(staging.kind(x, False), fields, Operand(x.itemsize, False), room)
     else:
         b = _patches(x, main.attributes["window"], groups, pixels, order, k_major=False)
-    return launch_product(op, product, a, b, target)
+    return launch_product(op, product, a, b, destination)
 
 
 def _pixels(dy: Tensor, shape: Shape, k: int, pixels: int, order: Order) -> Source:
@@ -199,14 +201,14 @@ def _dgrad_of_phase(op: Op, phase: tuple[Phase, Phase]) -> list[Launch]:
     product = op.attributes["products"].dgrad
     strided = (down.stride, across.stride) != (1, 1)
     row_map = ("PhaseRows", _phase_rows(dx, phase)) if strided else None
-    target = Target(dx, pixel_pitch, column_step=c, row_map=row_map)
+    destination = Destination(dx, pixel_pitch, column_step=c, row_map=row_map)
     if strided:
         product = product.on(pixels, depth)
     a = _patches_of_phase(pool.dy if pool else dy, phase, pixels, depth, k)
     if pool:
         a = _unpooled(pool, a)
     b = _filters_of_phase(w, phase, c, k, depth)
-    return launch_product(op, product, a, b, target)
+    return launch_product(op, product, a, b, destination)
 
 
 def _phase_rows(dx: Tensor, phase: tuple[Phase, Phase]) -> Argument:

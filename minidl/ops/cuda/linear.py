@@ -7,7 +7,7 @@ from minidl.ir import How, Op, Takes, Tensor
 from minidl.ir.card import Card
 from minidl.ops import linear as ops
 from minidl.ops.cuda.launch import CppFile, Launch
-from minidl.ops.cuda.matrix import UNITS, Products, Target, launch_product, matrix
+from minidl.ops.cuda.matrix import UNITS, Destination, Products, launch_product, matrix
 from minidl.ops.cuda.operands import matrix_pitch
 from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
 from minidl.ops.cuda.rules import rule
@@ -62,18 +62,18 @@ def _how(op: Op, options: Options) -> How:
 def linear_forward(op: Op) -> list[Launch]:
     x, w, *bias = op.original.reads
     (n, i), f = x.shape, w.shape[0]
-    target = Target(op.writes[0], matrix_pitch, _first(bias))
+    destination = Destination(op.writes[0], matrix_pitch, _first(bias))
     a, b = matrix(x, n, i, i, k_major=True), matrix(w, f, i, i, k_major=True)
-    return launch_product(op, _products(op).forward, a, b, target)
+    return launch_product(op, _products(op).forward, a, b, destination)
 
 
 @rule(ops.linear_dgrad, file=FILE, how=_how)
 def linear_dgrad(op: Op) -> list[Launch]:
     dy, w = op.original.reads
     (n, f), i = dy.shape, w.shape[1]
-    target = Target(op.writes[0], matrix_pitch)
+    destination = Destination(op.writes[0], matrix_pitch)
     a, b = matrix(dy, n, f, f, k_major=True), matrix(w, i, f, i, k_major=False)
-    return launch_product(op, _products(op).dgrad, a, b, target)
+    return launch_product(op, _products(op).dgrad, a, b, destination)
 
 
 @rule(ops.linear_wgrad, file=FILE, how=_how)
@@ -81,9 +81,9 @@ def linear_wgrad(op: Op) -> list[Launch]:
     main = op.original
     dy, x = main.reads
     (n, f), i = dy.shape, x.shape[1]
-    target = Target(main.writes[0], matrix_pitch)
+    destination = Destination(main.writes[0], matrix_pitch)
     a, b = matrix(dy, f, n, f, k_major=False), matrix(x, i, n, i, k_major=False)
-    return launch_product(op, _products(op).wgrad, a, b, target)
+    return launch_product(op, _products(op).wgrad, a, b, destination)
 
 
 def _first(bias: list[Tensor]) -> Tensor | None:

@@ -61,7 +61,7 @@ def matrix(
 
 
 @dataclass(frozen=True)
-class Target:
+class Destination:
     """Where a product's result goes: row m of it is row m of `to`, unless a row map says more."""
 
     to: Tensor
@@ -95,19 +95,21 @@ class Target:
         return width_of_vectors(tensors, columns, self.column_step, *map(self.pitch, tensors))
 
 
-def launch_product(op: Op, product: Product, a: Source, b: Source, target: Target) -> list[Launch]:
+def launch_product(
+    op: Op, product: Product, a: Source, b: Source, destination: Destination
+) -> list[Launch]:
     """The launches of a product, its bias and its epilogue."""
     if product.splits == 1:
-        kind, result = target.fields(op)
-        width = target.width(op, product.problem.n)
+        kind, result = destination.fields(op)
+        width = destination.width(op, product.problem.n)
         more = sources_of_epilogue(op)
-        return [_product(op, product, a, b, kind, result, target.rows, width, more)]
+        return [_product(op, product, a, b, kind, result, destination.rows, width, more)]
     p, partial = product.problem, scratch_of(op)
     sums = ((Address(partial), int32(p.n)), np.uint64(0), int32(0), int32(0))
     rows = ("SameRow", (np.int64(p.m),))
     width = width_of_vectors([partial], p.n)
     first = _product(op, product, a, b, "Out<float>", sums, rows, width, ())
-    return [first, _sum_splits(op, product, partial, target)]
+    return [first, _sum_splits(op, product, partial, destination)]
 
 
 def _product(
@@ -143,10 +145,10 @@ def _terms(product: Product) -> int:
     return product.splits * product.k_of_a_split + max(product.tile.k, STAGE)
 
 
-def _sum_splits(op: Op, product: Product, partial: Tensor, target: Target) -> Launch:
+def _sum_splits(op: Op, product: Product, partial: Tensor, destination: Destination) -> Launch:
     p = product.problem
-    width = min(target.width(op, p.n), width_of_vectors([partial], p.n))
-    kind, result = target.fields(op)
+    width = min(destination.width(op, p.n), width_of_vectors([partial], p.n))
+    kind, result = destination.fields(op)
     vectors = p.n // width
     arguments = (
         result,
@@ -187,10 +189,10 @@ class Products:
 
 __all__ = [
     "UNITS",
+    "Destination",
     "Problem",
     "Products",
     "Source",
-    "Target",
     "launch_product",
     "matrix",
 ]
