@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +20,7 @@ from tests.simulator.bench import ERRORS, assert_close, in_place_differences, ru
 from tests.simulator.build import COMPILER
 from tests.simulator.device import SimulatedDevice
 
+ROOT = Path(dl.__file__).parent.parent
 BLOCKS = blocks(page("docs/adding_a_layer.md"), "python")
 
 
@@ -76,6 +79,33 @@ def test_the_published_name_is_one_line(pages: ModuleType) -> None:
     exec(compile(line, "adding_a_layer.md", "exec"), names)
     assert names["Scale"] is dl.Scale  # type: ignore[attr-defined]
     assert line.count("\n") == 1
+
+
+IN_THE_TREE = """
+import minidl as dl
+from minidl.ops.cuda import launches_of
+
+net = dl.Sequential(dl.Input((4, 4, 2)), dl.Scale(), dl.Flatten(), dl.Linear(3))
+ops = dl.plan(net, 2, device="cuda").graph.ops
+print({launch.source.name for op in ops for launch in launches_of(op) if "scale" in launch.kernel})
+"""
+
+
+def test_it_is_there_in_a_tree_with_its_files(tmp_path: Path) -> None:
+    """In a process that has imported nothing before: a ring of imports would show."""
+    for folder in ("minidl", "models"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for file in ("minidl/layers/scale.py", "minidl/ops/scale.py", "minidl/ops/cuda/scale.py"):
+        (tmp_path / file).write_text(written(file), encoding="utf-8")
+    (line,) = [block for block in BLOCKS if block.startswith("from minidl.layers.scale")]
+    layers, rules = (tmp_path / f"minidl/{room}/__init__.py" for room in ("layers", "ops/cuda"))
+    names = layers.read_text().replace("\n__all__ = [\n", f'\n{line}\n__all__ = [\n    "Scale",\n')
+    layers.write_text(names)
+    rules.write_text(rules.read_text().replace("    reduction,\n", "    reduction,\n    scale,\n"))
+    command = [sys.executable, "-c", IN_THE_TREE]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (found.stdout, found.stderr) == ("{'scale.cu'}\n", "")
 
 
 @pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
