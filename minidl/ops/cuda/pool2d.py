@@ -105,7 +105,8 @@ def maxpool2d_dgrad(op: Op) -> list[Launch]:
 )
 def average(op: Op) -> list[Launch]:
     (to,), (source,) = op.writes, op.reads
-    x, y = (source, to) if op.phase == "forward" else (to, source)
+    forward = op.function in (ops.avgpool2d_forward, ops.adaptive_avgpool2d_forward)
+    x, y = (source, to) if forward else (to, source)
     gaps = (pixel_pitch(to), pixel_pitch(source))
     width = width_of_vectors([x, y], x.shape[-1], *gaps)
     place, threads = _place(to, to.shape[-1] // width)
