@@ -27,8 +27,8 @@ from minidl.ir import (
     Tensor,
     Variable,
 )
+from minidl.ir.arrays import require_all_unmasked
 from minidl.ir.copies import Uncopied
-from minidl.ir.masks import require_all_unmasked
 from minidl.optim import require_rate
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan
@@ -308,8 +308,7 @@ class Step(Uncopied):
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         rate = self._variables["learning_rate"]
-        require_rate(value, rate.tensor.dtype)
-        self._set(rate, np.asarray(value))
+        self._set(rate, np.asarray(require_rate(value)))
 
     def array(self, name: str) -> Array:
         """A variable in minidl's layout (NHWC, KRSC): on the CPU device a view of its bytes in the
