@@ -15,6 +15,7 @@ from minidl.ir.errors import ArgumentError
 from minidl.ir.readers import (
     COUNT,
     FLAG,
+    ITERABLE,
     PATH,
     TEXT,
     WORDS,
@@ -117,7 +118,8 @@ def _power(value: Any) -> int:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    words: tuple[str, ...] = WORDS.read([value] if isinstance(value, str) else list(value))
+    several = [value] if isinstance(value, str) else list(ITERABLE.read(value))
+    words: tuple[str, ...] = WORDS.read(several)
     return words
 
 

@@ -70,22 +70,20 @@ def _arrays(value: Any) -> Any:
     return {name: detached(array) for name, array in value.items()}
 
 
+DTYPES = ("bfloat16", "float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64")
+
+
 def _dtype(value: Any) -> str:
     """Its name; PyTorch's types have it behind the dot."""
-    named = isinstance(value, (str, np.dtype, type)) or str(value).startswith("torch.")
-    name = str(value).rpartition(".")[2] if named and not isinstance(value, type) else value
-    if name == "bfloat16":
-        return "bfloat16"
-    try:
-        dtype = np.dtype(name)
-    except TypeError:
-        raise UnfitError from None
-    if not named or dtype.kind not in "iuf" or dtype.itemsize > 8:
+    named = isinstance(value, (str, np.dtype)) or str(value).startswith("torch.")
+    scalar = isinstance(value, type) and issubclass(value, np.generic)
+    name = value.__name__ if scalar else str(value).rpartition(".")[2] if named else ""
+    if name not in DTYPES:
         raise UnfitError
-    return dtype.name
+    return name
 
 
-DTYPE = Reader("a dtype of numbers, say 'uint8'", _dtype)
+DTYPE = Reader(f"a dtype, one of {', '.join(DTYPES)}", _dtype)
 UNMASKED = Reader("an array without a mask", _unmasked)
 ARRAY = Reader("an array of numbers", _array)
 ARRAYS = Reader("arrays by name", _arrays)
