@@ -93,6 +93,27 @@ class Network(Layer):
         if not any(n.layer is not None for n in self.nodes):
             raise ArgumentError("Network: there is no layer between input and output")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have the nodes in a row, their inputs by number: a deep network is no
+        deep recursion."""
+        every = list(dict.fromkeys((*self.inputs, *self.nodes)))
+        place = {node: i for i, node in enumerate(every)}
+        flat = [(replace(n, inputs=()), [place[i] for i in n.inputs]) for n in every]
+        ends = [place[node] for node in self.inputs], place[self.output]
+        left = {k: v for k, v in vars(self).items() if k not in ("inputs", "output", "nodes")}
+        return {**left, "flat": flat, "ends": ends}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        flat, (inputs, output) = state.pop("flat"), state.pop("ends")
+        made: list[Node] = []
+        for i, (node, _) in sorted(enumerate(flat), key=lambda each: each[1][0].born):
+            object.__setattr__(node, "inputs", tuple(flat[j][0] for j in flat[i][1]))
+            made.append(node)
+        vars(self).update(state)
+        self.inputs, self.output = tuple(flat[i][0] for i in inputs), flat[output][0]
+        reached = {id(node) for node in _reachable(self.output)}
+        self.nodes = [node for node in made if id(node) in reached]
+
     @property
     def image(self) -> Shape:
         """The shape of one sample of the first input."""

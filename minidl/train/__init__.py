@@ -108,4 +108,6 @@ def fit(
 @called()
 def evaluate(step: Step, images: Array, labels: Array) -> float:
     """Share of `images` whose largest output is their label."""
+    if len(images) != len(labels):
+        raise ArgumentError(f"images and labels: {len(images)} and {len(labels)} do not fit")
     return float((step.predict(images).argmax(axis=1) == labels).mean())
