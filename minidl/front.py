@@ -104,7 +104,8 @@ def plan(
 ) -> Plan:
     """The plan of one training step, with no device touched and nothing allocated.
 
-    loss: CrossEntropy by default; optimizer: SGD with momentum 0.9 by default.
+    loss: CrossEntropy by default; optimizer: SGD with momentum 0.9 by default. A class, or a name
+    such as "mse" and "adam", stands for an instance with its own default values.
     device: "cpu", where nothing is said, or "cuda".
     gpu: the card to plan for, say "rtx3060", of those in docs/cards.md: implies device="cuda".
     Without it a plan for cuda is one for the h100; `compile` plans for the card that is there.
@@ -251,7 +252,7 @@ def _out_of_batch(options: Options, batch: Any) -> Iterator[ArgumentError]:
         yield error
         return
     slices: Any = options.slices
-    if not isinstance(slices, int) or not 1 <= slices <= size:
+    if isinstance(slices, int) and not 1 <= slices <= size:
         yield ArgumentError(f"slices must be in [1, {size}], the batch, got {slices!r}")
 
 

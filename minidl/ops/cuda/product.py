@@ -18,7 +18,7 @@ from minidl.files.opening import read_text
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, PlanError
 from minidl.ir.card import Card
-from minidl.ir.readers import COUNT
+from minidl.ir.readers import whole
 
 LAUNCH_SECONDS = 4e-6
 """A second launch and the wait between the two."""
@@ -117,6 +117,9 @@ SCRATCH = 16 * 2**20
 """Bytes of partial sums at most."""
 
 
+SIZE = whole(0)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One matrix product for each of `groups` groups."""
@@ -129,7 +132,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         for name in ("m", "n", "k", "groups"):
-            object.__setattr__(self, name, COUNT.take(getattr(self, name), name))
+            object.__setattr__(self, name, SIZE.take(getattr(self, name), name))
 
     @property
     def key(self) -> str:
