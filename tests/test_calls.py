@@ -467,7 +467,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     "plan(batch=True)": (lambda: dl.plan(network(), True), "batch must be a whole number"),
     "plan(slices=1.5)": (
         lambda: dl.plan(network(), 2, slices=1.5),  # type: ignore[arg-type]
-        "slices must be in .*got 1.5",
+        "slices must be a whole number, got 1.5",
     ),
     "plan(clip_norm=True)": (
         lambda: dl.plan(network(), 2, clip_norm=True),

@@ -171,12 +171,13 @@ def either(*readers: Reader) -> Reader:
     """What is of one of some kinds."""
 
     def read(value: Any) -> Any:
+        said = UnfitError()
         for kind in readers:
             try:
                 return kind.read(value)
-            except UnfitError:
-                continue
-        raise UnfitError
+            except UnfitError as unfit:
+                said = unfit if unfit.said else said
+        raise said
 
     hint = next((kind.hint for kind in readers if kind.hint), "")
     size = any(kind.size for kind in readers)
