@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +21,26 @@ from minidl.ir import (
 )
 from minidl.ir.calls import called
 from minidl.ir.card import Card
-from minidl.ir.numbers import is_whole, seed_of
 from minidl.ir.platforms import require_platform
+from minidl.ir.readers import (
+    COUNT,
+    SEED,
+    SHAPE,
+    TEXT,
+    Reader,
+    either,
+    having,
+    instance,
+    late,
+    optional,
+)
 from minidl.keywords import with_keywords
 from minidl.layers.base import Layer
-from minidl.layers.loss import CrossEntropy, Loss
+from minidl.layers.loss import MSE, CrossEntropy, Loss
 from minidl.layers.network import as_network, walk
 from minidl.ops.cuda.product import read_tuning
-from minidl.optim import SGD, Optimizer
-from minidl.options import Options, require_precision
+from minidl.optim import SGD, Adam, AdamW, Optimizer
+from minidl.options import Options, require_precision, settings_readers
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan, Plans, Recipe
 from minidl.runtime.debug import GUARD
@@ -53,7 +63,32 @@ NAMED = {
 """Other frameworks' keywords."""
 
 
-@called("write plan(network, 32): the batch stands beside the network", **NAMED)
+LOSSES: dict[str, Callable[[], Any]] = {"crossentropy": CrossEntropy, "mse": MSE, "mseloss": MSE}
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+"""By the names that other frameworks have, small and without underscores, with usual values."""
+
+LOSS = instance(Loss, LOSSES, "write loss=dl.CrossEntropy()")
+OPTIMIZER = instance(Optimizer, OPTIMIZERS, "write optimizer=dl.SGD(0.01)")
+
+READERS: dict[str, Reader] = {
+    **settings_readers(),
+    "network": instance(Layer, hint="write network=dl.Sequential(...)"),
+    "batch": late(COUNT),
+    "loss": optional(LOSS),
+    "optimizer": optional(OPTIMIZER),
+    "image": optional(SHAPE),
+    "options": optional(instance(Options, hint="write dl.Options(...)")),
+    "gpu": optional(either(TEXT, instance(Card))),
+    "device": optional(TEXT),
+    "seed": SEED,
+}
+
+
+@called("write plan(network, 32): the batch stands beside the network", READERS, **NAMED)
 @with_keywords(Options)
 def plan(
     network: Layer,
@@ -69,7 +104,8 @@ def plan(
 ) -> Plan:
     """The plan of one training step, with no device touched and nothing allocated.
 
-    loss: CrossEntropy by default; optimizer: SGD with momentum 0.9 by default.
+    loss: CrossEntropy by default; optimizer: SGD with momentum 0.9 by default. A class, or a name
+    such as "mse" and "adam", stands for an instance with its own default values.
     device: "cpu", where nothing is said, or "cuda".
     gpu: the card to plan for, say "rtx3060", of those in docs/cards.md: implies device="cuda".
     Without it a plan for cuda is one for the h100; `compile` plans for the card that is there.
@@ -104,7 +140,14 @@ def step_plans(
     return (plans.training, *more, recipe.inference(plans.training))
 
 
-@called("write compile(network, 32): the batch stands beside the network", **NAMED)
+DEVICE = either(TEXT, having("a device", "available", "card"))
+
+
+@called(
+    "write compile(network, 32): the batch stands beside the network",
+    {**READERS, "device": optional(DEVICE)},
+    **NAMED,
+)
 @with_keywords(Options)
 def compile(  # noqa: A001 - the field's word for it
     network: Layer,
@@ -133,7 +176,7 @@ def compile(  # noqa: A001 - the field's word for it
     chosen = _options(options, settings)
     place = device_of(chosen.device if device is None else device)
     chosen = replace(chosen, device=place.name, card=place.card)
-    recipe = _recipe(network, batch, loss, optimizer, image, chosen, seed_of(seed))
+    recipe = _recipe(network, batch, loss, optimizer, image, chosen, seed)
     guard = GUARD if debug else 0
     plans = _planned(recipe, guard)
     inference = recipe.inference(plans.training, guard)
@@ -148,8 +191,6 @@ def compile(  # noqa: A001 - the field's word for it
 
 def _options(options: Options | None, settings: Any) -> Options:
     """The options with some of them changed."""
-    if options is not None and not isinstance(options, Options):
-        raise ArgumentError(f"options={options!r} are not dl.Options", "write dl.Options(...)")
     return replace(options or Options(), **settings)
 
 
@@ -171,54 +212,48 @@ def _recipe(
         card=DEVICES[options.device].card(options.card),
         tuning=read_tuning(tuning) if isinstance(tuning, (str, Path)) else tuning,
     )
-    _require_kind("network", network, Layer, "dl.Sequential(...)")
-    _require_kind("loss", loss, Loss, "dl.CrossEntropy()")
-    _require_kind("optimizer", optimizer, Optimizer, "dl.SGD(0.01)")
     given = loss or CrossEntropy(), optimizer or SGD(momentum=0.9)
-    return Recipe(as_network(network, image), *given, int(batch), options, seed)
-
-
-def _require_kind(name: str, given: object, kind: type, example: str) -> None:
-    """ArgumentError for a class in the place of an instance, and for anything else."""
-    if given is not None and not isinstance(given, kind):
-        what = given.__name__ if isinstance(given, type) else reprlib.repr(given)
-        raise ArgumentError(f"{name}={what} is no {kind.__name__}", f"write {name}={example}")
+    return Recipe(as_network(network, image), *given, COUNT.read(batch), options, seed)
 
 
 def require_right(options: Options, batch: int) -> None:
     """ArgumentError with all that is wrong: names first, then values, then what does not go
     together."""
-    found = list(_unknown(options))
+    wrong = options.wrong()
+    found = list(_unknown(options, wrong))
     if not found:
-        values = *options.wrong(), *_out_of_batch(options, batch)
-        found = [*map(ArgumentError, values), *_conflicts(options)]
+        found = [*wrong.values(), *_out_of_batch(options, batch), *_conflicts(options)]
     if found:
         ways_out = dict.fromkeys(error.hint for error in found if error.hint)
         raise ArgumentError("; ".join(error.message for error in found), "; ".join(ways_out))
 
 
-def _unknown(options: Options) -> Iterator[ArgumentError]:
+def _unknown(options: Options, wrong: Mapping[str, ArgumentError]) -> Iterator[ArgumentError]:
     """What each table says of a name that it has not."""
-    asked: tuple[tuple[Callable[[Any], object], Any], ...] = (
-        (require_device, options.device),
-        (require_precision, options.precision),
-        (find_mode, options.memory),
-        (check_switches, options.disable_passes),
-    )
-    for require, name in asked:
+    asked: dict[str, Callable[[Any], object]] = {
+        "device": require_device,
+        "precision": require_precision,
+        "memory": find_mode,
+        "disable_passes": check_switches,
+    }
+    for name, require in asked.items():
         try:
-            require(name)
+            if name in wrong:
+                raise wrong[name]
+            require(getattr(options, name))
         except ArgumentError as error:
             yield error
 
 
-def _out_of_batch(options: Options, batch: int) -> Iterator[str]:
-    if not is_whole(batch):
-        yield f"batch must be a whole number, got {batch!r}"
-    elif batch < 1:
-        yield f"batch must be at least 1, got {batch}"
-    elif not is_whole(options.slices) or not 1 <= options.slices <= batch:
-        yield f"slices must be in [1, {batch}], the batch: got {options.slices!r}"
+def _out_of_batch(options: Options, batch: Any) -> Iterator[ArgumentError]:
+    try:
+        size = COUNT.take(batch, "batch")
+    except ArgumentError as error:
+        yield error
+        return
+    slices: Any = options.slices
+    if isinstance(slices, int) and not 1 <= slices <= size:
+        yield ArgumentError(f"slices must be in [1, {size}], the batch, got {slices!r}")
 
 
 def _conflicts(options: Options) -> Iterator[ArgumentError]:

@@ -10,22 +10,21 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-import numpy as np
-
 from minidl.ir import ArgumentError, Site, Tensor
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_between
+from minidl.ir.readers import Reader, real, several
 from minidl.ir.site import filled
 from minidl.ops.optim import adam_moments, adam_step, sgd, sgd_momentum, sgd_nesterov, sgd_step
 
+RATE = real(0)
+BETAS = several(real(0, 1, below=True), 2, "write betas=(0.9, 0.999)")
+OF_SGD: dict[str, Reader] = {"lr": RATE, "momentum": RATE, "weight_decay": RATE}
+OF_ADAM: dict[str, Reader] = {"lr": RATE, "betas": BETAS, "eps": RATE, "weight_decay": RATE}
 
-def require_rate(value: float, dtype: str) -> None:
-    """ArgumentError unless it is a finite number of at least 0, in a dtype too."""
-    large = float(np.finfo(dtype).max)
-    if not is_between(value, 0, large):
-        raise ArgumentError(
-            f"learning_rate must be finite and >= 0, got {value!r}: {dtype} ends at {large:.3g}"
-        )
+
+def require_rate(value: Any) -> Any:
+    """The rate; ArgumentError unless it is a finite number of at least 0."""
+    return RATE.take(value, "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,9 @@ class Optimizer:
         raise NotImplementedError
 
     def rate(self, site: Site) -> Tensor:
-        """The learning rate: shape (), the same tensor for every parameter. ArgumentError where
-        the dtype of the weights has no such number."""
-        require_rate(self.lr, site.lowering.master)
+        """The learning rate: shape (), the same tensor for every parameter."""
+        require_rate(self.lr)
         return site.shared("learning_rate", site.lowering.master, filled(self.lr))
-
-    def require(self, **ranges: tuple[object, bool]) -> None:
-        """ArgumentError for a value that breaks its rule, given as (value, allowed)."""
-        for name, (value, allowed) in ranges.items():
-            if not allowed:
-                raise ArgumentError(f"{type(self).__name__}: {name}={value!r} is out of range")
-
-    def require_positive(self, *names: str) -> None:
-        """ArgumentError unless these fields are finite numbers of at least 0."""
-        values = {name: getattr(self, name) for name in names}
-        self.require(**{name: (value, is_between(value, 0)) for name, value in values.items()})
 
 
 def _update(
@@ -76,6 +63,7 @@ WORDS = {"params": "", "learning_rate": "lr", "epsilon": "eps"}
 @called(
     "write SGD(0.1, 0.9, weight_decay=1e-4): there is no dampening, and the weights are the "
     "network's",
+    OF_SGD,
     dampening="",
     **WORDS,
 )
@@ -92,9 +80,8 @@ class SGD(Optimizer):
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        self.require_positive("lr", "momentum", "weight_decay")
-        able = isinstance(self.nesterov, bool) and (self.momentum > 0 or not self.nesterov)
-        self.require(nesterov=(self.nesterov, able))
+        if self.nesterov and not self.momentum:
+            raise ArgumentError("SGD: nesterov=True needs a momentum", "write SGD(0.1, 0.9, ...)")
 
     def lower(self, site: Site, w: Tensor, dw: Tensor, name: str) -> None:
         lr, decay = self.rate(site), self.weight_decay
@@ -110,7 +97,9 @@ class SGD(Optimizer):
         _update(site, sgd_step, [w], [v, lr])
 
 
-@called("write Adam(1e-3, (0.9, 0.999)), the weights are the network's", amsgrad="", **WORDS)
+@called(
+    "write Adam(1e-3, (0.9, 0.999)), the weights are the network's", OF_ADAM, amsgrad="", **WORDS
+)
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
@@ -123,17 +112,6 @@ class Adam(Optimizer):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.require_positive("lr", "eps", "weight_decay")
-        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
-            raise ArgumentError(
-                f"{type(self).__name__}: betas={self.betas!r} are not two numbers",
-                "write betas=(0.9, 0.999)",
-            )
-        for name, beta in zip(("beta1", "beta2"), self.betas, strict=True):
-            self.require(**{name: (beta, is_between(beta, 0) and beta < 1)})
-        object.__setattr__(self, "betas", tuple(self.betas))
 
     decoupled = False
 
@@ -149,7 +127,9 @@ class Adam(Optimizer):
         _update(site, adam_step, [w], reads, betas=self.betas, eps=self.eps, decoupled_decay=decay)
 
 
-@called("write AdamW(1e-3, (0.9, 0.999)), the weights are the network's", amsgrad="", **WORDS)
+@called(
+    "write AdamW(1e-3, (0.9, 0.999)), the weights are the network's", OF_ADAM, amsgrad="", **WORDS
+)
 @dataclass(frozen=True)
 class AdamW(Adam):
     """Adam with decoupled decay: w = w (1 - lr weight_decay) first (Loshchilov and Hutter 2019)."""

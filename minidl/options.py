@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from minidl.ir.calls import called
 from minidl.ir.card import Card
 from minidl.ir.errors import ArgumentError
-from minidl.ir.numbers import is_between, is_real, is_whole
+from minidl.ir.readers import (
+    COUNT,
+    FLAG,
+    ITERABLE,
+    PATH,
+    TEXT,
+    WORDS,
+    Reader,
+    UnfitError,
+    instance,
+    late,
+    optional,
+    real,
+    whole,
+)
 from minidl.ir.sizes import parse_size
 
 ALIGNMENT = 256
@@ -53,12 +68,12 @@ class About:
     """The flag's name where the keyword is another word."""
     group: str = "memory"
     """The heading under which the flag stands; empty: there is no flag."""
-    wrong: Callable[[Any], str] = lambda _: ""
-    """What is wrong with a value, however it was given; empty where nothing is."""
     file: bool = True
     """Whether the plan file has it."""
     takes: str = ""
     """The type of the keyword where it is wider than the field's."""
+    reader: Reader = TEXT
+    """How the keyword is read, together with all others when a step is planned."""
 
 
 def option(
@@ -84,37 +99,40 @@ def positive(word: str) -> int:
     return value
 
 
-def _share(value: float | None) -> str:
-    if value is None or is_between(value, 0):
-        return ""
-    return f"recompute is a share of the step's operations, 0.01 for 1 %: got {value!r}"
+def _bytes(value: Any) -> int:
+    try:
+        return parse_size(value) if isinstance(value, str) else BYTES.read(value)
+    except ArgumentError as error:
+        raise UnfitError(error.message, error.hint) from None
 
 
-def _norm(value: float | None) -> str:
-    if value is None or value == math.inf or (is_real(value) and value > 0):
-        return ""
-    return f"clip_norm must be positive, or None: got {value!r}"
+def _norm(value: Any) -> float:
+    return math.inf if value == math.inf else NORM.read(value)
 
 
-def _calls(value: int) -> str:
-    if is_whole(value) and value >= 1:
-        return ""
-    return f"accumulate is a number of calls, at least 1: got {value!r}"
+def _power(value: Any) -> int:
+    size: int = LEAST.read(value)
+    if size & (size - 1):
+        raise UnfitError
+    return size
 
 
-def _power(value: int) -> str:
-    if is_whole(value) and value >= 16 and not value & (value - 1):
-        return ""
-    return f"alignment must be a power of two of at least 16, got {value!r}"
+def _words(value: Any) -> tuple[str, ...]:
+    several = [value] if isinstance(value, str) else list(ITERABLE.read(value))
+    words: tuple[str, ...] = WORDS.read(several)
+    return words
 
 
-def _positive(value: int) -> str:
-    if is_whole(value) and value >= 1:
-        return ""
-    return f"scratch_limit must be positive, got {value!r}"
+def _tuning(value: Any) -> Any:
+    return value if isinstance(value, Mapping) else PATH.read(value)
 
 
-@called()
+BYTES, NORM, LEAST = whole(0), real(0, above=True), whole(16)
+PASSES = Reader("names of passes", _words)
+POWER = Reader("a power of two of at least 16", _power)
+SIZE = Reader("a number of bytes, or text such as '8GiB'", _bytes)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How a step is made, of whatever network, batch and image.
@@ -137,13 +155,15 @@ class Options:
         group="device",
     )
     device: str = option("cpu", "cuda: an NVIDIA GPU", group="device")
-    card: Card | None = option(None, "the GPU that is planned for", group="")
+    card: Card | None = option(
+        None, "the GPU that is planned for", group="", reader=optional(instance(Card))
+    )
     memory: str = option("arena", "memory mode")
     alignment: int = option(
-        ALIGNMENT, "bytes that every tensor's offset is a multiple of", int, unit="N", wrong=_power
+        ALIGNMENT, "bytes that every tensor's offset is a multiple of", int, unit="N", reader=POWER
     )
     disable_passes: tuple[str, ...] = option(
-        (), "passes of the compiler to leave out", unit="PASS", takes="Iterable[str]"
+        (), "passes of the compiler to leave out", unit="PASS", takes="Iterable[str]", reader=PASSES
     )
     recompute: float | None = option(
         None,
@@ -151,7 +171,7 @@ class Options:
         "default only ops as cheap as an elementwise pass run again",
         float,
         unit="SHARE",
-        wrong=_share,
+        reader=optional(replace(real(0), what="a share of the step's operations, 0.01 for 1 %")),
     )
     budget: int | None = option(
         None,
@@ -159,28 +179,32 @@ class Options:
         parse_size,
         unit="SIZE",
         takes="int | str | None",
+        reader=optional(SIZE),
     )
     slices: int = option(
         1,
         "parts of the batch that the first layers run on one after the other",
         positive,
         unit="N",
+        reader=whole(),
     )
-    prefetch: bool = option(False, "copy the next batch to the GPU while a step runs; on cuda")
+    prefetch: bool = option(
+        False, "copy the next batch to the GPU while a step runs; on cuda", reader=FLAG
+    )
     clip_norm: float | None = option(
         None,
         "clip all weight gradients by their norm together; the plan says what that costs",
         float,
         unit="NORM",
         flag="clip-grad-norm",
-        wrong=_norm,
+        reader=optional(Reader("positive", _norm)),
     )
     accumulate: int = option(
         1,
         "steps that make one update, with the mean of their gradients",
         positive,
         unit="N",
-        wrong=_calls,
+        reader=replace(COUNT, what="a number of calls, at least 1"),
     )
     scratch_limit: int = option(
         SCRATCH_LIMIT,
@@ -189,7 +213,7 @@ class Options:
         unit="SIZE",
         flag="scratch",
         group="device",
-        wrong=_positive,
+        reader=replace(COUNT, what="a number of bytes, at least 1"),
         file=False,
     )
     tuning: str | Path | TileTable | None = option(
@@ -199,18 +223,24 @@ class Options:
         group="device",
         file=False,
         hashed=False,
+        reader=optional(Reader("the path of a tuning file, or its rows", _tuning)),
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.budget, str):
-            object.__setattr__(self, "budget", parse_size(self.budget))
-        passes = self.disable_passes
-        passes = (passes,) if isinstance(passes, str) else tuple(passes)
-        object.__setattr__(self, "disable_passes", passes)
+        for f in fields(self):
+            with suppress(UnfitError):
+                object.__setattr__(self, f.name, about(f).reader.read(getattr(self, f.name)))
 
-    def wrong(self) -> Iterator[str]:
-        """What is wrong with each value on its own."""
-        yield from filter(None, (about(f).wrong(getattr(self, f.name)) for f in fields(self)))
+    def wrong(self) -> dict[str, ArgumentError]:
+        """What is wrong with each value on its own, by its name."""
+        found = {}
+        for f in fields(self):
+            value, reader = getattr(self, f.name), about(f).reader
+            try:
+                reader.read(value)
+            except UnfitError as unfit:
+                found[f.name] = reader.error(unfit, value, f.name)
+        return found
 
     @property
     def spends_work(self) -> bool:
@@ -228,18 +258,25 @@ class Options:
         return PRECISIONS[self.precision]
 
 
+def about(setting: Field[Any]) -> About:
+    """What is said of a field of `Options`."""
+    found: About = setting.metadata["about"]
+    return found
+
+
+def settings_readers() -> dict[str, Reader]:
+    """How the keywords are read, all of them when a step is planned."""
+    return {f.name: late(about(f).reader) for f in fields(Options)}
+
+
+called(readers=settings_readers())(Options)
+
 RENAMED = {
     "without": "disable_passes",
     "clip_grad_norm": "clip_norm",
     "scratch": "scratch_limit",
 }
 """Words of version 0.1.0, in TOML files and records of runs, and what they are now."""
-
-
-def about(setting: Field[Any]) -> About:
-    """What is said of a field of `Options`."""
-    found: About = setting.metadata["about"]
-    return found
 
 
 def flag_of(setting: Field[Any]) -> str:

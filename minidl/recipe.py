@@ -73,6 +73,11 @@ class Recipe:
         plain = replace(self.options, recompute=None, budget=None)
         how = self.batch, plain, target_of(plain), training.graph, self.seed
         graph = lower_inference(self.network, *how)
+        if not graph.ops:
+            raise ArgumentError(
+                f"{self.network!r} has nothing to compute in a prediction: its output is its input",
+                "add a layer with weights, Linear or Conv2d",
+            )
         return self._placed(graph, plain, guard)
 
     def _placed(self, graph: StepGraph, options: Options, guard: int) -> PlacedGraph:

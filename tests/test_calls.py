@@ -260,9 +260,13 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: dl.Conv2d(3, 64, kernel=3),  # type: ignore[misc]
         "kernel is given twice: write the output's channels",
     ),
-    "Conv2D(64, 3, padding='same')": (
-        lambda: dl.Conv2d(64, 3, padding="same"),  # type: ignore[arg-type]
-        "padding must be a whole number or two, got 'same'",
+    "Conv2D(64, 3, strides=2, padding='same')": (
+        lambda: dl.Conv2d(64, 3, stride=2, padding="same"),
+        "padding='same' is for stride 1",
+    ),
+    "Conv2D(64, 2, padding='same')": (
+        lambda: dl.Conv2d(64, 2, padding="same"),
+        "a window of an odd size, got kernel=",
     ),
     "nn.Conv2d(3, 64)": (lambda: dl.Conv2d(3), "kernel lacks"),  # type: ignore[call-arg]
     "nn.Linear(512, 10)": (
@@ -279,7 +283,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "nn.BatchNorm2d(momentum=None)": (
         lambda: dl.BatchNorm2d(momentum=None),  # type: ignore[arg-type]
-        r"momentum must be in \[0, 1\]",
+        r"momentum must be a number in \[0, 1\], got None",
     ),
     "nn.Dropout(0.5, True)": (
         lambda: dl.Dropout(0.5, True),  # type: ignore[call-arg]
@@ -303,7 +307,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "nn.AdaptiveAvgPool2d((None, 1))": (
         lambda: dl.AdaptiveAvgPool2d((None, 1)),  # type: ignore[arg-type]
-        r"output_size must be a whole number or two, got \(None, 1\)",
+        r"output_size must be a whole number or two, at least 1, got \(None, 1\)",
     ),
     "nn.Flatten(1)": (lambda: dl.Flatten(1), r"1 positional.*all but the batch"),  # type: ignore[call-arg]
     "nn.CrossEntropyLoss(weight)": (
@@ -316,7 +320,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "Model(x, [y])": (
         lambda: dl.Network(dl.Input(2), [dl.Input(2)]),  # type: ignore[arg-type]
-        r"neither an Input nor a layer's output",
+        r"output must be an Input or a layer's output, got \[",
     ),
     "Input((4, 4, 3), 32)": (
         lambda: dl.Input((4, 4, 3), 32),  # type: ignore[misc]
@@ -324,7 +328,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "Input((None, 3))": (
         lambda: dl.Input((None, 3)),  # type: ignore[arg-type]
-        r"whole numbers, got \(None, 3\)",
+        r"whole numbers of at least 1, got \(None, 3\)",
     ),
     "optim.SGD(0.1, 0.9, 0, 1e-4)": (
         lambda: dl.SGD(0.1, 0.9, 0, 1e-4),  # type: ignore[misc]
@@ -340,14 +344,14 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "SGD(nesterov=1e-4)": (
         lambda: dl.SGD(0.1, 0.9, nesterov=1e-4),  # type: ignore[arg-type]
-        "nesterov=0.0001 is out of range",
+        "nesterov must be True or False, got 0.0001",
     ),
-    "SGD('0.1')": (lambda: dl.SGD("0.1"), "lr='0.1' is out of range"),  # type: ignore[arg-type]
-    "SGD(inf)": (lambda: dl.SGD(float("inf")), "lr=inf is out of range"),
-    "SGD(True)": (lambda: dl.SGD(True), "lr=True is out of range"),
+    "SGD('0.1')": (lambda: dl.SGD("0.1"), "lr must be a finite number of at least 0, got '0.1'"),  # type: ignore[arg-type]
+    "SGD(inf)": (lambda: dl.SGD(float("inf")), "lr must be a finite number of at least 0, got inf"),
+    "SGD(True)": (lambda: dl.SGD(True), "lr must be a finite number of at least 0, got True"),
     "Adam(1e-3, 0.9, 0.999)": (
         lambda: dl.Adam(1e-3, 0.9, 0.999),  # type: ignore[arg-type]
-        r"betas=0.9 are not two numbers: write betas=\(0.9, 0.999\)",
+        r"betas must be two, each a number in \[0, 1\), got 0.9: write betas=\(0.9, 0.999\)",
     ),
     "Adam(epsilon=1e-7)": (
         lambda: dl.Adam(epsilon=1e-7),  # type: ignore[call-arg]
@@ -355,7 +359,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "StepLR(optimizer, 30)": (
         lambda: train.StepDecay(dl.SGD(), 30),  # type: ignore[arg-type]
-        r"size=SGD\(.*is out of range",
+        r"size must be a whole number of at least 1, got SGD",
     ),
     "StepLR(step_size=30)": (
         lambda: train.StepDecay(step_size=30),  # type: ignore[call-arg]
@@ -363,7 +367,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "MultiStepLR(30)": (
         lambda: train.MultiStep(30),  # type: ignore[arg-type]
-        "milestones=30 is out of range",
+        "milestones must be a list, each a whole number of at least 1, got 30",
     ),
     "CosineAnnealingLR(90)": (
         lambda: train.Cosine(90),  # type: ignore[misc]
@@ -373,7 +377,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: train.Cosine(T_max=1, eta_min=0),  # type: ignore[call-arg]
         "leave T_max out; write minimum= for eta_min",
     ),
-    "LinearLR(5)": (lambda: train.Warmup(5), "after=5 is no schedule"),  # type: ignore[arg-type]
+    "LinearLR(5)": (lambda: train.Warmup(5), "after must be a Schedule, got 5: write"),  # type: ignore[arg-type]
     "Warmup(Cosine(), 5, 0.1)": (
         lambda: train.Warmup(train.Cosine(), 5, 0.1),  # type: ignore[misc]
         "3 positional",
@@ -400,7 +404,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "EarlyStopping('val_accuracy')": (
         lambda: train.EarlyStopping("val_accuracy"),
-        "an epoch has no 'val_accuracy': choose from",
+        "metric must be one of .*'val_loss', .*got 'val_accuracy'",
     ),
     "ModelCheckpoint('folder')": (
         lambda: train.Checkpoints("folder"),  # type: ignore[misc]
@@ -424,7 +428,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "CenterCrop((224, 224))": (
         lambda: data.CentreCrop((224, 224)),  # type: ignore[arg-type]
-        r"at least one pixel a side, got \(224, 224\)",
+        r"side must be a whole number of at least 1, got \(224, 224\)",
     ),
     "random_split(data, [0.8, 0.2])": (
         lambda: data.held_out(source(), [0.8, 0.2]),  # type: ignore[arg-type]
@@ -432,23 +436,19 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "model.fit(x, y)": (
         lambda: train.as_loader(5),  # type: ignore[arg-type]
-        "batches are read from a loader or an iterable, not from 5",
+        "source must be a loader or an iterable of batches, got 5: give",
     ),
     "compile(model, 'adam')": (
         lambda: dl.compile(network(), "adam"),  # type: ignore[arg-type]
-        "batch must be a whole number, got 'adam'",
+        "batch must be a whole number of at least 1, got 'adam'",
     ),
-    "compile(optimizer='adam')": (
-        lambda: dl.compile(network(), 2, optimizer="adam"),  # type: ignore[arg-type]
-        "optimizer='adam' is no Optimizer: write optimizer=",
+    "compile(optimizer='lion')": (
+        lambda: dl.compile(network(), 2, optimizer="lion"),  # type: ignore[arg-type]
+        "optimizer must be an Optimizer or one of 'sgd', 'adam', 'adamw', .*'lion': write opt",
     ),
-    "compile(optimizer=Adam)": (
-        lambda: dl.compile(network(), 2, optimizer=dl.Adam),  # type: ignore[arg-type]
-        "optimizer=Adam is no Optimizer",
-    ),
-    "compile(loss=MSE)": (
-        lambda: dl.compile(network(), 2, loss=dl.MSE),  # type: ignore[arg-type]
-        "loss=MSE is no Loss: write loss=",
+    "compile(loss=Adam)": (
+        lambda: dl.compile(network(), 2, loss=dl.Adam),  # type: ignore[arg-type]
+        "loss must be a Loss or one of .*got the class Adam: write loss=",
     ),
     "compile(batch_size=2)": (
         lambda: dl.compile(network(), batch_size=2),  # type: ignore[call-arg]
@@ -456,30 +456,30 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "compile(optimizer=SGD(1e39))": (
         lambda: dl.compile(network(), 2, optimizer=dl.SGD(1e39)),
-        r"finite and >= 0, got 1e\+39: float32 ends at 3.4e\+38",
+        r"lr: 1e\+39 is beyond float32, which ends at 3.4e\+38",
     ),
-    "step.learning_rate = 1e39": (lambda: rated(1e39), "learning_rate must be finite"),
+    "step.learning_rate = 1e39": (lambda: rated(1e39), r"learning_rate: 1e\+39 is beyond float32"),
     "step.learning_rate = True": (lambda: rated(True), "got True"),
     "plan(batch=2.0)": (
         lambda: dl.plan(network(), 2.0),  # type: ignore[arg-type]
-        "batch must be a whole number, got 2.0",
+        "batch must be a whole number of at least 1, got 2.0",
     ),
     "plan(batch=True)": (lambda: dl.plan(network(), True), "batch must be a whole number"),
     "plan(slices=1.5)": (
         lambda: dl.plan(network(), 2, slices=1.5),  # type: ignore[arg-type]
-        "slices must be in .*got 1.5",
+        "slices must be a whole number, got 1.5",
     ),
     "plan(clip_norm=True)": (
         lambda: dl.plan(network(), 2, clip_norm=True),
-        "clip_norm must be positive, or None: got True",
+        "clip_norm must be positive, or None, got True",
     ),
     "plan(accumulate=True)": (
         lambda: dl.plan(network(), 2, accumulate=True),
-        "accumulate is a number of calls, at least 1: got True",
+        "accumulate must be a number of calls, at least 1, got True",
     ),
     "resnet18(True)": (
         lambda: models.resnet18(True),  # pretrained, once
-        "features must be a whole number, got True",
+        "features must be a whole number of at least 1, got True",
     ),
 }
 """Calls in other frameworks' words, and what is said."""

@@ -312,10 +312,10 @@ def test_the_table_says_what_it_costs() -> None:
 # -- what is refused -------------------------------------------------------------------------------
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"clip_norm": 0}, "clip_norm must be positive, or None: got 0"),
+    ({"clip_norm": 0}, "clip_norm must be positive, or None, got 0"),
     ({"clip_norm": -1.0}, "got -1.0"),
     ({"clip_norm": float("nan")}, "clip_norm .* got nan"),
-    ({"accumulate": 0}, "accumulate is a number of calls, at least 1: got 0"),
+    ({"accumulate": 0}, "accumulate must be a number of calls, at least 1, got 0"),
     ({"accumulate": 1.5}, "accumulate .* got 1.5"),
 ]
 

@@ -118,7 +118,12 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     assert "unknown precision 'f32'" in str(names.value)
     with pytest.raises(dl.ArgumentError) as values:
         dl.plan(dl.Linear(2), 3, image=(4,), clip_norm=0, slices=4, prefetch=True, accumulate=0)
-    for words in ("clip_norm must be", "accumulate is", r"slices must be in [1, 3]", "prefetch"):
+    for words in (
+        "clip_norm must be",
+        "accumulate must be",
+        r"slices must be in [1, 3]",
+        "prefetch",
+    ):
         assert words in str(values.value)
 
 

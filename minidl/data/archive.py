@@ -16,6 +16,7 @@ from minidl.files.tar import KEPT, Member, read_contents, split
 from minidl.files.zip import Entry, read_entries
 from minidl.ir import ArgumentError
 from minidl.ir.calls import called
+from minidl.ir.readers import COUNT
 
 
 class Packed(Protocol):
@@ -60,7 +61,7 @@ class ImageArchive(Listed[File]):
         """An encoded image; BrokenImageError where it is no longer what it was."""
 
 
-@called()
+@called(readers={"limit": COUNT})
 class ImageTar(ImageArchive[Member]):
     """`<prefix>/<class>/<anything>.jpg`, `.jpeg` or `.png` in a .tar, .tar.gz, .tar.bz2 or .tar.xz;
     folders mean what they mean to `ImageFolder`.

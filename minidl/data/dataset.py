@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.ir import Array
 from minidl.ir.calls import called
-from minidl.ir.numbers import seed_of
+from minidl.ir.readers import COUNT, SEED, whole
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,15 @@ class Dataset:
 
 def order_of(count: int, seed: int, epoch: int) -> Array:
     """A permutation of [0, count), int64, by seed and epoch alone."""
-    key = np.array([seed_of(seed), epoch], np.uint64)
+    key = np.array([seed, epoch], np.uint64)
     return np.random.Generator(np.random.Philox(key=key)).permutation(count)
 
 
-@called("write batches(images, labels, 32, seed=0, epoch=0)", batch_size="batch")
+@called(
+    "write batches(images, labels, 32, seed=0, epoch=0)",
+    {"batch": COUNT, "seed": SEED, "epoch": whole(0)},
+    batch_size="batch",
+)
 def batches(
     images: Array, labels: Array, batch: int, *, seed: int, epoch: int
 ) -> Iterator[tuple[Array, Array]]:

@@ -20,6 +20,7 @@ from minidl.files.exif import orientation
 from minidl.files.png_rows import has_all_rows
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.readers import COUNT
 
 PIXELS = 89_478_485
 """The most pixels of one image: a gigabyte when decoded to RGB with room to work. Pillow warns
@@ -90,7 +91,7 @@ class Opened:
         return self.image if turn is None else self.image.transpose(turn)
 
 
-@called()
+@called(readers={"limit": COUNT})
 def decode(raw: bytes, name: str, limit: int = PIXELS) -> Array:
     """The whole image, (H, W, 3) uint8 RGB, upright as Exif says, whatever its mode was; alpha is
     dropped.

@@ -13,9 +13,12 @@ from importlib import resources
 import numpy as np
 
 from minidl.data.dataset import Dataset
-from minidl.ir import ArgumentError, Array
+from minidl.ir import Array
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_whole
+from minidl.ir.readers import COUNT, several
+
+IMAGE = several(COUNT, 3)
+"""Height, width and channels."""
 
 TEST_SHARE = 5
 """One image in five is kept for the test."""
@@ -24,12 +27,16 @@ WHITE = 16
 """The largest pixel value, full ink."""
 
 
-@called("write digits(image=(32, 32, 1)), nothing is downloaded", root="", train="", download="")
+@called(
+    "write digits(image=(32, 32, 1)), nothing is downloaded",
+    {"image": IMAGE},
+    root="",
+    train="",
+    download="",
+)
 def digits(image: tuple[int, int, int] = (64, 64, 3)) -> Dataset:
     """1,438 training and 359 test images, scaled to `image` by bilinear interpolation, grey
     repeated over the channels, normalised to mean 0 and standard deviation 1."""
-    if len(image) != 3 or not all(map(is_whole, image)) or min(image) < 1:
-        raise ArgumentError(f"digits: image must be at least 1x1x1, got {image}")
     table = _read()
     grey = table[:, :64].reshape(-1, 8, 8).astype(np.float32)
     grey = _resized(_resized((grey - grey.mean()) / grey.std(), 1, image[0]), 2, image[1])

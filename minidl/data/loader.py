@@ -15,11 +15,11 @@ from minidl.data.fingerprint import Fingerprint, fingerprint_of
 from minidl.data.pool import Made, Pool
 from minidl.data.recipe import LEFT_OUT, Policy, Recipe
 from minidl.data.ring import Shape
-from minidl.data.source import Source
+from minidl.data.source import SOURCE, Source
 from minidl.data.transforms import Transform
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_whole, seed_of
+from minidl.ir.readers import COUNT, SEED, choice, having, optional, real, whole
 
 Batch = tuple[Array, Array]
 """Images (B, H, W, C) and labels (B,) int64."""
@@ -28,8 +28,22 @@ SILENCE = 300.0
 """Seconds after which workers that give nothing are taken for stuck."""
 
 
+TRANSFORM = having("a transform", "size", "words", "view", hint="write transform=training(224)")
+
+
 @called(
     "write Loader(source, 32, transform=training(224), seed=0)",
+    {
+        "source": SOURCE,
+        "batch": COUNT,
+        "transform": optional(TRANSFORM),
+        "seed": SEED,
+        "workers": whole(0),
+        "ring": whole(0),
+        "broken": choice(get_args(Policy)),
+        "pixels": COUNT,
+        "silence": real(0, above=True),
+    },
     batch_size="batch",
     num_workers="workers",
     dataset="source",
@@ -76,8 +90,8 @@ class Loader:
         pixels: int = PIXELS,
         silence: float = SILENCE,
     ) -> None:
-        _check(source, batch, seed, workers, ring, broken, drop_last)
-        self.recipe = Recipe(source, transform, batch, seed_of(seed), shuffle, broken, pixels)
+        _check(source, batch, workers, ring, drop_last)
+        self.recipe = Recipe(source, transform, batch, seed, shuffle, broken, pixels)
         self.workers, self.drop_last, self.copy, self.silence = workers, drop_last, copy, silence
         image, dtype = self.recipe.look()
         self.shape = Shape((ring or workers + 2) if workers else 1, batch, image, dtype.str)
@@ -166,25 +180,16 @@ class Loader:
         self.close()
 
 
-def _check(
-    source: Source, batch: int, seed: int, workers: int, ring: int, broken: str, drop_last: bool
-) -> None:
-    counts = {"batch": batch, "workers": workers, "ring": ring}
-    if wrong := [f"{name}={value!r}" for name, value in counts.items() if not is_whole(value)]:
-        raise ArgumentError(f"the loader takes whole numbers, got {', '.join(wrong)}")
+def _check(source: Source, batch: int, workers: int, ring: int, drop_last: bool) -> None:
     if not len(source):
         raise ArgumentError("the source has no images")
-    if not 1 <= batch <= (len(source) if drop_last else batch):
+    if drop_last and batch > len(source):
         raise ArgumentError(
             f"batch must be in [1, {len(source)}], the images, got {batch}",
             "use a smaller one, or drop_last=False where an incomplete batch will do, as in "
             "validation",
         )
-    if workers < 0 or ring < 0 or (ring == 1 and workers):
-        raise ArgumentError(
-            f"workers must not be negative and the ring needs two slots, got {workers}, {ring}"
-        )
+    if ring == 1 and workers:
+        raise ArgumentError(f"ring: {workers} workers need two slots or more, got {ring}")
     if workers and os.name != "posix":
         raise ArgumentError("worker processes need a POSIX system", "use workers=0")
-    if broken not in get_args(Policy):
-        raise ArgumentError(f"broken must be one of {', '.join(get_args(Policy))}, got {broken!r}")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.data.decode import decode
-from minidl.data.source import Arrays, Source
+from minidl.data.source import SOURCE, Arrays, Source
 from minidl.ir import ArgumentError, Array, ShapeError, format_size
 from minidl.ir.calls import called
+from minidl.ir.readers import COUNT
 
 KEPT = 4 * 2**30
 """The most bytes of decoded images."""
 
 
-@called()
+@called(readers={"source": SOURCE, "limit": COUNT})
 def decoded(source: Source, *, limit: int = KEPT) -> Arrays:
     """All images (N, H, W, 3) uint8 in memory, for images that train faster than they decode.
 

@@ -11,7 +11,7 @@ from typing import Any
 from minidl.data.archive import ImageArchive, ImageTar, ImageZip, tar_contents, zip_contents
 from minidl.data.cifar import cifar10, is_cifar
 from minidl.data.dataset import Dataset
-from minidl.data.digits import digits
+from minidl.data.digits import IMAGE, digits
 from minidl.data.folder import ImageFolder
 from minidl.data.layout import LAYOUT, splits_in, told
 from minidl.data.mnist import is_mnist, mnist
@@ -22,6 +22,7 @@ from minidl.data.tree import ArchiveTree, FolderTree, Passed, Tree
 from minidl.files.contents import Contents, Parts
 from minidl.ir import ArgumentError
 from minidl.ir.calls import called
+from minidl.ir.readers import SEED
 
 MEASURED = ("val", "test")
 """The split that a run measures on: the first that is there."""
@@ -38,7 +39,7 @@ UNDERSTOOD = f"""understood are
   a .npz with x_train, y_train, x_test, y_test, or images, labels"""
 
 
-@called(root="path")
+@called("", {"seed": SEED, "image": IMAGE}, root="path")
 def open_data(
     path: str | os.PathLike[str],
     *,

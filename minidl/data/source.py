@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
-from minidl.ir.masks import require_all_unmasked
+from minidl.ir.readers import Reader, UnfitError, having
 
 MOST_CLASSES = 2**20
 """Labels beyond are taken for an error in the file."""
@@ -41,6 +41,16 @@ class Source(Protocol):
         """An encoded JPEG or PNG, or an array (H, W, C) of uint8 or float32."""
 
 
+SOURCE = having(
+    "a source of images",
+    "classes",
+    "labels",
+    "name",
+    "read",
+    hint="write minidl.data.Arrays(images, labels), or ImageFolder(path)",
+)
+
+
 def key_of(source: Source) -> Callable[[int], bytes]:
     """What tells an image of a source from others, wherever the source lies: its own `key`, or the
     name where it has none."""
@@ -63,8 +73,6 @@ class Arrays:
     title: str = "image"
 
     def __post_init__(self) -> None:
-        masks = {"images": self.images, "labels": self.labels}
-        require_all_unmasked({f"{self.title}: {name}": a for name, a in masks.items()})
         images, labels = np.asarray(self.images), np.asarray(self.labels)
         if images.ndim != 4 or images.dtype not in (np.uint8, np.float32) or not images.size:
             raise ArgumentError(
@@ -137,12 +145,30 @@ def numbered(where: str, *labels: Array) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
-@called("write Subset(source, [0, 2, 5])", dataset="source")
+def _indices(value: Any) -> Array:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        raise UnfitError from None
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise UnfitError
+    return array.astype(np.int64)
+
+
+INDICES = Reader("a list of whole numbers", _indices)
+
+
+@called("write Subset(source, [0, 2, 5])", {"source": SOURCE, "indices": INDICES}, dataset="source")
 class Subset:
     """Some images of a source, in the order of `indices`."""
 
     def __init__(self, source: Source, indices: Sequence[int] | Array) -> None:
-        self.source, self.indices = source, np.asarray(indices, np.int64)
+        self.source, self.indices = source, np.asarray(indices)
+        if len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < len(source):
+            raise ArgumentError(
+                f"Subset: indices must be in [0, {len(source)}), the source's, got "
+                f"{self.indices.min()} to {self.indices.max()}"
+            )
         self.classes = source.classes
         self.labels: Array = source.labels[self.indices]
 

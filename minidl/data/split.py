@@ -23,11 +23,12 @@ from os import PathLike
 import numpy as np
 
 from minidl.data.dataset import order_of
-from minidl.data.source import Source, Splits, Subset, key_of
+from minidl.data.source import SOURCE, Source, Splits, Subset, key_of
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
-from minidl.ir.numbers import SEEDS, seed_of
+from minidl.ir.numbers import SEEDS
+from minidl.ir.readers import SEED
 
 SHARE = 10
 """One image in ten is held out."""
@@ -36,7 +37,7 @@ HASH, PERMUTATION = "hash", "permutation"
 """Ways to choose: by a hash as above; by a permutation of the images' numbers, as 0.1.0 did."""
 
 
-@called()
+@called(readers={"seed": SEED})
 @dataclass(frozen=True)
 class HeldOut:
     """How images are held out: the seed, and the way they are chosen."""
@@ -46,7 +47,6 @@ class HeldOut:
     by: str = HASH
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", seed_of(self.seed))
         if self.by not in CHOOSE:
             raise ArgumentError(
                 f"no way to hold images out: {shown(str(self.by))}",
@@ -66,7 +66,10 @@ class HeldOut:
 
 
 @called(
-    "write held_out(source, 0): one image in ten, drawn by a seed", lengths="", generator="seed"
+    "write held_out(source, 0): one image in ten, drawn by a seed",
+    {"source": SOURCE, "seed": SEED},
+    lengths="",
+    generator="seed",
 )
 def held_out(
     source: Source,

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_whole
+from minidl.ir.readers import COUNT, MEAN, STD, Reader, real, several, whole
 
 Constants = float | tuple[float, ...]
 """One for all channels, or one each."""
+
+SIDE: dict[str, Reader] = {"side": COUNT}
+RISING = several(real(0, above=True), 2)
 
 SMALL = 64
 """Up to this size images are shifted for training, above they are cut and resized."""
@@ -54,7 +57,12 @@ class Transform(Protocol):
         """Where to look in an image; words are uniform in [0, 2^32)."""
 
 
-@called("write RandomResizedCrop(224, (0.08, 1.0)), flip= by name", size="side", interpolation="")
+@called(
+    "write RandomResizedCrop(224, (0.08, 1.0)), flip= by name",
+    {**SIDE, "scale": several(real(0, 1, above=True), 2), "ratio": RISING},
+    size="side",
+    interpolation="",
+)
 @dataclass(frozen=True)
 class RandomResizedCrop:
     """A random region, bilinearly resized to a square, and a flip in half of the cases.
@@ -73,9 +81,8 @@ class RandomResizedCrop:
     tries = 10
 
     def __post_init__(self) -> None:
-        _check_side(self.side)
-        if not (0 < self.scale[0] <= self.scale[1] <= 1 and 0 < self.ratio[0] <= self.ratio[1]):
-            raise ArgumentError(f"{self!r}: scale must be in (0, 1], ratio positive, both rising")
+        if self.scale[0] > self.scale[1] or self.ratio[0] > self.ratio[1]:
+            raise ArgumentError(f"{self!r}: scale and ratio must rise")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -104,7 +111,9 @@ class RandomResizedCrop:
         return (height - tall) // 2, (width - wide) // 2, tall, wide
 
 
-@called("write PadCrop(32, 4), flip= by name", size="side", padding="pad")
+@called(
+    "write PadCrop(32, 4), flip= by name", {**SIDE, "pad": whole(0)}, size="side", padding="pad"
+)
 @dataclass(frozen=True)
 class PadCrop:
     """An image of `side` squared, shifted by up to `pad` either way, and flipped in half of the
@@ -117,8 +126,7 @@ class PadCrop:
     words = 4
 
     def __post_init__(self) -> None:
-        _check_side(self.side)
-        if not is_whole(self.pad) or not 0 <= self.pad < self.side:
+        if self.pad >= self.side:
             raise ArgumentError(f"{self!r}: pad must be in [0, {self.side})")
 
     @property
@@ -134,7 +142,7 @@ class PadCrop:
         return View(box, self.size, (down, right), flip)
 
 
-@called("write CentreCrop(224, shorter=256)", size="side")
+@called("write CentreCrop(224, shorter=256)", {**SIDE, "shorter": whole(0)}, size="side")
 @dataclass(frozen=True)
 class CentreCrop:
     """The shorter side resized to `shorter` (side * 256 / 224 if it is 0), the centre cut out.
@@ -150,7 +158,6 @@ class CentreCrop:
     words = 0
 
     def __post_init__(self) -> None:
-        _check_side(self.side)
         if self.shorter and self.shorter < self.side:
             raise ArgumentError(f"{self!r}: shorter must be 0 or at least side")
 
@@ -170,20 +177,20 @@ class CentreCrop:
         return start * old / new, min(old, (start + self.side) * old / new)
 
 
-@called("write training(224, flip=False)", size="side")
+@called("write training(224, flip=False)", SIDE, size="side")
 def training(side: int, *, flip: bool = True) -> Transform:
     """What is usual for training: PadCrop up to 64 pixels, RandomResizedCrop above. flip: half of
     the images are mirrored, which writing does not bear."""
     return PadCrop(side, flip=flip) if side <= SMALL else RandomResizedCrop(side, flip=flip)
 
 
-@called("write evaluation(224)", size="side")
+@called("write evaluation(224)", SIDE, size="side")
 def evaluation(side: int) -> Transform:
     """What is usual for testing: the whole image up to 64 pixels, CentreCrop above."""
     return CentreCrop(side, shorter=side if side <= SMALL else 0)
 
 
-@called()
+@called(readers={"mean": MEAN, "std": STD})
 def normalised(images: Array, mean: Constants, std: Constants) -> NDArray[np.float32]:
     """(x - mean) / std as float32, channel by channel: what the layer Normalize does, for
     networks that read floats. Constants are in the pixels' units, [0, 255]."""
@@ -191,11 +198,6 @@ def normalised(images: Array, mean: Constants, std: Constants) -> NDArray[np.flo
     out = np.subtract(images, np.asarray(mean, np.float32), dtype=np.float32)
     out *= scale
     return out
-
-
-def _check_side(side: int) -> None:
-    if not is_whole(side) or side < 1:
-        raise ArgumentError(f"an image must have at least one pixel a side, got {side!r}")
 
 
 def _between(word: int, low: float, high: float) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl.ir import ArgumentError, Array, Shape
+from minidl.ir.arrays import detached
 
 CPU, CUDA, CUDA_PINNED, ROCM_PINNED = 1, 2, 3, 11
 """DLPack's types of device: https://dmlc.github.io/dlpack/latest/c_api.html."""
@@ -67,15 +68,15 @@ def host_array(value: Any) -> Array:
     """
     if isinstance(value, np.ndarray):
         return value
+    value = detached(value)
     on_host = dlpack_device(value)[0] in (CPU, CUDA_PINNED, ROCM_PINNED)
     if not on_host or hasattr(value, "__cuda_array_interface__"):
         raise ArgumentError(
             "the array lies on a GPU, the step runs on the CPU",
             "give it a copy on the host, as x.cpu() or cupy.asnumpy(x) makes one",
         )
-    if not hasattr(value, "__array__") and not hasattr(value, "__dlpack__"):
-        return np.asarray(value)
+    other = hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
     try:
-        return np.asarray(value) if hasattr(value, "__array__") else np.from_dlpack(value)
-    except (TypeError, RuntimeError, BufferError) as error:
+        return np.from_dlpack(value) if other else np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise ArgumentError(f"a {type(value).__name__} is no array of numbers: {error}") from None

@@ -17,9 +17,10 @@ from minidl.interop.onnx_layers import translate
 from minidl.interop.onnx_proto import ARGUMENTS, BATCHES, NEWEST_OPSET, onnx
 from minidl.interop.weights import torch_shape
 from minidl.ir import ArgumentError, Array, Lowering, Shape, ShapeError, Tensor
+from minidl.ir.arrays import ARRAYS
 from minidl.ir.calls import called
 from minidl.ir.graph import Variable
-from minidl.ir.masks import require_all_unmasked
+from minidl.ir.readers import SHAPE, either, instance, optional, whole
 from minidl.layers.base import Layer
 from minidl.layers.network import Network, as_network, walk
 from minidl.runtime.step import Step
@@ -28,7 +29,13 @@ LARGEST_MODEL = 2**31 - 1
 """Bytes: protobuf's limit; minidl writes no weights outside of the file."""
 
 
-@called()
+@called(
+    readers={
+        "weights": either(instance(Step), ARRAYS),
+        "opset": whole(17, NEWEST_OPSET),
+        "image": optional(SHAPE),
+    }
+)
 def export_onnx(
     network: Layer,
     weights: Step | Mapping[str, Array],
@@ -48,11 +55,8 @@ def export_onnx(
     names. The model is checked, its shapes inferred, and written whole or not at all.
     ArgumentError or ShapeError name the layer or the tensor that does not fit.
     """
-    if not 17 <= opset <= NEWEST_OPSET:
-        raise ArgumentError(f"opset must be in [17, {NEWEST_OPSET}], got {opset}")
     net = as_network(network, image)
     state = weights.state_dict() if isinstance(weights, Step) else weights
-    require_all_unmasked(state)
     g = Graph(_variables(net, state), state, opset)
     walked = walk(net)
     values = {tensor: _input(g, tensor, channels_last) for tensor in walked.inputs}

@@ -19,7 +19,6 @@ from minidl.interop.onnx_numbers import REST
 from minidl.ir import Array, Shape
 from minidl.ir.features import ToTorch
 from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
-from minidl.layers.base import pair
 from minidl.layers.batchnorm2d import BatchNorm2d
 from minidl.layers.conv2d import Conv2d
 from minidl.layers.dropout import Dropout
@@ -30,7 +29,7 @@ from minidl.layers.merge import Add, Concat
 from minidl.layers.normalize import Normalize
 from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from minidl.ops.activation import CUBIC, SQRT_2_PI
-from minidl.ops.window import Window
+from minidl.ops.window import Window, both
 
 Translation = Callable[..., Value]
 """f(graph, place, *inputs)"""
@@ -189,7 +188,7 @@ def _avgpool2d(g: Graph, at: Place, x: Value) -> Value:
 
 def _adaptive_avgpool2d(g: Graph, at: Place, x: Value) -> Value:
     """Bins of one size are windows; otherwise the means are two products with constant matrices."""
-    size, bins = x.shape[1:3], pair(at.layer, "output_size", at.layer.output_size)
+    size, bins = x.shape[1:3], both(at.layer.output_size)
     if size == bins:
         return x
     if bins == (1, 1):

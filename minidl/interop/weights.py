@@ -19,7 +19,6 @@ from minidl.interop.pth import View, pth_arrays
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
 from minidl.ir.calls import called
-from minidl.ir.masks import require_all_unmasked
 from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
 
@@ -105,7 +104,6 @@ def save_weights(
 
     ArgumentError where an array's dtype is none of the format, or metadata is no words.
     """
-    require_all_unmasked(arrays)
     write_safetensors(path, arrays, metadata)
 
 

@@ -7,10 +7,12 @@ import difflib
 import inspect
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar
 
+from minidl.ir.annotations import reader_of
 from minidl.ir.errors import ArgumentError
+from minidl.ir.readers import Reader, SizeError, UnfitError
 
 Called = TypeVar("Called", bound=Callable[..., object])
 
@@ -21,10 +23,14 @@ class CallError(ArgumentError, TypeError):
     """A call with too many arguments, with one that lacks, or with a name that there is not."""
 
 
-def called(habit: str = "", **words: str) -> Callable[[Called], Called]:
-    """A class or a function whose wrong calls are a `CallError` before anything of it runs.
+def called(
+    habit: str = "", readers: Mapping[str, Reader] | None = None, **words: str
+) -> Callable[[Called], Called]:
+    """A class or a function whose wrong calls are a `CallError` before anything of it runs, and
+    whose arguments are read: what does not fit is an ArgumentError.
 
     habit: the hint where PyTorch's or Keras's order of arguments does not fit, or one lacks.
+    readers: what arguments take where their annotation does not say it.
     words: other frameworks' keywords, each with its name here; an empty one for what is not given
     here, since it is known.
     """
@@ -37,12 +43,21 @@ def called(habit: str = "", **words: str) -> Callable[[Called], Called]:
         is_method = next(iter(signature.parameters), "") in ("self", "cls")
         own = signature, int(is_method), habit, words
 
+        @cache
+        def known() -> dict[str, Reader]:
+            names = list(signature.parameters.values())[int(is_method) :]
+            declared = readers or {}
+            return {p.name: declared.get(p.name) or reader_of(p, function) for p in names}
+
         @wraps(function)
         def call(*args: Any, **named: Any) -> Any:
             name = function.__qualname__ if is_method else function.__name__
-            _require(type(args[0]).__name__ if is_class else name, own, args, named)
-            return function(*args, **named)
+            name = type(args[0]).__name__ if is_class else name
+            bound = _bound(name, own, args, named)
+            _read(name, bound.arguments, known())
+            return function(*bound.args, **bound.kwargs)
 
+        call.readers = known  # type: ignore[attr-defined]
         if not is_class:
             return call  # type: ignore[return-value]
         target.__init__ = call
@@ -51,16 +66,42 @@ def called(habit: str = "", **words: str) -> Callable[[Called], Called]:
     return checked
 
 
-def _require(
+def readers_of(called: Any) -> dict[str, Reader]:
+    """How each argument of a class or function is read, by its name."""
+    function: Any = vars(called)["__init__"] if isinstance(called, type) else called
+    found: dict[str, Reader] = function.readers()
+    return found
+
+
+def _read(name: str, arguments: dict[str, Any], readers: Mapping[str, Reader]) -> None:
+    """Put what was meant in the place of what was given; ArgumentError says all that does not
+    fit."""
+    wrong: list[ArgumentError] = []
+    for word, value in arguments.items():
+        reader = readers.get(word)
+        if reader is None or reader.late:
+            continue
+        try:
+            arguments[word] = reader.read(value)
+        except UnfitError as unfit:
+            wrong.append(reader.error(unfit, value, word))
+    if wrong:
+        hints = dict.fromkeys(error.hint for error in wrong if error.hint)
+        kind = SizeError if all(isinstance(error, SizeError) for error in wrong) else ArgumentError
+        raise kind(f"{name}: {'; '.join(e.message for e in wrong)}", "; ".join(hints))
+
+
+def _bound(
     name: str,
     own: tuple[inspect.Signature, int, str, Mapping[str, str]],
     args: tuple[Any, ...],
     named: Mapping[str, Any],
-) -> None:
-    """CallError unless the signature takes the arguments; of a method the first is `self`."""
+) -> inspect.BoundArguments:
+    """The arguments by name; CallError unless the signature takes them. Of a method the first is
+    `self`."""
     signature, skipped, habit, words = own
     try:
-        signature.bind(*args, **named)
+        return signature.bind(*args, **named)
     except TypeError:
         takes, given = list(signature.parameters.values())[skipped:], args[skipped:]
         hints = [*_renamed(takes, named, words)]
@@ -114,11 +155,11 @@ def _choice(own: list[inspect.Parameter]) -> str:
 def _shown(args: tuple[Any, ...], named: Mapping[str, Any]) -> str:
     """The call's arguments, short."""
     return ", ".join(
-        [*map(_short, args), *(f"{word}={_short(value)}" for word, value in named.items())]
+        [*map(_brief, args), *(f"{word}={_brief(value)}" for word, value in named.items())]
     )
 
 
-def _short(value: object) -> str:
+def _brief(value: object) -> str:
     """A value, or the name of its class where it takes more room than a line has."""
     text = reprlib.repr(value)
     return type(value).__name__ if "\n" in text or len(text) > 40 else text

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from minidl.ir import ArgumentError, Shape, Site, Tensor
+from minidl.ir import Shape, Site, Tensor
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_real
 from minidl.ir.op import Commutes, Function
+from minidl.ir.readers import choice, real
 from minidl.layers.base import Layer
 from minidl.ops.activation import (
     gelu_dgrad,
@@ -80,6 +80,7 @@ class ReLU(Activation):
 
 @called(
     "write LeakyReLU(0.01), the slope below 0",
+    {"slope": replace(real(0, above=True), hint="use ReLU for 0")},
     inplace="",
     negative_slope="slope",
     alpha="slope",
@@ -92,10 +93,6 @@ class LeakyReLU(Activation):
     """
 
     slope: float = 0.01
-
-    def __post_init__(self) -> None:
-        if not is_real(self.slope) or self.slope <= 0:
-            raise ArgumentError(f"{self!r}: slope must be positive", "use ReLU for 0")
 
     def functions(self) -> tuple[Function, Function]:
         return leaky_relu_forward, leaky_relu_dgrad
@@ -122,7 +119,7 @@ class Tanh(Activation):
         return tanh_forward, tanh_dgrad
 
 
-@called()
+@called(readers={"approximate": choice(("none", "tanh"))})
 @dataclass(frozen=True, eq=False)
 class GELU(Activation):
     """y = x P(x), dx = dy (P(x) + x P'(x)), P the normal distribution (Hendrycks, Gimpel 2016).
@@ -132,10 +129,6 @@ class GELU(Activation):
 
     keeps = "x"
     approximate: Literal["none", "tanh"] = "none"
-
-    def __post_init__(self) -> None:
-        if self.approximate not in ("none", "tanh"):
-            raise ArgumentError(f'{self!r}: approximate must be "none" or "tanh"')
 
     def functions(self) -> tuple[Function, Function]:
         if self.approximate == "tanh":

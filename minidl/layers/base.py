@@ -8,9 +8,10 @@ from itertools import count
 from typing import Any, ClassVar
 
 from minidl.ir import ArgumentError, Lowering, Shape, ShapeError, Site, Tensor
+from minidl.ir.arrays import DTYPE
 from minidl.ir.calls import called
 from minidl.ir.features import Given, Order, described, features_after, is_plain
-from minidl.ir.numbers import is_whole
+from minidl.ir.readers import SHAPE, optional
 
 _born = count()
 
@@ -30,16 +31,13 @@ class Node:
 
 
 @called(
-    "write Input((height, width, channels)) or Input(features), without the batch", batch_size=""
+    "write Input((height, width, channels)) or Input(features), without the batch",
+    {"shape": SHAPE, "dtype": optional(DTYPE)},
+    batch_size="",
 )
 def Input(shape: Shape | int, *, dtype: str | None = None) -> Node:  # noqa: N802 - as a layer
     """The network's input: the shape of one sample, (height, width, channels) or (features,)."""
-    sample = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    if not all(map(is_whole, sample)):
-        raise ShapeError(f"Input: the shape of one sample is whole numbers, got {shape!r}")
-    sample = tuple(map(int, sample))
-    if not sample or min(sample) < 1:
-        raise ShapeError(f"Input: every dimension must be at least 1, got {sample}")
+    sample: Any = shape
     return Node(None, shape=sample, dtype=dtype)
 
 
@@ -134,27 +132,3 @@ def require_rank(rank: int, shape: Shape, meaning: str) -> None:
     """ShapeError unless `shape` has `rank` dimensions."""
     if len(shape) != rank:
         raise ShapeError(f"needs {rank} dimensions {meaning}, got {len(shape)}: {shape}")
-
-
-def require_bool(layer: Layer, **flags: object) -> None:
-    """ArgumentError where a flag is neither True nor False."""
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise ArgumentError(f"{layer!r}: {name} is True or False, got {value!r}")
-
-
-def whole(layer: Layer, **values: Any) -> None:
-    """Have the layer keep whole numbers as ints; ArgumentError for anything else."""
-    for name, value in values.items():
-        if not is_whole(value):
-            raise ArgumentError(f"{layer!r}: {name} must be a whole number, got {value!r}")
-        object.__setattr__(layer, name, int(value))
-
-
-def pair(layer: Layer, name: str, value: Any) -> tuple[int, int]:
-    """(value, value) for a whole number, as PyTorch's arguments have it; ArgumentError unless it is
-    one or two."""
-    both = (value, value) if is_whole(value) else value
-    if not isinstance(both, (tuple, list)) or len(both) != 2 or not all(map(is_whole, both)):
-        raise ArgumentError(f"{layer!r}: {name} must be a whole number or two, got {value!r}")
-    return int(both[0]), int(both[1])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
-from minidl.ir import ArgumentError, Shape, ShapeError, Site, Tensor
+from minidl.ir import Shape, ShapeError, Site, Tensor
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_between
+from minidl.ir.readers import SHARE, real
 from minidl.layers.base import Layer, require_rank
 from minidl.layers.initial import constant
 from minidl.ops.batchnorm2d import (
@@ -20,6 +20,7 @@ from minidl.ops.batchnorm2d import (
 
 @called(
     "write BatchNorm2d(), its channels are the input's; eps= and momentum= by name",
+    {"eps": real(0), "momentum": SHARE},
     num_features="",
     epsilon="eps",
 )
@@ -41,12 +42,6 @@ class BatchNorm2d(Layer):
     _: KW_ONLY
     eps: float = 1e-5
     momentum: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not is_between(self.eps, 0):
-            raise ArgumentError(f"{self!r}: eps must be a number, at least 0")
-        if not is_between(self.momentum, 0, 1):
-            raise ArgumentError(f"{self!r}: momentum must be in [0, 1]")
 
     def output_shape(self, *inputs: Shape) -> Shape:
         require_rank(4, inputs[0], "(batch, height, width, channels)")

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from minidl.ir import Array, Shape, ShapeError, Site, Tensor
+from minidl.ir import ArgumentError, Array, Shape, ShapeError, Site, Tensor
 from minidl.ir.calls import called
-from minidl.layers.base import Layer, pair, require_bool, require_rank, whole
+from minidl.ir.readers import choice, either, optional, pair, whole
+from minidl.layers.base import Layer, require_rank
 from minidl.layers.bias import add_bias_wgrad
-from minidl.layers.initial import Initial, lecun_uniform, uniform
+from minidl.layers.initial import INITIAL, Initial, lecun_uniform, uniform
 from minidl.ops.conv2d import conv2d_dgrad, conv2d_forward, conv2d_wgrad
-from minidl.ops.window import Pair, Window
+from minidl.ops.window import Pair, Window, both
 
 
 @called(
     "write the output's channels and the kernel, the input's are known: Conv2d(64, 3, stride=2)",
+    {
+        "features": whole(1, size=True),
+        "groups": whole(1, size=True),
+        "padding": either(pair(0), choice(("same", "valid"))),
+        "initial": INITIAL,
+        "initial_bias": optional(INITIAL),
+    },
     in_channels="",
     out_channels="features",
     filters="features",
@@ -39,7 +47,8 @@ class Conv2d(Layer):
     kernel: int | Pair
     _: KW_ONLY
     stride: int | Pair = 1
-    padding: int | Pair = 0
+    padding: int | Pair | Literal["same", "valid"] = 0
+    """"same": the output has the input's size, at stride 1; "valid": 0."""
     dilation: int | Pair = 1
     groups: int = 1
     bias: bool = True
@@ -49,16 +58,24 @@ class Conv2d(Layer):
     window: Window = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        require_bool(self, bias=self.bias)
-        whole(self, features=self.features, groups=self.groups)
-        stride, dilation = pair(self, "stride", self.stride), pair(self, "dilation", self.dilation)
-        kernel, padding = pair(self, "kernel", self.kernel), pair(self, "padding", self.padding)
-        window = Window(kernel, stride, padding, dilation)
+        kernel, stride, dilation = map(both, (self.kernel, self.stride, self.dilation))
+        if isinstance(self.padding, str):
+            object.__setattr__(self, "padding", self._around(kernel, stride, dilation))
+        window = Window(kernel, stride, both(self.padding), dilation)
         object.__setattr__(self, "window", window)
-        if min(self.features, self.groups, *window.kernel, *stride, *dilation) < 1:
-            raise ShapeError(f"{self!r}: features, kernel, stride, dilation, groups must be >= 1")
-        if min(window.padding) < 0:
-            raise ShapeError(f"{self!r}: padding must be >= 0")
+
+    def _around(self, kernel: Pair, stride: Pair, dilation: Pair) -> Pair:
+        """The padding that a word says."""
+        if self.padding == "valid":
+            return 0, 0
+        extents = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        if stride != (1, 1) or any(extent % 2 for extent in extents):
+            raise ArgumentError(
+                f"Conv2d: padding='same' is for stride 1 and a window of an odd size, got "
+                f"{kernel=}, {stride=}, {dilation=}",
+                "give the padding in pixels",
+            )
+        return extents[0] // 2, extents[1] // 2
 
     def output_shape(self, *inputs: Shape) -> Shape:
         require_rank(4, inputs[0], "(batch, height, width, channels)")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minidl.ir import ArgumentError, Shape, Site, Tensor
+from minidl.ir import Shape, Site, Tensor
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_real
+from minidl.ir.readers import real
 from minidl.layers.base import Layer
 from minidl.ops.dropout import dropout_dgrad, dropout_forward
 
 
-@called("write Dropout(0.5), the share that is dropped", inplace="", rate="p", seed="")
+@called(
+    "write Dropout(0.5), the share that is dropped",
+    {"p": real(0, 1, below=True)},
+    inplace="",
+    rate="p",
+    seed="",
+)
 @dataclass(frozen=True, eq=False)
 class Dropout(Layer):
     """y = x s where kept, else +0; dx = dy s where kept, else +0 (Srivastava et al. 2014).
@@ -26,10 +32,6 @@ class Dropout(Layer):
     couples_samples = True
     order = "same"
     p: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not is_real(self.p) or not 0 <= self.p < 1:
-            raise ArgumentError(f"{self!r}: p must be in [0, 1)")
 
     def output_shape(self, *inputs: Shape) -> Shape:
         return inputs[0]

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from minidl.ir import Array, Shape
 from minidl.ir.calls import called
+from minidl.ir.readers import FUNCTION, real
 from minidl.ir.site import filled
 
 Initial = Callable[[np.random.Generator, Shape], Array]
+
+INITIAL = replace(
+    FUNCTION, what="a function (generator, shape) -> array", hint="write normal(0.01)"
+)
 
 
 def fan_in(shape: Shape) -> int:
@@ -30,13 +36,13 @@ def constant(value: float) -> Initial:
     return filled(value)
 
 
-@called()
+@called(readers={"bound": real(0)})
 def uniform(bound: float) -> Initial:
     """U(-bound, bound)."""
     return partial(_uniform, bound)
 
 
-@called()
+@called(readers={"std": real(0)})
 def normal(std: float) -> Initial:
     """N(0, std^2)."""
     return partial(_normal, std)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import KW_ONLY, dataclass, field
 
-from minidl.ir import Shape, ShapeError, Site, Tensor
+from minidl.ir import Shape, Site, Tensor
 from minidl.ir.calls import called
-from minidl.layers.base import Layer, require_bool, require_rank, whole
+from minidl.ir.readers import optional, whole
+from minidl.layers.base import Layer, require_rank
 from minidl.layers.bias import add_bias_wgrad
-from minidl.layers.initial import Initial, lecun_uniform, uniform
+from minidl.layers.initial import INITIAL, Initial, lecun_uniform, uniform
 from minidl.ops.linear import linear_dgrad, linear_forward, linear_wgrad
 
 
 @called(
     "write the output's features alone, the input's are known: Linear(10)",
+    {
+        "features": whole(1, size=True),
+        "initial": INITIAL,
+        "initial_bias": optional(INITIAL),
+    },
     in_features="",
     out_features="features",
     units="features",
@@ -35,14 +41,8 @@ class Linear(Layer):
     initial_bias: Initial | None = field(default=None, repr=False)
     """None: U(-1/sqrt(inputs), 1/sqrt(inputs)), PyTorch's default."""
 
-    def __post_init__(self) -> None:
-        require_bool(self, bias=self.bias)
-        whole(self, features=self.features)
-
     def output_shape(self, *inputs: Shape) -> Shape:
         require_rank(2, inputs[0], "(batch, features)")
-        if self.features < 1:
-            raise ShapeError(f"features must be at least 1, got {self.features}")
         return inputs[0][0], self.features
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.ir import ArgumentError, Array, Shape, ShapeError, Site, Tensor
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_between
+from minidl.ir.readers import SHARE
 from minidl.layers.base import Layer
 from minidl.ops.loss import (
     mse_dgrad,
@@ -40,7 +40,9 @@ class Loss(Layer):
         return ()
 
 
-@called("write CrossEntropy(label_smoothing=0.1); classes have no weights")
+@called(
+    "write CrossEntropy(label_smoothing=0.1); classes have no weights", {"label_smoothing": SHARE}
+)
 @dataclass(frozen=True, eq=False)
 class CrossEntropy(Loss):
     """loss = -mean_n sum_k t[n,k] log p[n,k], p = softmax(logits), logits (N, K), labels (N) int64.
@@ -52,10 +54,6 @@ class CrossEntropy(Loss):
 
     _: KW_ONLY
     label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not is_between(self.label_smoothing, 0, 1):
-            raise ArgumentError(f"{self!r}: label_smoothing must be in [0, 1]")
 
     def target(self, prediction: Shape) -> tuple[Shape, str | None]:
         if len(prediction) != 2:

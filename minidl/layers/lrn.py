@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minidl.ir import ArgumentError, Shape, ShapeError, Site, Tensor
+from minidl.ir import Shape, Site, Tensor
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_between, is_real
-from minidl.layers.base import Layer, require_rank, whole
+from minidl.ir.readers import real, whole
+from minidl.layers.base import Layer, require_rank
 from minidl.ops.lrn import lrn_dgrad, lrn_forward
 
 
-@called()
+@called(readers={"size": whole(1, size=True), "alpha": real(0), "k": real(0)})
 @dataclass(frozen=True, eq=False)
 class LocalResponseNorm(Layer):
     """y[c] = x[c] s[c]^-beta,  s[c] = k + alpha / size * sum over c' near c of x[c']^2
@@ -27,13 +27,6 @@ class LocalResponseNorm(Layer):
     alpha: float = 1e-4
     beta: float = 0.75
     k: float = 1.0
-
-    def __post_init__(self) -> None:
-        whole(self, size=self.size)
-        if not (is_between(self.alpha, 0) and is_real(self.beta) and is_between(self.k, 0)):
-            raise ArgumentError(f"{self!r}: alpha, beta, k must be numbers, alpha and k at least 0")
-        if self.size < 1:
-            raise ShapeError(f"{self!r}: size must be at least 1")
 
     def output_shape(self, *inputs: Shape) -> Shape:
         require_rank(4, inputs[0], "(batch, height, width, channels)")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from minidl.ir import ArgumentError, Lowering, Shape, Tensor
 from minidl.ir.calls import called
 from minidl.ir.features import described, is_plain
+from minidl.ir.readers import Reader, UnfitError, either, instance, several, short
 from minidl.ir.site import Call
 from minidl.ir.warned import warn_caller
 from minidl.layers.base import Input, Layer, Node
@@ -17,6 +18,33 @@ from minidl.layers.base import Input, Layer, Node
 __all__ = ["Input", "Network", "Sequential"]
 
 
+LAYER = instance(Layer)
+NODE = replace(
+    instance(Node),
+    what="an Input or a layer's output",
+    hint="write x = dl.Input(shape), y = layer(x), Network(x, y)",
+)
+
+
+def _child(name: object, layer: Any) -> Any:
+    try:
+        return LAYER.read(layer)
+    except UnfitError:
+        hint = "unpack a list: Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""
+        raise UnfitError(f"child {name} must be a Layer, got {short(layer)}", hint) from None
+
+
+def _children(layers: tuple[Any, ...]) -> tuple[Layer | Node, ...]:
+    first = layers[:1] if layers and isinstance(layers[0], Node) else ()
+    rest = layers[len(first) :]
+    return (*first, *(_child(i, layer) for i, layer in enumerate(rest)))
+
+
+def _by_name(layers: dict[str, Any]) -> dict[str, Layer]:
+    return {name: _child(name, layer) for name, layer in layers.items()}
+
+
+@called(readers={"layers": Reader("layers", _children), "named": Reader("layers", _by_name)})
 class Sequential(Layer):
     """Layers one after the other, named "0", "1", ... or by keyword; a Sequential is a layer too.
 
@@ -28,15 +56,8 @@ class Sequential(Layer):
         first = layers[0] if layers else None
         self.input = first if isinstance(first, Node) else None
         rest = layers[1:] if self.input is not None else layers
-        numbered = {str(i): layer for i, layer in enumerate(rest)}
-        self.children: dict[str, Layer] = {}
-        for name, layer in {**numbered, **named}.items():
-            if not isinstance(layer, Layer):
-                raise ArgumentError(
-                    f"Sequential: child {name} is no layer: {reprlib.repr(layer)}",
-                    "unpack a list: Sequential(*layers)" if isinstance(layer, list) else "",
-                )
-            self.children[name] = layer
+        numbered = {str(i): cast(Layer, layer) for i, layer in enumerate(rest)}
+        self.children: dict[str, Layer] = {**numbered, **named}
 
     def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
         for child, layer in self.children.items():
@@ -47,19 +68,17 @@ class Sequential(Layer):
         return f"Sequential({', '.join(self.children)})"
 
 
-@called("write Network(x, y): what the network reads, and its output", outputs="output")
+@called(
+    "write Network(x, y): what the network reads, and its output",
+    {"inputs": either(NODE, several(NODE)), "output": NODE},
+    outputs="output",
+)
 class Network(Layer):
     """A DAG: everything that `output` reads, down to `inputs`."""
 
     def __init__(self, inputs: Node | Sequence[Node], output: Node, name: str = "network") -> None:
         self.inputs = (inputs,) if isinstance(inputs, Node) else tuple(inputs)
         self.output = output
-        for node in (*self.inputs, output):
-            if not isinstance(node, Node):
-                raise ArgumentError(
-                    f"Network: {reprlib.repr(node)} is neither an Input nor a layer's output",
-                    "write x = dl.Input(shape), y = layer(x), Network(x, y)",
-                )
         self.name = name
         self.nodes = _reachable(output)
         missing = [n for n in self.nodes if n.layer is None and n not in self.inputs]
@@ -73,6 +92,27 @@ class Network(Layer):
             )
         if not any(n.layer is not None for n in self.nodes):
             raise ArgumentError("Network: there is no layer between input and output")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have the nodes in a row, their inputs by number: a deep network is no
+        deep recursion."""
+        every = list(dict.fromkeys((*self.inputs, *self.nodes)))
+        place = {node: i for i, node in enumerate(every)}
+        flat = [(replace(n, inputs=()), [place[i] for i in n.inputs]) for n in every]
+        ends = [place[node] for node in self.inputs], place[self.output]
+        left = {k: v for k, v in vars(self).items() if k not in ("inputs", "output", "nodes")}
+        return {**left, "flat": flat, "ends": ends}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        flat, (inputs, output) = state.pop("flat"), state.pop("ends")
+        made: list[Node] = []
+        for i, (node, _) in sorted(enumerate(flat), key=lambda each: each[1][0].born):
+            object.__setattr__(node, "inputs", tuple(flat[j][0] for j in flat[i][1]))
+            made.append(node)
+        vars(self).update(state)
+        self.inputs, self.output = tuple(flat[i][0] for i in inputs), flat[output][0]
+        reached = {id(node) for node in _reachable(self.output)}
+        self.nodes = [node for node in made if id(node) in reached]
 
     @property
     def image(self) -> Shape:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from minidl.ir import ArgumentError, Shape, ShapeError, Site, Tensor
 from minidl.ir.calls import called
+from minidl.ir.readers import MEAN, STD, Reader
 from minidl.layers.base import Layer
 from minidl.layers.network import Input, Network, as_network
 from minidl.ops.normalize import Constants, normalize_dgrad, normalize_forward
 
+CONSTANTS: dict[str, Reader] = {"mean": MEAN, "std": STD}
 
-@called("write Normalize(mean, std), in the units of the pixels", inplace="")
+
+@called("write Normalize(mean, std), in the units of the pixels", CONSTANTS, inplace="")
 @dataclass(frozen=True, eq=False)
 class Normalize(Layer):
     """y = (x - mean) / std channel by channel; x (..., C) of any dtype, y in the step's.
@@ -26,10 +27,6 @@ class Normalize(Layer):
     order = "same"
     mean: Constants = 0.0
     std: Constants = 1.0
-
-    def __post_init__(self) -> None:
-        if not np.all(np.isfinite(self.mean)) or not np.all(np.greater(self.std, 0)):
-            raise ArgumentError(f"{self!r}: mean must be finite and std positive")
 
     def output_shape(self, *inputs: Shape) -> Shape:
         channels = inputs[0][-1]
@@ -65,7 +62,7 @@ class Normalize(Layer):
         return y
 
 
-@called()
+@called(readers=CONSTANTS)
 def from_bytes(network: Layer, mean: Constants, std: Constants) -> Network:
     """The same network for images of bytes (N, H, W, C) uint8, which it normalises first; names
     of parameters are the same. `mean` and `std` are those of pixels in [0, 255]."""

@@ -9,7 +9,8 @@ from typing import Any
 from minidl.ir import Shape, ShapeError, Site, Tensor
 from minidl.ir.calls import called
 from minidl.ir.op import Commutes
-from minidl.layers.base import Layer, pair, require_bool, require_rank
+from minidl.ir.readers import pair
+from minidl.layers.base import Layer, require_rank
 from minidl.ops.pool2d import (
     adaptive_avgpool2d_dgrad,
     adaptive_avgpool2d_forward,
@@ -18,10 +19,12 @@ from minidl.ops.pool2d import (
     maxpool2d_dgrad,
     maxpool2d_forward,
 )
-from minidl.ops.window import Pair, Window
+from minidl.ops.window import Pair, Window, both
 
 POOLS = {"kernel_size": "kernel", "pool_size": "kernel", "strides": "stride"}
 """Other frameworks' words."""
+
+PADDED = {"padding": pair(0)}
 
 IMAGES = "(batch, height, width, channels)"
 
@@ -36,14 +39,10 @@ class _Pool2d(Layer):
     window: Window = field(init=False, repr=False)
 
     def _set_window(self, dilation: int | Pair, ceil_mode: bool) -> None:
-        require_bool(self, ceil_mode=ceil_mode)
-        kernel, padding = pair(self, "kernel", self.kernel), pair(self, "padding", self.padding)
-        stride = kernel if self.stride is None else pair(self, "stride", self.stride)
-        steps = pair(self, "dilation", dilation)
-        if min(*kernel, *stride, *steps) < 1:
-            raise ShapeError(f"{self!r}: kernel, stride, dilation must be >= 1")
-        if any(not 0 <= p <= k // 2 for p, k in zip(padding, kernel, strict=True)):
-            raise ShapeError(f"{self!r}: padding must be >= 0 and at most half of the kernel")
+        kernel, padding, steps = both(self.kernel), both(self.padding), both(dilation)
+        stride = kernel if self.stride is None else both(self.stride)
+        if any(p > k // 2 for p, k in zip(padding, kernel, strict=True)):
+            raise ShapeError(f"{self!r}: padding must be at most half of the kernel")
         object.__setattr__(self, "window", Window(kernel, stride, padding, steps, ceil_mode))
 
     def output_shape(self, *inputs: Shape) -> Shape:
@@ -52,7 +51,7 @@ class _Pool2d(Layer):
         return (n, *self.window.output_size(h, w), c)
 
 
-@called("write MaxPool2d(3, 2, padding=1, ceil_mode=True)", **POOLS, return_indices="")
+@called("write MaxPool2d(3, 2, padding=1, ceil_mode=True)", PADDED, **POOLS, return_indices="")
 @dataclass(frozen=True, eq=False)
 class MaxPool2d(_Pool2d):
     """y[n,p,q,c] = max over taps (r, s) of x[n, p u - h + r d, q u - h + s d, c]
@@ -116,7 +115,7 @@ class MaxPool2d(_Pool2d):
         return window.kernel if fits else None
 
 
-@called("write AvgPool2d(3, 2, padding=1, ceil_mode=True)", **POOLS)
+@called("write AvgPool2d(3, 2, padding=1, ceil_mode=True)", PADDED, **POOLS)
 @dataclass(frozen=True, eq=False)
 class AvgPool2d(_Pool2d):
     """y[n,p,q,c] = sum of x over the window of (p, q) / the window's size; x (N,H,W,C).
@@ -130,7 +129,6 @@ class AvgPool2d(_Pool2d):
     count_include_pad: bool = True
 
     def __post_init__(self) -> None:
-        require_bool(self, count_include_pad=self.count_include_pad)
         self._set_window(1, self.ceil_mode)
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
@@ -155,15 +153,9 @@ class AdaptiveAvgPool2d(Layer):
 
     output_size: int | Pair
 
-    def __post_init__(self) -> None:
-        pair(self, "output_size", self.output_size)
-
     def output_shape(self, *inputs: Shape) -> Shape:
         require_rank(4, inputs[0], IMAGES)
-        size = pair(self, "output_size", self.output_size)
-        if min(size) < 1:
-            raise ShapeError(f"output_size must be at least 1, got {self.output_size}")
-        return (inputs[0][0], *size, inputs[0][3])
+        return (inputs[0][0], *both(self.output_size), inputs[0][3])
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:
         (x,) = inputs

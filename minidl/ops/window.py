@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minidl.ir import Array, Shape, ShapeError
 
 Pair = tuple[int, int]
+
+
+def both(value: Any) -> Pair:
+    """(value, value) for a number, a pair as it is: PyTorch's arguments."""
+    return value if isinstance(value, tuple) else (value, value)
 
 
 @dataclass(frozen=True, slots=True)

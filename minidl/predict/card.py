@@ -19,6 +19,7 @@ from minidl.files.fields import take
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.readers import COUNT
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -144,7 +145,7 @@ class ModelCard:
         return card
 
 
-@called()
+@called(readers={"channels": COUNT})
 def usual_constants(channels: int) -> tuple[Numbers, Numbers]:
     """ImageNet's mean and standard deviation; their means where images are not coloured."""
     if channels == 3:

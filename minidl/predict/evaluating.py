@@ -13,6 +13,7 @@ import minidl as dl
 from minidl.files.tables import write_table
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.readers import ITERABLE, WORDS
 from minidl.predict.card import ModelCard
 from minidl.train import Evaluation, measure
 from minidl.train.loaders import Feed
@@ -21,7 +22,7 @@ SAY_NAMES = "say them with names="
 """Hint where classes cannot be matched."""
 
 
-@called()
+@called(readers={"classes": WORDS})
 def labels_of(card: ModelCard, classes: Sequence[str], name: str) -> Array:
     """The network's label, int64, of each class of some images, matched by name.
 
@@ -44,7 +45,7 @@ def labels_of(card: ModelCard, classes: Sequence[str], name: str) -> Array:
     return np.array([card.names.index(c) for c in classes])
 
 
-@called()
+@called(readers={"loaders": ITERABLE})
 def evaluate(step: dl.Step, loaders: Iterable[Feed], labels: Array | None = None) -> Evaluation:
     """Loss, top-1, top-5 and confusion over an epoch of each loader.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 from minidl.data import Loader, Source, Splits, Transform, digit_constants, evaluation, training
 from minidl.data.recipe import Policy
+from minidl.data.source import SOURCE
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.readers import COUNT, SEED, Reader, choice, optional, real, several, whole
 from minidl.predict.card import ModelCard, Numbers, model_image, usual_constants
 
 MOST_WORKERS = 8
@@ -21,7 +23,14 @@ SMALLER_BATCH = "use a smaller batch"
 Broken = Literal["refuse", "skip"]
 
 
-@called()
+@called(
+    readers={
+        "classes": optional(COUNT),
+        "image": optional(COUNT),
+        "mean": optional(several(real())),
+        "std": optional(several(real(0, above=True))),
+    }
+)
 def card_for(
     model: str,
     splits: Splits,
@@ -99,7 +108,16 @@ def require_images(card: ModelCard, source: Source, name: str) -> None:
         )
 
 
-@called()
+LOADED: dict[str, Reader] = {
+    "source": SOURCE,
+    "batch": COUNT,
+    "seed": SEED,
+    "workers": optional(whole(0)),
+    "broken": choice(get_args(Broken)),
+}
+
+
+@called(readers=LOADED)
 def training_loader(
     card: ModelCard,
     source: Source,
@@ -122,7 +140,7 @@ def training_loader(
     return _loader(card, source, batch, seen, seed, workers, broken, shuffle=True)
 
 
-@called()
+@called(readers=LOADED)
 def evaluation_loader(
     card: ModelCard,
     source: Source,

@@ -18,6 +18,7 @@ from minidl.data.folder import read_image
 from minidl.interop import export_onnx, save_weights
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.readers import ANYTHING, COUNT
 from minidl.predict.card import ModelCard
 from minidl.predict.evaluating import evaluate, labels_of
 from minidl.predict.images import Broken, evaluation_loader, require_images
@@ -53,7 +54,7 @@ class Answer:
         return self.guesses[0]
 
 
-@called('write Predictor.load("run")')
+@called('write Predictor.load("run")', {"batch": COUNT, "how": ANYTHING})
 class Predictor:
     """A trained network that is asked.
 

@@ -17,6 +17,7 @@ from minidl.files.safetensors import read_header
 from minidl.interop import load_weights
 from minidl.ir import ArgumentError, CheckpointError
 from minidl.ir.calls import called
+from minidl.ir.readers import PATH, either, instance
 from minidl.ir.warned import warn_caller
 from minidl.predict.card import (
     PUBLISHED,
@@ -207,7 +208,7 @@ def say_constants(path: Path, model: str) -> None:
     )
 
 
-@called()
+@called(readers={"source": either(PATH, instance(Checkpoint))})
 def load_checkpoint(step: dl.Step, source: Path | Checkpoint, averaged: bool = False) -> None:
     """A checkpoint's weights, whatever optimizer it had; CheckpointError where they do not fit."""
     given = source if isinstance(source, Checkpoint) else checkpoint.opened(source)

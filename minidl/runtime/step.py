@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minidl.devices.device import Device
-from minidl.devices.given import Given, OnDevice
+from minidl.devices.given import Given, OnDevice, host_array
 from minidl.ir import (
     ArgumentError,
     Array,
@@ -27,8 +27,9 @@ from minidl.ir import (
     Tensor,
     Variable,
 )
+from minidl.ir.arrays import ARRAYS, UNMASKED
 from minidl.ir.copies import Uncopied
-from minidl.ir.masks import require_all_unmasked
+from minidl.ir.readers import ITERABLE
 from minidl.optim import require_rate
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan
@@ -179,7 +180,7 @@ class Step(Uncopied):
         also copied to it. A loss comes one batch later than it was asked for, the last at the end.
         """
         waiting: Callable[[], float] | None = None
-        following = iter(batches)
+        following = iter(ITERABLE.take(batches, "batches"))
         while True:
             try:
                 arrays = next(following, None)
@@ -241,8 +242,7 @@ class Step(Uncopied):
 
     def _predicted(self, inputs: tuple[ArrayLike, ...]) -> Array:
         plan, graph = self._predict.plan, self._predict.plan.graph
-        _require_unmasked(inputs, graph.inputs)
-        arrays = [self.arena.device.given(array) for array in inputs]
+        arrays = self._given(inputs, graph.inputs)
         count = len(arrays[0]) if arrays and arrays[0].ndim else 0
         _require_shapes(arrays, graph.inputs, count)
         batch, result = self.plan.batch, graph.outputs[0]
@@ -308,13 +308,12 @@ class Step(Uncopied):
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         rate = self._variables["learning_rate"]
-        require_rate(value, rate.tensor.dtype)
-        self._set(rate, np.asarray(value))
+        self._set(rate, np.asarray(require_rate(value)))
 
     def array(self, name: str) -> Array:
         """A variable in minidl's layout (NHWC, KRSC): on the CPU device a view of its bytes in the
         arena, which can be written; on a GPU a copy."""
-        if name not in self._variables:
+        if not isinstance(name, str) or name not in self._variables:
             raise ArgumentError(
                 f"no variable {name!r}", f"choose from {', '.join(self._variables)}"
             )
@@ -330,8 +329,8 @@ class Step(Uncopied):
         """Take weights by PyTorch's names and layouts. All or nothing: every name and shape is
         checked before the first is written; ShapeError or ArgumentError name what differs."""
         wanted = {v.name: v for v in self._variables.values() if v.saved}
+        arrays = ARRAYS.take(arrays, "arrays")
         _require_names(wanted.keys(), arrays.keys(), "state dict differs from the network")
-        require_all_unmasked(arrays)
         converted = {name: self._converted(v, arrays[name]) for name, v in wanted.items()}
         with self._alone():
             for name, array in converted.items():
@@ -346,18 +345,18 @@ class Step(Uncopied):
     def load_variables(self, arrays: Mapping[str, Array]) -> None:
         """Take what `variables_dict` gave, to the bit. All or nothing: every name, shape and dtype
         is checked before the first is written; ShapeError or ArgumentError name what differs."""
+        arrays = ARRAYS.take(arrays, "arrays")
         for name in filter(arrays.__contains__, self._variables):
             _require_same(name, self.array(name), arrays[name])
         _require_names(self._variables.keys(), arrays.keys(), "variables differ from the step's")
         _require_held(arrays, self.accumulate)
-        require_all_unmasked(arrays)
         with self._alone():
             for name, variable in self._variables.items():
                 self._set(variable, arrays[name])
             self._held = None
 
     def _converted(self, variable: Variable, array: ArrayLike) -> Array:
-        given, here = np.asarray(array), self.array(variable.name)
+        given, here = host_array(array), self.array(variable.name)
         expected = variable.to_torch(here).shape
         if given.shape != expected:
             raise ShapeError(f"{variable.name}: expected shape {expected}, got {given.shape}")
@@ -369,12 +368,22 @@ class Step(Uncopied):
 
     # -- checks ----------------------------------------------------------------------------
 
+    def _given(self, arrays: tuple[ArrayLike, ...], tensors: tuple[Tensor, ...]) -> list[Given]:
+        """The arrays where they lie; ArgumentError names one that is none, or has a mask."""
+        names = [t.name for t in tensors] + [f"array {i}" for i in range(len(tensors), len(arrays))]
+        found = []
+        for name, array in zip(names, arrays, strict=False):
+            try:
+                found.append(self.arena.device.given(UNMASKED.take(array, name)))
+            except ArgumentError as error:
+                raise error if error.message.startswith(name) else error.at(name) from None
+        return found
+
     def _checked(self, given: tuple[ArrayLike, ...]) -> list[Given]:
         """The inputs and the target as arrays, once all of them fit. What is looked at, the
         target and with `check_finite` all, comes to the host."""
         tensors = self.plan.graph.inputs
-        _require_unmasked(given, tensors)
-        arrays = [self.arena.device.given(array) for array in given]
+        arrays = self._given(given, tensors)
         whole = len(arrays) if self.check_finite else 1
         arrays[-whole:] = [_on_host(array) for array in arrays[-whole:]]
         _require_shapes(arrays, tensors, self.plan.batch)
@@ -398,10 +407,6 @@ def _begin_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_child)
-
-
-def _require_unmasked(arrays: tuple[ArrayLike, ...], tensors: tuple[Tensor, ...]) -> None:
-    require_all_unmasked({t.name: array for t, array in zip(tensors, arrays, strict=False)})
 
 
 def _on_host(array: Given) -> Array:
@@ -434,6 +439,8 @@ def _require_shapes(arrays: list[Given], tensors: tuple[Tensor, ...], batch: int
 
 def _way_out(given: Shape, expected: Shape) -> str:
     """What to do about a shape that does not fit."""
+    if len(expected) == 2 and given == expected[:1] and expected[1] == 1:
+        return "write target[:, None]"
     if given and len(given) == len(expected) - 1:
         return "the first axis is the batch: add it, array[None], or give several samples"
     if given and given[1:] == expected[1:]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidl.data import Dataset
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
-from minidl.ir.masks import require_unmasked
+from minidl.ir.readers import SEED, optional, whole
 from minidl.runtime.step import Step
 from minidl.train.callbacks import Callback, Checkpoints, EarlyStopping
 from minidl.train.checkpoint import Checkpoint, State, latest, load, opened, save
@@ -19,6 +19,7 @@ from minidl.train.png import Png
 from minidl.train.progress import Progress
 from minidl.train.report import Report
 from minidl.train.schedules import (
+    SCHEDULE,
     SCHEDULES,
     Constant,
     Cosine,
@@ -78,7 +79,10 @@ __all__ = [
 ]
 
 
-@called("write fit(step, data, epochs), the batch is the step's")
+@called(
+    "write fit(step, data, epochs), the batch is the step's",
+    {"epochs": whole(0), "seed": SEED, "schedule": optional(SCHEDULE)},
+)
 def fit(
     step: Step, data: Dataset, epochs: int, *, seed: int = 0, schedule: Schedule | None = None
 ) -> float:
@@ -104,5 +108,6 @@ def fit(
 @called()
 def evaluate(step: Step, images: Array, labels: Array) -> float:
     """Share of `images` whose largest output is their label."""
-    require_unmasked(images=images, labels=labels)
+    if len(images) != len(labels):
+        raise ArgumentError(f"images and labels: {len(images)} and {len(labels)} do not fit")
     return float((step.predict(images).argmax(axis=1) == labels).mean())

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from minidl.files.fields import take
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_between, is_whole
+from minidl.ir.readers import COUNT, choice, optional, real
 from minidl.runtime.step import Step
 from minidl.train.history import FIELDS, History
 from minidl.train.metrics import Evaluation
@@ -94,6 +94,7 @@ class _Kept:
 
 @called(
     "write EarlyStopping('val_loss', patience=5)",
+    {"metric": choice(FIELDS), "patience": COUNT, "min_delta": real(0)},
     monitor="metric",
     restore_best_weights="restore_best",
 )
@@ -112,15 +113,6 @@ class EarlyStopping(Callback):
         min_delta: float = 0.0,
         restore_best: bool = False,
     ) -> None:
-        if metric not in FIELDS:
-            raise ArgumentError(
-                f"EarlyStopping: an epoch has no {metric!r}", f"choose from {', '.join(FIELDS)}"
-            )
-        if not is_whole(patience) or patience < 1 or not is_between(min_delta, 0):
-            raise ArgumentError(
-                f"EarlyStopping: patience={patience!r} must be a whole number of at least 1, "
-                f"min_delta={min_delta!r} at least 0"
-            )
         self.metric, self.patience, self.min_delta = metric, patience, min_delta
         self.restore_best = restore_best
         self.best: float | None = None
@@ -171,13 +163,14 @@ class EarlyStopping(Callback):
         self._weights = dict(arrays)
 
 
-@called("write Checkpoints(every=500): the folder is the trainer's output_dir", filepath="")
+EVERY = {"every": optional(COUNT)}
+
+
+@called("write Checkpoints(every=500): the folder is the trainer's output_dir", EVERY, filepath="")
 class Checkpoints(Callback):
     """Save at the end of every epoch, and every `every` steps where that is given."""
 
     def __init__(self, *, every: int | None = None) -> None:
-        if every is not None and not (is_whole(every) and every >= 1):
-            raise ArgumentError(f"checkpoint_every must be at least 1 step, got {every!r}")
         self.every = every
 
     def on_step_end(self, trainer: Run) -> None:

@@ -23,6 +23,7 @@ from minidl.files.atomic import sweep
 from minidl.files.fields import parse_json, take
 from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
 from minidl.ir.calls import called
+from minidl.ir.readers import COUNT, PATH, either, instance
 from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
 from minidl.train import checkpoint_file
@@ -120,15 +121,13 @@ COUNTS = ("steps", "epoch", "batch", "steps_per_epoch", "loss_count")
 HEAD = tuple(f.name for f in fields(_Head))
 
 
-@called()
+@called(readers={"keep": COUNT})
 def save(folder: str | Path, step: Step, state: State, keep: int = 3) -> Path:
     """Write a checkpoint of `step` and `state`, and remove all but the last `keep` up to it.
 
     The file has its name only once it is complete, on the disk and read back; only then are older
     ones removed. CheckpointError where it cannot be written: those before it are untouched.
     """
-    if keep < 1:
-        raise ArgumentError(f"keep must be at least 1, got {keep}")
     folder = Path(folder)
     path = folder / f"checkpoint-{state.steps:08d}.safetensors"
     tensors = _Tensors({VARIABLES: _Variables(step), **state.arrays})
@@ -217,7 +216,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: its state is not one of a run: {error.message}") from None
 
 
-@called()
+@called(readers={"source": either(PATH, instance(Checkpoint))})
 def load(source: str | Path | Checkpoint, step: Step) -> State:
     """Put a checkpoint's variables into `step`, whatever memory mode either has, and return its
     state. CheckpointError where it is damaged or of another network, which names the tensor and

@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from minidl.ir import ArgumentError, Array
+from minidl.ir import Array
+from minidl.ir.arrays import require_all_unmasked
 from minidl.ir.calls import called
-from minidl.ir.masks import require_all_unmasked
-from minidl.ir.numbers import is_between, is_whole
+from minidl.ir.readers import COUNT, Reader, real
 from minidl.runtime.step import Step
 
 MOST = 0.05
 """Of the first weights, that may be left in an average unsaid."""
 
 
-@called("write Ema(0.9999, every=1): the step is the trainer's", model="")
+DECAY: dict[str, Reader] = {"decay": real(0, 1, below=True), "every": COUNT}
+
+
+@called("write Ema(0.9999, every=1): the step is the trainer's", DECAY, model="")
 class Ema:
     """a = decay a + (1 - decay) w after every `every` updates, a = w at first (Polyak and Juditsky
     1992; torchvision's --model-ema).
@@ -29,19 +32,15 @@ class Ema:
     """
 
     def __init__(self, decay: float = 0.9999, *, every: int = 1) -> None:
-        _require_decay(decay)
-        if not is_whole(every) or every < 1:
-            raise ArgumentError(f"Ema: every must be a whole number of at least 1, got {every!r}")
         self.decay, self.every = decay, every
         self.arrays: dict[str, Array] = {}
         """Empty before the first update."""
 
     @classmethod
-    @called()
+    @called(readers={**DECAY, "batch": COUNT, "epochs": COUNT})
     def for_run(cls, *, batch: int, epochs: int, decay: float = 0.99998, every: int = 32) -> Ema:
         """torchvision's: `decay` holds where batch times `every` is `epochs`, and 1 - decay grows
         in proportion, to 1 at most."""
-        _require_decay(decay)
         return cls(1 - min(1.0, (1 - decay) * (batch * every / epochs)), every=every)
 
     def warn_short(self, updates: int) -> None:
@@ -90,8 +89,3 @@ class Ema:
             yield step
         finally:
             step.load_state_dict(own)
-
-
-def _require_decay(decay: object) -> None:
-    if not is_between(decay, 0, 1) or decay == 1:
-        raise ArgumentError(f"Ema: decay must be in [0, 1), got {decay!r}")

@@ -11,9 +11,9 @@ import numpy as np
 from minidl.data import batches
 from minidl.data.fingerprint import Fingerprint, fingerprint_of_arrays
 from minidl.ir import ArgumentError, Array
+from minidl.ir.arrays import require_all_unmasked
 from minidl.ir.calls import called
-from minidl.ir.masks import require_all_unmasked
-from minidl.ir.numbers import is_whole, seed_of
+from minidl.ir.readers import COUNT, SEED, Reader, UnfitError, optional, short
 
 Batch = tuple[Array, ...]
 """The network's inputs, then the target."""
@@ -37,13 +37,17 @@ def fingerprint(feed: Feed) -> Fingerprint | None:
     return found
 
 
-@called("write Shuffled(images, labels, 32, seed=0)", batch_size="batch")
+ARRAYS: dict[str, Reader] = {"batch": COUNT, "seed": SEED}
+
+
+@called("write Shuffled(images, labels, 32, seed=0)", ARRAYS, batch_size="batch")
 class Shuffled:
     """Full batches of arrays in an order of seed and epoch (`minidl.data.batches`)."""
 
     def __init__(self, images: Array, labels: Array, batch: int, *, seed: int = 0) -> None:
-        self.images, self.labels, self.batch = images, labels, _batch_of(batch)
-        self.seed = seed_of(seed)
+        self.images, self.labels, self.batch = images, labels, batch
+        self.seed = seed
+        _require_pairs(images, labels)
 
     def __len__(self) -> int:
         return len(self.images) // self.batch
@@ -57,12 +61,13 @@ class Shuffled:
         return islice(whole, start, None)
 
 
-@called("write InOrder(images, labels, 32)", batch_size="batch")
+@called("write InOrder(images, labels, 32)", ARRAYS, batch_size="batch")
 class InOrder:
     """Arrays as they lie, the last incomplete batch included: for validation."""
 
     def __init__(self, images: Array, labels: Array, batch: int) -> None:
-        self.images, self.labels, self.batch = images, labels, _batch_of(batch)
+        self.images, self.labels, self.batch = images, labels, batch
+        _require_pairs(images, labels)
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch)
@@ -76,22 +81,46 @@ class InOrder:
             yield self.images[i : i + self.batch], self.labels[i : i + self.batch]
 
 
-@called("write Repeated(batches, length=100)", steps="length")
+def _loader(value: Any) -> Any:
+    if isinstance(value, (type, str, bytes)):
+        raise UnfitError
+    if isinstance(value, Feed):
+        return value
+    if not isinstance(value, Iterable):
+        raise UnfitError
+    if iter(value) is value:
+        raise UnfitError("an iterator ends after one epoch", "give a list or a loader")
+    return value
+
+
+LOADER = Reader(
+    "a loader or an iterable of batches",
+    _loader,
+    "give a minidl.data.Loader, a list, or what minidl.train.Shuffled makes of arrays",
+)
+
+
+def _is_sized(source: Any) -> bool:
+    try:
+        return len(source) >= 0
+    except TypeError:
+        return False
+
+
+@called(
+    "write Repeated(batches, length=100)",
+    {"source": LOADER, "length": optional(COUNT)},
+    steps="length",
+)
 class Repeated:
     """Any iterable of batches that can be walked again: once an epoch, batches counted from its
     start. Where its order is random, a run that is resumed in an epoch sees other batches."""
 
     def __init__(self, source: Iterable[Any], *, length: int | None = None) -> None:
-        if not isinstance(source, Iterable):
+        if length is None and not _is_sized(source):
             raise ArgumentError(
-                f"batches are read from a loader or an iterable, not from {source!r}",
-                "give a minidl.data.Loader, a list, or what minidl.train.Shuffled makes of arrays",
-            )
-        if iter(source) is source:
-            raise ArgumentError("an iterator ends after one epoch", "give a list or a loader")
-        if length is None and not hasattr(source, "__len__"):
-            raise ArgumentError(
-                "nobody knows how many batches there are", "say it, Repeated(source, length=...)"
+                f"source: nobody knows how many batches there are of {short(source)}",
+                "say it, Repeated(source, length=...)",
             )
         self.source, self.length = source, length
 
@@ -109,13 +138,13 @@ class Repeated:
             yield tuple(np.asarray(array) for array in arrays)
 
 
-@called()
+@called(readers={"source": LOADER})
 def as_loader(source: Feed | Iterable[Any]) -> Feed:
     """A loader is itself; any other iterable is walked once an epoch."""
     return source if isinstance(source, Feed) else Repeated(source)
 
 
-def _batch_of(batch: object) -> int:
-    if not is_whole(batch) or batch < 1:  # type: ignore[operator]
-        raise ArgumentError(f"batch must be a whole number of at least 1, got {batch!r}")
-    return int(batch)  # type: ignore[call-overload,no-any-return]
+def _require_pairs(images: Array, labels: Array) -> None:
+    """ArgumentError unless there is a label for each image."""
+    if len(images) != len(labels):
+        raise ArgumentError(f"images and labels: {len(images)} and {len(labels)} do not fit")

@@ -13,7 +13,7 @@ from minidl.files.atomic import write_text
 from minidl.files.tables import append_row, read_rows, write_table
 from minidl.ir import ArgumentError
 from minidl.ir.calls import called
-from minidl.train.callbacks import Callback, Run
+from minidl.train.callbacks import EVERY, Callback, Run
 from minidl.train.history import FIELDS
 from minidl.train.metrics import no_confusion
 
@@ -30,7 +30,7 @@ def folder_of(trainer: Run, what: Callback) -> Path:
     return trainer.output_dir
 
 
-@called("write Log(every=100): the folder is the trainer's output_dir", filename="")
+@called("write Log(every=100): the folder is the trainer's output_dir", EVERY, filename="")
 class Log(Callback):
     """Writes `args.json`, `log.csv` (a row an epoch, columns are the fields of `Epoch`),
     `steps.csv` (a row every `every` steps, where that is given) and `confusion.csv` of the last

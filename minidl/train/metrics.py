@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from minidl.ir import ArgumentError, Array, ShapeError
+from minidl.ir.arrays import require_unmasked
 from minidl.ir.calls import called
-from minidl.ir.masks import require_unmasked
 from minidl.runtime.step import Step
 
 

@@ -8,9 +8,8 @@ from typing import Any, NoReturn
 from tqdm.auto import tqdm
 
 from minidl.console import ERRORS, say
-from minidl.ir import ArgumentError
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_whole
+from minidl.ir.readers import COUNT, optional
 from minidl.train.callbacks import Callback, Run
 from minidl.train.history import Epoch
 
@@ -25,14 +24,12 @@ def bar_file() -> Any:
     return None if "ipykernel" in sys.modules else ERRORS
 
 
-@called()
+@called(readers={"print_freq": optional(COUNT)})
 class Progress(Callback):
     """A line an epoch; within an epoch a bar on a terminal and in a notebook, and elsewhere a line
     every `print_freq` steps where that is given."""
 
     def __init__(self, *, print_freq: int | None = None) -> None:
-        if print_freq is not None and not (is_whole(print_freq) and print_freq >= 1):
-            raise ArgumentError(f"print_freq must be at least 1 step, got {print_freq!r}")
         self.print_freq = print_freq
         self._bar: tqdm[NoReturn] | None = None
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 
-from minidl.ir import ArgumentError
 from minidl.ir.calls import called
-from minidl.ir.numbers import is_between, is_whole
+from minidl.ir.readers import COUNT, SHARE, instance, real, several, whole
 
 Memory = Mapping[str, float]
 """What a schedule remembers from one epoch to the next."""
@@ -37,6 +37,11 @@ class Position:
         return self.steps_per_epoch * self.epochs
 
 
+RATE = real(0)
+BELOW = real(0, 1, below=True)
+POSITIVE = real(0, above=True)
+TIMES = whole(0)
+
 STEPPED = "leave the optimizer out: the trainer has it"
 """Hint where PyTorch's habit brings one more argument."""
 
@@ -53,24 +58,6 @@ class Schedule:
         """What to remember once an epoch ended with the loss `value`."""
         return memory
 
-    def require(self, **ranges: tuple[object, bool]) -> None:
-        """ArgumentError for a value that breaks its rule, given as (value, allowed)."""
-        for name, (value, allowed) in ranges.items():
-            if not allowed:
-                raise ArgumentError(f"{type(self).__name__}: {name}={value!r} is out of range")
-
-    def require_counts(self, least: int, *names: str) -> None:
-        """ArgumentError unless these fields are whole numbers of at least `least`."""
-        for name in names:
-            value = getattr(self, name)
-            self.require(**{name: (value, is_whole(value) and value >= least)})
-
-    def require_numbers(self, *names: str, most: float = math.inf) -> None:
-        """ArgumentError unless these fields are finite numbers in [0, most]."""
-        for name in names:
-            value = getattr(self, name)
-            self.require(**{name: (value, is_between(value, 0, most))})
-
 
 @called(STEPPED)
 @dataclass(frozen=True)
@@ -81,7 +68,7 @@ class Constant(Schedule):
         return 1.0
 
 
-@called(STEPPED, step_size="size")
+@called(STEPPED, {"size": COUNT, "gamma": RATE}, step_size="size")
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """gamma^(epoch // size), PyTorch's StepLR."""
@@ -89,15 +76,11 @@ class StepDecay(Schedule):
     size: int = 30
     gamma: float = 0.1
 
-    def __post_init__(self) -> None:
-        self.require_counts(1, "size")
-        self.require_numbers("gamma")
-
     def factor(self, at: Position, memory: Memory) -> float:
         return float(self.gamma ** (at.epoch // self.size))
 
 
-@called(STEPPED)
+@called(STEPPED, {"milestones": several(COUNT), "gamma": RATE})
 @dataclass(frozen=True)
 class MultiStep(Schedule):
     """gamma^(number of milestones, in epochs, that are reached), PyTorch's MultiStepLR."""
@@ -105,25 +88,16 @@ class MultiStep(Schedule):
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
 
-    def __post_init__(self) -> None:
-        listed = isinstance(self.milestones, (tuple, list))
-        right = listed and all(is_whole(m) and m >= 1 for m in self.milestones)
-        self.require(milestones=(self.milestones, right))
-        self.require_numbers("gamma")
-
     def factor(self, at: Position, memory: Memory) -> float:
         return float(self.gamma ** sum(m <= at.epoch for m in self.milestones))
 
 
-@called(STEPPED)
+@called(STEPPED, {"gamma": RATE})
 @dataclass(frozen=True)
 class Exponential(Schedule):
     """gamma^epoch, PyTorch's ExponentialLR."""
 
     gamma: float = 0.95
-
-    def __post_init__(self) -> None:
-        self.require_numbers("gamma")
 
     def factor(self, at: Position, memory: Memory) -> float:
         return float(self.gamma**at.epoch)
@@ -131,6 +105,7 @@ class Exponential(Schedule):
 
 @called(
     "write Cosine(), a run's epochs are the trainer's; minimum= is a share of the learning rate",
+    {"minimum": SHARE},
     T_max="",
     eta_min="minimum",
     decay_steps="",
@@ -145,15 +120,18 @@ class Cosine(Schedule):
     _: KW_ONLY
     minimum: float = 0.0
 
-    def __post_init__(self) -> None:
-        self.require_numbers("minimum", most=1)
-
     def factor(self, at: Position, memory: Memory) -> float:
         done = min(1.0, at.step / max(1, at.steps))
         return self.minimum + (1 - self.minimum) * (1 + math.cos(math.pi * done)) / 2
 
 
-@called("write Warmup(Cosine(), epochs=5): it stands around another schedule")
+AFTER = instance(Schedule, hint="write Warmup(Cosine(), epochs=5)")
+
+
+@called(
+    "write Warmup(Cosine(), epochs=5): it stands around another schedule",
+    {"after": AFTER, "epochs": TIMES, "start": RATE},
+)
 @dataclass(frozen=True)
 class Warmup(Schedule):
     """start + (1 - start) step / n in the first n = epochs steps_per_epoch steps, then `after`.
@@ -166,14 +144,6 @@ class Warmup(Schedule):
     _: KW_ONLY
     epochs: int = 5
     start: float = 0.01
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.after, Schedule):
-            raise ArgumentError(
-                f"Warmup: after={self.after!r} is no schedule", "write Warmup(Cosine(), epochs=5)"
-            )
-        self.require_counts(0, "epochs")
-        self.require_numbers("start")
 
     def factor(self, at: Position, memory: Memory) -> float:
         steps = self.epochs * at.steps_per_epoch
@@ -188,6 +158,7 @@ class Warmup(Schedule):
 
 @called(
     "write OneCycle(): the optimizer's rate is the highest, a run's steps are the trainer's",
+    {"share": real(0, 1, above=True, below=True), "div": POSITIVE, "final_div": POSITIVE},
     max_lr="",
     total_steps="",
     epochs="",
@@ -209,14 +180,6 @@ class OneCycle(Schedule):
     div: float = 25.0
     final_div: float = 1e4
 
-    def __post_init__(self) -> None:
-        self.require_numbers("share", "div", "final_div")
-        self.require(
-            share=(self.share, 0 < self.share < 1),
-            div=(self.div, self.div > 0),
-            final_div=(self.final_div, self.final_div > 0),
-        )
-
     def factor(self, at: Position, memory: Memory) -> float:
         low, top, last = 1 / self.div, self.share * at.steps - 1, at.steps - 1
         if at.step <= top:
@@ -231,6 +194,13 @@ def _along_cosine(start: float, end: float, share: float) -> float:
 
 @called(
     "write Plateau(gamma=0.1, patience=10): the loss is watched",
+    {
+        "gamma": BELOW,
+        "patience": TIMES,
+        "threshold": BELOW,
+        "cooldown": TIMES,
+        "minimum": SHARE,
+    },
     mode="",
     factor="gamma",
     min_lr="minimum",
@@ -250,13 +220,6 @@ class Plateau(Schedule):
     threshold: float = 1e-4
     cooldown: int = 0
     minimum: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.require_counts(0, "patience", "cooldown")
-        self.require_numbers("gamma", "threshold", "minimum", most=1)
-        self.require(
-            gamma=(self.gamma, self.gamma < 1), threshold=(self.threshold, self.threshold < 1)
-        )
 
     def factor(self, at: Position, memory: Memory) -> float:
         return memory.get("factor", 1.0)
@@ -283,3 +246,10 @@ SCHEDULES: dict[str, Schedule] = {
     "plateau": Plateau(),
 }
 """By the command line's names, with default values."""
+
+SCHEDULE = instance(
+    Schedule,
+    {name.replace("-", ""): partial(SCHEDULES.__getitem__, name) for name in SCHEDULES},
+    "write schedule=minidl.train.Cosine()",
+)
+"""A schedule, or its name."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from minidl.ir import ArgumentError
 from minidl.ir.calls import called
-from minidl.train.callbacks import Callback, Run
+from minidl.train.callbacks import EVERY, Callback, Run
 from minidl.train.log import folder_of
 
 TAGS = {
@@ -23,7 +23,7 @@ TAGS = {
 """Fields of `Epoch` and what TensorBoard calls them."""
 
 
-@called(log_dir="folder", update_freq="every")
+@called("", EVERY, log_dir="folder", update_freq="every")
 class TensorBoard(Callback):
     """Scalars of every epoch, and the loss every `every` steps where that is given, by step.
 

@@ -16,6 +16,7 @@ from minidl.files.lock import locked
 from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
 from minidl.ir.calls import called
 from minidl.ir.copies import Uncopied
+from minidl.ir.readers import COUNT, PATH, Reader, either, instance, optional, whole
 from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
 from minidl.train.callbacks import Callback, Checkpoints
@@ -23,18 +24,37 @@ from minidl.train.checkpoint import Checkpoint
 from minidl.train.ema import Ema
 from minidl.train.history import Epoch, History
 from minidl.train.interrupt import Interrupt
-from minidl.train.loaders import Batch, Feed, as_loader, fingerprint
+from minidl.train.loaders import LOADER, Batch, Feed, as_loader, fingerprint
 from minidl.train.log import Log
 from minidl.train.metrics import Evaluation, measure
 from minidl.train.progress import Progress
 from minidl.train.report import Report
 from minidl.train.same_data import require_same
-from minidl.train.schedules import Constant, Memory, Position, Schedule
+from minidl.train.schedules import SCHEDULE, Constant, Memory, Position, Schedule
 
 Data = Feed | Iterable[Any]
 
 
-@called("write Trainer(step, schedule=..., callbacks=...), the loader is for fit", optimizer="")
+CALLBACK = instance(Callback)
+
+
+def _callbacks(value: Any) -> tuple[Callback, ...]:
+    many = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(CALLBACK.read(one) for one in many)
+
+
+@called(
+    "write Trainer(step, schedule=..., callbacks=...), the loader is for fit",
+    {
+        "schedule": optional(SCHEDULE),
+        "callbacks": Reader("a list of callbacks", _callbacks),
+        "keep": COUNT,
+        "print_freq": optional(COUNT),
+        "resume": optional(either(PATH, instance(Checkpoint))),
+        "checkpoint_every": optional(COUNT),
+    },
+    optimizer="",
+)
 class Trainer(Uncopied):
     """Train `step` on a loader, and remember all of it.
 
@@ -111,7 +131,12 @@ class Trainer(Uncopied):
         if resume is not None:
             self._resume(resume)
 
-    @called("write fit(train, val, epochs=10), the batch is the step's", batch_size="", x="train")
+    @called(
+        "write fit(train, val, epochs=10), the batch is the step's",
+        {"train": LOADER, "val": optional(LOADER), "epochs": whole(0)},
+        batch_size="",
+        x="train",
+    )
     def fit(self, train: Data, val: Data | None = None, epochs: int = 1) -> History:
         """Train until `epochs` epochs are done, those before a resume included, and validate on
         `val` after each.

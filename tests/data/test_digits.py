@@ -61,5 +61,5 @@ def test_batches_depend_on_seed_and_epoch_alone_and_repeat_nothing() -> None:
 
 
 def test_an_image_of_no_size_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="at least 1x1x1"):
+    with pytest.raises(ArgumentError, match="image must be three, each a whole"):
         digits((0, 8, 1))

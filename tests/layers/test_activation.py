@@ -43,10 +43,20 @@ CASES = [
 ]
 
 BAD = [
-    BadCase("leaky-zero", lambda: LeakyReLU(0), VECTORS, "LeakyReLU(slope=0)"),
-    BadCase("leaky-negative", lambda: LeakyReLU(-1), VECTORS, "slope must be positive"),
-    BadCase("leaky-nan", lambda: LeakyReLU(math.nan), VECTORS, "slope must be positive"),
-    BadCase("gelu", lambda: GELU("erf"), VECTORS, "GELU(approximate='erf')"),  # type: ignore[arg-type]
+    BadCase("leaky-zero", lambda: LeakyReLU(0), VECTORS, "LeakyReLU: slope must be"),
+    BadCase(
+        "leaky-negative",
+        lambda: LeakyReLU(-1),
+        VECTORS,
+        "slope must be a finite",
+    ),
+    BadCase(
+        "leaky-nan",
+        lambda: LeakyReLU(math.nan),
+        VECTORS,
+        "slope must be a finite",
+    ),
+    BadCase("gelu", lambda: GELU("erf"), VECTORS, "approximate must be one of"),  # type: ignore[arg-type]
 ]
 
 

@@ -99,9 +99,14 @@ BAD = [
     BadCase("too-wide", lambda: Conv2d(4, 3, dilation=4), ((2, 9, 8, 3),), "input's width 8"),
     BadCase("groups", lambda: Conv2d(4, 3, groups=2), ((2, 5, 5, 3),), "groups=2 must divide"),
     BadCase("features", lambda: Conv2d(3, 3, groups=2), ((2, 5, 5, 4),), "the 3 features"),
-    BadCase("none", lambda: Conv2d(0, 3), ((2, 5, 5, 3),), "Conv2d(features=0"),
+    BadCase("none", lambda: Conv2d(0, 3), ((2, 5, 5, 3),), "Conv2d: features must be"),
     BadCase("stride", lambda: Conv2d(4, 3, stride=0), ((2, 5, 5, 3),), "stride"),
-    BadCase("padding", lambda: Conv2d(4, 3, padding=-1), ((2, 5, 5, 3),), "padding must be >= 0"),
+    BadCase(
+        "padding",
+        lambda: Conv2d(4, 3, padding=-1),
+        ((2, 5, 5, 3),),
+        "padding must be a whole",
+    ),
 ]
 
 

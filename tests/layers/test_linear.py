@@ -28,7 +28,7 @@ CASES = [
 
 BAD = [
     BadCase("image", lambda: Linear(5), ((2, 3, 3, 4),), "needs 2 dimensions (batch, features)"),
-    BadCase("none", lambda: Linear(0), ((2, 4),), "features must be at least 1, got 0"),
+    BadCase("none", lambda: Linear(0), ((2, 4),), "features must be a whole number"),
 ]
 
 

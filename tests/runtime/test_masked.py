@@ -74,7 +74,7 @@ DOORS: dict[str, tuple[Callable[[dl.Step, Any, Path], Any], str]] = {
     ),
     "fit, Shuffled": (
         lambda step, hide, _: train.Trainer(step, quiet=True).fit(train.Shuffled(X, hide(Y), 4)),
-        "target",
+        "labels",
     ),
 }
 """Where arrays come in, and what is named."""
@@ -87,7 +87,7 @@ def test_a_masked_array_is_refused(door: str, tmp_path: Path) -> None:
     enter, name = DOORS[door]
     step = dl.compile(network(), 4)
     before = {name: array.tobytes() for name, array in step.variables_dict().items()}
-    with pytest.raises(dl.ArgumentError, match=rf"^{name}: \d masked elements") as caught:
+    with pytest.raises(dl.ArgumentError, match=rf"\b{name}: \d masked elements") as caught:
         enter(step, masked, tmp_path)
     assert "filled" in caught.value.hint
     assert {name: array.tobytes() for name, array in step.variables_dict().items()} == before

@@ -190,5 +190,5 @@ def test_a_named_schedule_is_a_factor(name: str) -> None:
 )
 def test_values_out_of_range(kind: type[Schedule], how: dict[str, float]) -> None:
     (name,) = how
-    with pytest.raises(ArgumentError, match=f"{kind.__name__}: {name}="):
+    with pytest.raises(ArgumentError, match=f"{kind.__name__}: {name} must be"):
         kind(**how)

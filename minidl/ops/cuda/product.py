@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from minidl.cards import DEFAULT
@@ -18,6 +18,7 @@ from minidl.files.opening import read_text
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, PlanError
 from minidl.ir.card import Card
+from minidl.ir.readers import whole
 
 LAUNCH_SECONDS = 4e-6
 """A second launch and the wait between the two."""
@@ -116,6 +117,9 @@ SCRATCH = 16 * 2**20
 """Bytes of partial sums at most."""
 
 
+SIZE = whole(0)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One matrix product for each of `groups` groups."""
@@ -125,6 +129,10 @@ class Problem:
     n: int
     k: int
     groups: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("m", "n", "k", "groups"):
+            object.__setattr__(self, name, SIZE.take(getattr(self, name), name))
 
     @property
     def key(self) -> str:
@@ -236,7 +244,7 @@ def _across(problem: Problem, tile: Tile) -> int:
     return -(-problem.n // tile.n)
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def _fastest(
     problem: Problem, tiles: tuple[Tile, ...], scratch_limit: int, splits: bool, card: Card
 ) -> Product:
