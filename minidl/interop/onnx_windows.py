@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl.interop.onnx_graph import bin_means
+from minidl.interop.onnx_parts import unpadded
 from minidl.interop.onnx_places import finish, owned, placed
 from minidl.interop.onnx_reader import Model, Value, decoded, refused
 from minidl.ir import Shape, ShapeError
@@ -40,7 +41,7 @@ def _pads(node: Any, how: dict[str, Any]) -> tuple[Shape, Shape]:
 
 def conv(m: Model, node: Any) -> Value:
     how = m.attributes(node, **WINDOW, dilations=[1, 1], group=1)
-    x, w, b = m.image(node), m.required(node, 1), m.constant(node, 2)
+    (x, around), w, b = unpadded(m, node), m.required(node, 1), m.constant(node, 2)
     near, far = _pads(node, how)
     if near != far:
         raise refused(node, f"pads {how['pads']} differ between the edges")
@@ -54,7 +55,7 @@ def conv(m: Model, node: Any) -> Value:
     def make() -> Layer:
         stride, dilation = (_pair(node, how[n], n) for n in ("strides", "dilations"))
         size = _pair(node, kernel, "kernel")
-        padding = near[0], near[1]
+        padding = near[0] + around[0], near[1] + around[1]
         return Conv2d(
             k,
             size,
@@ -81,7 +82,7 @@ def _is_folded(node: Any) -> bool:
 def max_pool(m: Model, node: Any) -> Value:
     how = m.attributes(node, **WINDOW, dilations=[1, 1], ceil_mode=0, storage_order=0)
     dilation = _pair(node, how["dilations"], "dilations")
-    return _pooled(m, node, how, partial(MaxPool2d, dilation=dilation), dilation)
+    return _pooled(node, m.image(node), how, partial(MaxPool2d, dilation=dilation), dilation)
 
 
 def average_pool(m: Model, node: Any) -> Value:
@@ -93,18 +94,29 @@ def average_pool(m: Model, node: Any) -> Value:
     near, far = _pads(node, how)
     if counted and (near != far or how["ceil_mode"]):
         raise refused(node, "count_include_pad with windows that hang over the edge")
-    return _pooled(m, node, how, partial(AvgPool2d, count_include_pad=counted))
+    x, around = unpadded(m, node)
+    if any(around) and any(near):
+        raise refused(node, f"pads {how['pads']} beside those of a Pad")
+    make = partial(AvgPool2d, count_include_pad=counted or any(around))
+    return _pooled(node, x, _more(how, around), make)
+
+
+def _more(how: dict[str, Any], around: tuple[int, int]) -> dict[str, Any]:
+    """The attributes with what Pad has put around the image."""
+    if not any(around):
+        return how
+    return {**how, "pads": [p + a for p, a in zip(how["pads"], around * 2, strict=True)]}
 
 
 def _pooled(
-    m: Model,
     node: Any,
+    x: Value,
     how: dict[str, Any],
     make: Callable[..., MaxPool2d | AvgPool2d],
     dilation: tuple[int, int] = (1, 1),
 ) -> Value:
     """A pool; more padding at the far edge is ceil_mode, where it gives as many windows."""
-    x, (near, far) = m.image(node), _pads(node, how)
+    near, far = _pads(node, how)
     kernel, stride = (_pair(node, how[n], n) for n in ("kernel_shape", "strides"))
     if len(node.output) > 1:
         raise refused(node, "a second output")
