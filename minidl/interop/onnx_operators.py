@@ -12,6 +12,7 @@ from minidl.interop.onnx_arithmetic import arithmetic, is_arithmetic
 from minidl.interop.onnx_numbers import REST
 from minidl.interop.onnx_places import finish, owned, placed
 from minidl.interop.onnx_reader import Model, Part, Value, refused
+from minidl.interop.onnx_windows import bins
 from minidl.ir import Array
 from minidl.ir.features import FromTorch
 from minidl.layers.activation import GELU, LeakyReLU, Tanh
@@ -44,6 +45,38 @@ def gemm(m: Model, node: Any) -> Value:
         x,
     )
     return placed(node, layer, x, name=name)
+
+
+def matmul(m: Model, node: Any) -> Value:
+    """Linear without a bias, or with that of the Add behind it; else AdaptiveAvgPool2d."""
+    if node.input[:1] and node.input[0] in m.constants:
+        return bins(m, node)
+    x, w = m.value(node), m.required(node, 1)
+    if len(x.shape) != 2 or w.ndim != 2 or w.shape[0] != x.shape[1]:
+        raise refused(node, f"weights {w.shape} do not fit an input of shape {x.shape}")
+    arrays, found = {"weight": np.ascontiguousarray(w.T)}, _bias_behind(m, node, w.shape[1])
+    also = found[2] if found else ""
+    if found:
+        arrays["bias"] = found[3]
+        m.done.add(found[0])
+    layer, name = owned(
+        m, node, lambda: Linear(w.shape[1], bias=found is not None), arrays, x, also
+    )
+    value = placed(node, layer, x, name=name)
+    return finish(m, found[1], value) if found else value
+
+
+def _bias_behind(m: Model, node: Any, count: int) -> tuple[int, Any, str, Array] | None:
+    """Position and node of the Add of a bias that alone reads a product, and the bias."""
+    found = m.only_reader(node.output[0])
+    if found is None or found[1].op_type != "Add" or len(found[1].input) != 2:
+        return None
+    position, behind = found
+    index = int(behind.input[0] == node.output[0])
+    if behind.input[index] not in m.constants:
+        return None
+    bias = m.required(behind, index)
+    return (position, behind, behind.input[index], bias) if bias.shape == (count,) else None
 
 
 def batch_normalization(m: Model, node: Any) -> Value:

@@ -47,7 +47,7 @@ ADD = read.merge(Add)
 
 ROWS: dict[type[Layer], Row] = {
     Conv2d: Row(write.conv2d, {"Conv": windows.conv}),
-    Linear: Row(write.linear, {"Gemm": read.gemm}),
+    Linear: Row(write.linear, {"Gemm": read.gemm, "MatMul": read.matmul}),
     BatchNorm2d: Row(write.batchnorm2d, {"BatchNormalization": read.batch_normalization}),
     ReLU: Row(write.elementwise("Relu"), {"Relu": read.one_input(ReLU)}),
     LeakyReLU: Row(write.elementwise("LeakyRelu", alpha="slope"), {"LeakyRelu": read.leaky_relu}),
@@ -73,7 +73,8 @@ ROWS: dict[type[Layer], Row] = {
         {
             "AveragePool": windows.average_pool,
             "GlobalAveragePool": windows.global_average_pool,
-            "MatMul": windows.matmul,
+            "MatMul": read.matmul,
+            "ReduceMean": windows.reduce_mean,
         },
     ),
 }  # fmt: skip

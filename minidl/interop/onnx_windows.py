@@ -16,6 +16,7 @@ from minidl.interop.onnx_reader import Model, Value, decoded, refused
 from minidl.ir import Shape, ShapeError
 from minidl.layers.base import Layer
 from minidl.layers.conv2d import Conv2d
+from minidl.layers.flatten import Flatten
 from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 COMPUTED = re.compile(r"^onnx::Conv_\d+$")
@@ -140,18 +141,22 @@ def global_average_pool(m: Model, node: Any) -> Value:
     return placed(node, AdaptiveAvgPool2d(1), m.image(node))
 
 
-def matmul(m: Model, node: Any) -> Value:
+def reduce_mean(m: Model, node: Any) -> Value:
+    """Over all pixels; opset 18 made the axes an input."""
+    how = m.attributes(node, axes=[], keepdims=1, noop_with_empty_axes=0)
+    given, x = m.constant(node, 1), m.image(node)
+    axes = how["axes"] if given is None else given.reshape(-1).tolist()
+    if sorted(a % 4 if -4 <= a < 4 else a for a in axes) != [2, 3]:
+        raise refused(node, f"axes {axes[:9]}: height and width, [2, 3], are expected")
+    mean = placed(node, AdaptiveAvgPool2d(1), x)
+    return mean if how["keepdims"] else placed(node, Flatten(), mean, name="")
+
+
+def bins(m: Model, node: Any) -> Value:
     """AdaptiveAvgPool2d: the matrices of `bin_means` to both sides of an image."""
     found = m.only_reader(node.output[0])
-    if (
-        not node.input
-        or node.input[0] not in m.constants
-        or found is None
-        or found[1].op_type != "MatMul"
-    ):
-        raise refused(
-            node, "a product that is no AdaptiveAvgPool2d of minidl", "use Gemm for Linear"
-        )
+    if found is None or found[1].op_type != "MatMul":
+        raise refused(node, "a product that is no AdaptiveAvgPool2d of minidl")
     x, (position, other) = m.value(node, 1), found
     down, across = decoded(m.constants[node.input[0]]), m.required(other, 1)
     ours = len(x.shape) == 4 and down.ndim == across.ndim == 2

@@ -234,7 +234,13 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: model([node("Gemm", "x m", alpha=2.0, transB=1)], {"m": MATRIX}, ("n", 5)),
         "other than x w",
     ),
-    "product": (lambda: model([node("MatMul", "x m")], {"m": MATRIX}, ("n", 3)), "use Gemm"),
+    "product": (lambda: model([node("MatMul", "x m")], {"m": MATRIX}, ("n", 4)), "do not fit"),
+    "product of images": (lambda: model([node("MatMul", "x m")], {"m": MATRIX}), "do not fit"),
+    "product with nothing": (
+        lambda: model([node("MatMul", "m x")], {"m": MATRIX}),
+        "no AdaptiveAvgPool2d",
+    ),
+    "mean over channels": (lambda: model([node("ReduceMean", axes=[1])]), r"axes \[1\]"),
     "weights that are made": (
         lambda: model([node("Relu", "x", "w"), node("Conv", "x w")]),
         "must be a constant",
