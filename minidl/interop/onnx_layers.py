@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.interop.onnx_graph import Graph, Place, Value, bin_means, unsupported
-from minidl.interop.onnx_numbers import REST
+from minidl.interop.onnx_numbers import ADAPTIVE, REST
 from minidl.ir import Array, Shape
 from minidl.ir.features import ToTorch
 from minidl.layers.base import pair
@@ -177,6 +177,7 @@ def adaptive_avgpool2d(g: Graph, at: Place, x: Value) -> Value:
         return Value(g.node("GlobalAveragePool", [x.name], at), at.shape)
     if all(n % count == 0 for n, count in zip(size, bins, strict=True)):
         kernel = [n // count for n, count in zip(size, bins, strict=True)]
+        g.arguments.mark(at.name, ADAPTIVE)
         y = g.node("AveragePool", [x.name], at, kernel_shape=kernel, strides=kernel)
         return Value(y, at.shape)
     down, across = (bin_means(n, count) for n, count in zip(size, bins, strict=True))

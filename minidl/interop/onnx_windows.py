@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl.interop.onnx_graph import bin_means
+from minidl.interop.onnx_numbers import ADAPTIVE
 from minidl.interop.onnx_parts import unpadded
 from minidl.interop.onnx_places import finish, owned, placed
 from minidl.interop.onnx_reader import Model, Value, decoded, refused
@@ -98,8 +99,22 @@ def average_pool(m: Model, node: Any) -> Value:
     x, around = unpadded(m, node)
     if any(around) and any(near):
         raise refused(node, f"pads {how['pads']} beside those of a Pad")
+    bins = _bins(x, how)
+    if bins and m.arguments.is_marked(node.name, ADAPTIVE) and not any(around):
+        return placed(node, AdaptiveAvgPool2d(bins), x)
     make = partial(AvgPool2d, count_include_pad=counted or any(around))
     return _pooled(node, x, _more(how, around), make)
+
+
+def _bins(x: Value, how: dict[str, Any]) -> tuple[int, int] | None:
+    """How many windows there are where they lie side by side and cover the image."""
+    kernel, size = how["kernel_shape"], x.shape[1:3]
+    whole = (
+        len(kernel) == 2 and kernel == how["strides"] and min(kernel) > 0 and not any(how["pads"])
+    )
+    if not whole or any(n % k for n, k in zip(size, kernel, strict=True)):
+        return None
+    return size[0] // kernel[0], size[1] // kernel[1]
 
 
 def _more(how: dict[str, Any], around: tuple[int, int]) -> dict[str, Any]:

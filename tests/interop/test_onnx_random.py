@@ -23,10 +23,14 @@ from minidl.interop.onnx_table import ENDS, OPERATORS, ROWS
 from minidl.ir import Array
 from tests.compiler.random_networks import described
 from tests.interop.random_exports import exports
-from tests.interop.test_onnx import CLOSE, by_onnxruntime, channels_first, same_weights, settle
+from tests.interop.test_onnx import by_onnxruntime, channels_first, same_weights, settle
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
+
+AGREES = 3e-5
+"""With onnxruntime, of the largest output or of 1: in 1,000 networks 1.03e-5 at most, behind pixels
+of up to 364 in LocalResponseNorm."""
 
 HOW: Any = {
     "deadline": None,
@@ -68,7 +72,8 @@ def round_trip(net: dl.Network, batch: int, how: dict[str, Any], path: Path) -> 
     asked = x if how["channels_last"] else channels_first(x)
     runtime, wanted = by_onnxruntime(path, {"input": asked}), as_exported(expected, how)
     assert runtime.shape == wanted.shape
-    assert np.abs(runtime - wanted).max() <= CLOSE * max(1.0, float(np.abs(wanted).max()))
+    # a softmax has an error as large as that of what it is of
+    assert np.abs(runtime - wanted).max() <= AGREES * max(1.0, float(np.abs(expected).max()))
     again, state = import_onnx(path)
     same_weights(step, state)
     assert again.input_specs == net.input_specs
@@ -133,6 +138,7 @@ SAMPLES: dict[type[dl.layers.Layer], list[dl.layers.Layer]] = {
     dl.AdaptiveAvgPool2d: [
         dl.AdaptiveAvgPool2d(1),
         dl.AdaptiveAvgPool2d((3, 5)),
+        dl.AdaptiveAvgPool2d((2, 1)),
         dl.AdaptiveAvgPool2d(4),
     ],
 }
@@ -180,6 +186,7 @@ def test_rows_read_what_they_write(kind: type[dl.layers.Layer], opset: int, tmp_
             warnings.simplefilter("ignore")
             round_trip(net, 2, how | {"opset": opset}, path)
         own = {type(n.layer) for n in net.nodes if n.layer}
+        assert {type(n.layer) for n in import_onnx(path)[0].nodes if n.layer} == own
         known = {operator for k in own for operator in ROWS[k].read}
         written = {n.op_type for n in onnx.load(path).graph.node} - ENDS.keys()
         assert written <= known
