@@ -23,7 +23,15 @@ STEMS = ("train", "t10k")
 
 
 def is_mnist(folder: Path) -> bool:
-    return _find(folder, "train-images", 3) is not None
+    return bool(_folders(folder))
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders with the files: this one, or as torchvision lays them out, raw and MNIST/raw."""
+    for places in ([folder], [folder / "raw"], sorted(folder.glob("*/raw"))):
+        if found := [place for place in places if _find(place, "train-images", 3) is not None]:
+            return found
+    return []
 
 
 @called()
@@ -31,9 +39,20 @@ def mnist(folder: str | os.PathLike[str]) -> Splits:
     """60,000 training and 10,000 test images (28, 28, 1) uint8, or whatever the headers say.
 
     The files are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-...`, each with .gz or
-    without. ArgumentError for a missing file, a wrong magic, or a size that is not the header's.
+    without, here or in `raw` or `MNIST/raw` below, where torchvision puts them: a note says where.
+    ArgumentError for a missing file, a wrong magic, a size that is not the header's, or several
+    data sets.
     """
-    folder = Path(folder)
+    given, folders = Path(folder), _folders(Path(folder))
+    if len(folders) > 1:
+        names = ", ".join(found.relative_to(given).as_posix() for found in folders[:5])
+        raise ArgumentError(f"{given}: {len(folders)} data sets, {names}", "name one of them")
+    folder = folders[0] if folders else given
+    notes = (
+        ()
+        if folder == given
+        else (f"the images are those of {folder.relative_to(given).as_posix()}",)
+    )
     classes = tuple(map(str, range(10)))
     train, test = (
         Arrays(
@@ -44,7 +63,7 @@ def mnist(folder: str | os.PathLike[str]) -> Splits:
         )
         for stem in STEMS
     )
-    return Splits("mnist", train, test)
+    return Splits("mnist", train, test, notes=notes)
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path | None:

@@ -35,7 +35,7 @@ UNDERSTOOD = f"""understood are
     with train/ and val/ or test/, or both, each {LAYOUT}
     or with {LAYOUT}
   a folder or a tar of CIFAR-10, the binary or the Python version
-  a folder with the idx files of MNIST, .gz or not
+  a folder with the idx files of MNIST, .gz or not, or with MNIST/raw
   a .npz with x_train, y_train, x_test, y_test, or images, labels"""
 
 

@@ -16,6 +16,9 @@ NONBLOCK = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 TEXT = 64 * 2**20
 """Bytes of a text at most."""
 
+MARK = "\ufeff"
+"""The byte-order mark: of no use in UTF-8, and no part of the text."""
+
 KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -47,13 +50,14 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def read_text(path: str | Path) -> str:
-    """All of a text in UTF-8; ArgumentError where it is none. Other errors as `open_file`."""
+    """All of a text in UTF-8, without the mark that Windows puts in front; ArgumentError where it
+    is none. Other errors as `open_file`."""
     with open_file(path) as file:
         raw = file.read(TEXT + 1)
     if len(raw) > TEXT:
         raise ArgumentError(f"{path}: a text of more than {format_size(TEXT)}")
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8").removeprefix(MARK)
     except UnicodeDecodeError as error:
         raise ArgumentError(
             f"{path}: no text in UTF-8: byte {error.start:,} is none of it"

@@ -47,6 +47,9 @@ class Allowed:
     """What may be called, and what is called in its place."""
     words: frozenset[Name] = frozenset()
     """Names that may stand as values."""
+    objects: Calls = field(default_factory=dict)
+    """What may be made without arguments and without being called (NEWOBJ), and what is in its
+    place."""
     states: States = field(default_factory=dict)
     """By type, what takes the state of a value that such a call has made."""
     persistent: Persistent = no_persistent
@@ -163,7 +166,8 @@ class _Machine:
     def word(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise ArgumentError("its pickle names something by what is no word: refused")
-        if (module, name) not in self.allowed.calls and (module, name) not in self.allowed.words:
+        known = self.allowed.calls, self.allowed.words, self.allowed.objects
+        if not any((module, name) in names for names in known):
             raise ArgumentError(
                 f"its pickle names {shown(f'{module}.{name}')}, which is not allowed: refused; "
                 "nothing was executed",
@@ -176,12 +180,21 @@ class _Machine:
         self.word(module, name)
 
     def reduce(self) -> None:
+        self.stack.append(self.call(self.allowed.calls))
+
+    def new(self) -> None:
+        if self.stack and isinstance(self.stack[-1], tuple) and self.stack[-1]:
+            raise ArgumentError("its pickle makes an object of arguments: refused")
+        self.stack.append(self.call(self.allowed.objects))
+
+    def call(self, calls: Calls) -> object:
+        """What stands for a name, given the arguments above it."""
         arguments, function = self.pop(), self.pop()
         pair = (function.module, function.name) if isinstance(function, Word) else None
-        if pair is None or pair not in self.allowed.calls or not isinstance(arguments, tuple):
+        if pair is None or pair not in calls or not isinstance(arguments, tuple):
             about = f"{function.module}.{function.name}" if pair else function
             raise ArgumentError(f"its pickle calls {shown(about)}, which is not allowed: refused")
-        self.stack.append(self.allowed.calls[pair](*arguments))
+        return calls[pair](*arguments)
 
     def build(self) -> None:
         state, value = self.pop(), self.top(object)
@@ -231,7 +244,8 @@ OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
     "GLOBAL": lambda m, pair: m.word(*pair.split(" ", 1)),
     "STACK_GLOBAL": lambda m, _: m.stacked_word(),
     "REDUCE": lambda m, _: m.reduce(),
+    "NEWOBJ": lambda m, _: m.new(),
     "BUILD": lambda m, _: m.build(),
     "BINPERSID": lambda m, _: m.stack.append(m.allowed.persistent(m.pop())),
 }
-"""What plain data needs; INST, OBJ, NEWOBJ, EXT, POP, DUP and all others are refused."""
+"""What plain data needs; INST, OBJ, NEWOBJ_EX, EXT, POP, DUP and all others are refused."""

@@ -13,8 +13,8 @@ import numpy as np
 from minidl.files.atomic import write_atomically
 from minidl.interop.names import listed
 from minidl.interop.onnx_graph import Graph, Place, Value
-from minidl.interop.onnx_layers import translate
 from minidl.interop.onnx_proto import ARGUMENTS, BATCHES, NEWEST_OPSET, onnx
+from minidl.interop.onnx_table import translate
 from minidl.interop.weights import torch_shape
 from minidl.ir import ArgumentError, Array, Lowering, Shape, ShapeError, Tensor
 from minidl.ir.arrays import ARRAYS

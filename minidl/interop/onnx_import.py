@@ -10,9 +10,10 @@ import numpy as np
 from minidl.files.fields import parse_json, take
 from minidl.files.words import shown
 from minidl.interop.names import listed
-from minidl.interop.onnx_operators import OPERATORS
+from minidl.interop.onnx_parts import Ending
 from minidl.interop.onnx_proto import ARGUMENTS, BATCHES, onnx
-from minidl.interop.onnx_reader import Model, Value, parsed, refused
+from minidl.interop.onnx_reader import Model, Part, Value, opset_of, parsed, refused
+from minidl.interop.onnx_table import OPERATORS
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
 from minidl.ir.calls import called
 from minidl.ir.features import described, features_of, is_plain
@@ -36,16 +37,19 @@ def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
     """The network that an ONNX model describes, and its weights for `Step.load_state_dict`.
 
     Inputs have a fixed size but for the batch: (batch, C, H, W) or (batch, features), or, behind a
-    Transpose, (batch, H, W, C). ArgumentError names the node that is no layer of minidl, and says
-    which operators are; also where weights are in another file, which is never opened. Weights are
-    float32, by their initializers' names where these end in `.weight`. A UserWarning says it where
-    PyTorch's exporter has folded BatchNorm into convolutions.
+    Transpose, (batch, H, W, C). Whatever `export_onnx` writes is read. A last Softmax is left out,
+    as the loss has it, and a UserWarning says so. ArgumentError names the node that is no layer of
+    minidl, and says which operators are; also where weights are in another file, which is never
+    opened. Weights are float32, by their initializers' names where these end in `.weight`. A
+    UserWarning says it where PyTorch's exporter has folded BatchNorm into convolutions.
     """
     try:
         network, m = _network(parsed(path))
     except (ArgumentError, ShapeError) as error:
         raise error.at(path) from None
     warn_not_finite(path, m.state)
+    for said in m.said:
+        warn_caller(f"{path}: {said}")
     if m.folded:
         warn_caller(
             f"{path}: the exporter has folded a BatchNormalization into the weights of "
@@ -57,24 +61,40 @@ def import_onnx(path: str | Path) -> tuple[Network, dict[str, Array]]:
 
 def _network(model: Any) -> tuple[Network, Model]:
     graph = model.graph
-    m = Model(list(graph.node), {t.name: t for t in graph.initializer}, model.ByteSize())
+    constants = {t.name: t for t in graph.initializer}
+    m = Model(list(graph.node), constants, model.ByteSize(), opset_of(model))
     words = {p.key: p.value for p in model.metadata_props}
     m.arguments.noted = _noted(words, ARGUMENTS, dict[str, dict[str, float]])
     inputs = [_input(m, given) for given in graph.input if given.name not in m.constants]
     for position, node in enumerate(m.nodes):
         if position not in m.done:
             _read(m, node)
-    if len(graph.output) != 1 or graph.output[0].name not in m.values:
-        raise ArgumentError(f"it has {len(graph.output)} outputs that layers make: 1 is expected")
-    output = m.values[graph.output[0].name]
-    if len(output.shape) == 2 and not is_plain(output.features):
-        raise ArgumentError(
-            f"its output is {described(output.features)}, (C, H, W) there, (H, W, C) in minidl",
-            "export it without the Flatten",
-        )
+    output = _output(m, [given.name for given in graph.output])
     _count_batches(m, _noted(words, BATCHES, dict[str, int]))
     name = graph.name or "network"
     return Network([i.node for i in inputs], output.node, name), m
+
+
+def _output(m: Model, names: list[str]) -> Value:
+    """The value that is the output; what form it had there is said, if minidl's is another."""
+    found = m.values.get(names[0], m.parts.get(names[0])) if len(names) == 1 else None
+    if found is None:
+        raise ArgumentError(f"it has {len(names)} outputs that layers make: 1 is expected")
+    if isinstance(found, Part) and not isinstance(found, Ending):
+        raise ArgumentError(f"its output {shown(names[0])} is {found.what}")
+    end = found if isinstance(found, Ending) else Ending(found, "")
+    if end.softmax:
+        m.said.append(
+            f"its last {end.softmax} is left out, which dl.CrossEntropy has: the network's output "
+            "is what it is of"
+        )
+    vector = len(end.value.shape) == 2
+    if vector and not end.ordered and not is_plain(end.value.features):
+        raise ArgumentError(
+            f"its output is {described(end.value.features)}, (C, H, W) there, (H, W, C) in minidl",
+            "export it without the Flatten",
+        )
+    return end.value
 
 
 def _read(m: Model, node: Any) -> None:
@@ -83,7 +103,9 @@ def _read(m: Model, node: Any) -> None:
     elif node.op_type == "Identity" and node.input[:1] and node.input[0] in m.constants:
         m.constants[node.output[0]] = m.constants[node.input[0]]
     elif node.op_type in OPERATORS:
-        m.values[node.output[0]] = OPERATORS[node.op_type](m, node)
+        made = OPERATORS[node.op_type](m, node)
+        kept: dict[str, Any] = m.parts if isinstance(made, Part) else m.values
+        kept[node.output[0]] = made
     else:
         raise refused(node, f"minidl reads {', '.join(sorted(OPERATORS))}")
 

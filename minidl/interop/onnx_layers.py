@@ -1,4 +1,4 @@
-"""Every layer in ONNX's operators: the one table of them, apart from the compiler's passes.
+"""Every layer in ONNX's operators, one function a layer, apart from the compiler's passes.
 
 Values are NCHW, and vectors in PyTorch's order. Each function gets the graph, the place and the
 inputs, and returns the output.
@@ -15,19 +15,9 @@ from typing import Any
 import numpy as np
 
 from minidl.interop.onnx_graph import Graph, Place, Value, bin_means, unsupported
-from minidl.interop.onnx_numbers import REST
+from minidl.interop.onnx_numbers import ADAPTIVE, REST
 from minidl.ir import Array, Shape
 from minidl.ir.features import ToTorch
-from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
-from minidl.layers.batchnorm2d import BatchNorm2d
-from minidl.layers.conv2d import Conv2d
-from minidl.layers.dropout import Dropout
-from minidl.layers.flatten import Flatten
-from minidl.layers.linear import Linear
-from minidl.layers.lrn import LocalResponseNorm
-from minidl.layers.merge import Add, Concat
-from minidl.layers.normalize import Normalize
-from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from minidl.ops.activation import CUBIC, SQRT_2_PI
 from minidl.ops.window import Window, both
 
@@ -35,16 +25,7 @@ Translation = Callable[..., Value]
 """f(graph, place, *inputs)"""
 
 
-def translate(g: Graph, at: Place, inputs: list[Value]) -> Value:
-    """Add the nodes of a layer; ArgumentError where ONNX cannot say what it does."""
-    translation = TRANSLATIONS.get(type(at.layer))
-    if translation is None:
-        known = ", ".join(kind.__name__ for kind in TRANSLATIONS)
-        raise unsupported(at, f"there are translations of {known}")
-    return translation(g, at, *inputs)
-
-
-def _conv2d(g: Graph, at: Place, x: Value) -> Value:
+def conv2d(g: Graph, at: Place, x: Value) -> Value:
     layer, window = at.layer, at.layer.window
     parameters = [g.parameter(layer, own) for own in ("weight", "bias")[: 1 + layer.bias]]
     how = {**_geometry(window), "dilations": window.dilation, "group": layer.groups}
@@ -56,13 +37,13 @@ def _geometry(window: Window) -> dict[str, Any]:
     return {"kernel_shape": window.kernel, "strides": window.stride, "pads": pads}
 
 
-def _linear(g: Graph, at: Place, x: Value) -> Value:
+def linear(g: Graph, at: Place, x: Value) -> Value:
     """The weights' columns are in PyTorch's order, as a vector's features are."""
     parameters = [g.parameter(at.layer, own) for own in ("weight", "bias")[: 1 + at.layer.bias]]
     return Value(g.node("Gemm", [x.name, *parameters], at, transB=1), at.shape)
 
 
-def _batchnorm2d(g: Graph, at: Place, x: Value) -> Value:
+def batchnorm2d(g: Graph, at: Place, x: Value) -> Value:
     """ONNX's momentum is what is left of the old statistics."""
     layer, owned = at.layer, ("weight", "bias", "running_mean", "running_var")
     parameters = [g.parameter(layer, own) for own in owned]
@@ -75,7 +56,7 @@ def _batchnorm2d(g: Graph, at: Place, x: Value) -> Value:
     return Value(g.node("BatchNormalization", [x.name, *parameters], at, **how), at.shape)
 
 
-def _elementwise(op: str, **attributes: str) -> Translation:
+def elementwise(op: str, **attributes: str) -> Translation:
     """An operator of one input; `attributes`: its own names and the layer's."""
 
     def translation(g: Graph, at: Place, x: Value) -> Value:
@@ -85,7 +66,7 @@ def _elementwise(op: str, **attributes: str) -> Translation:
     return translation
 
 
-def _gelu(g: Graph, at: Place, x: Value) -> Value:
+def gelu(g: Graph, at: Place, x: Value) -> Value:
     """An operator of its own since opset 20."""
     if g.opset >= 20:
         how = {"approximate": at.layer.approximate}
@@ -109,18 +90,18 @@ def _scalar(g: Graph, at: Place, step: str, value: float) -> str:
     return g.constant(f"{at.name}/{step}/constant", np.array(value, np.float32))
 
 
-def _dropout(g: Graph, at: Place, x: Value) -> Value:
+def dropout(g: Graph, at: Place, x: Value) -> Value:
     """The identity, as there is no training mode; the ratio is for who trains on."""
     return replace(
         x, name=g.node("Dropout", [x.name, _scalar(g, at, "ratio", g.number(at, "p"))], at)
     )
 
 
-def _flatten(g: Graph, at: Place, x: Value) -> Value:
+def flatten(g: Graph, at: Place, x: Value) -> Value:
     return Value(g.node("Flatten", [x.name], at, axis=1), at.shape)
 
 
-def _lrn(g: Graph, at: Place, x: Value) -> Value:
+def lrn(g: Graph, at: Place, x: Value) -> Value:
     layer = at.layer
     if layer.size % 2 == 0:
         raise unsupported(at, "its windows of an even size lean the other way", "use an odd size")
@@ -129,16 +110,16 @@ def _lrn(g: Graph, at: Place, x: Value) -> Value:
     return Value(g.node("LRN", [x.name], at, size=layer.size, **how), at.shape)
 
 
-def _add(g: Graph, at: Place, *inputs: Value) -> Value:
+def add(g: Graph, at: Place, *inputs: Value) -> Value:
     op = "Add" if len(inputs) == 2 else "Sum"
     return Value(g.node(op, [x.name for x in inputs], at), at.shape)
 
 
-def _concat(g: Graph, at: Place, *inputs: Value) -> Value:
+def concat(g: Graph, at: Place, *inputs: Value) -> Value:
     return Value(g.node("Concat", [x.name for x in inputs], at, axis=1), at.shape)
 
 
-def _normalize(g: Graph, at: Place, x: Value) -> Value:
+def normalize(g: Graph, at: Place, x: Value) -> Value:
     """Multiplied by 1 / std, as minidl does it."""
 
     def constants(values: Any, name: str) -> str:
@@ -163,7 +144,7 @@ def _overhang(at: Place, size: Shape, window: Window) -> tuple[int, int]:
     return max(0, down), max(0, across)
 
 
-def _maxpool2d(g: Graph, at: Place, x: Value) -> Value:
+def maxpool2d(g: Graph, at: Place, x: Value) -> Value:
     """Windows that hang over the edge are padded there: programs differ in what ceil_mode says."""
     window = at.layer.window
     how, over = _geometry(window), _overhang(at, x.shape[1:3], window)
@@ -172,7 +153,7 @@ def _maxpool2d(g: Graph, at: Place, x: Value) -> Value:
     return Value(y, at.shape)
 
 
-def _avgpool2d(g: Graph, at: Place, x: Value) -> Value:
+def avgpool2d(g: Graph, at: Place, x: Value) -> Value:
     """As for the maximum; the divisor counts padding, but never what hangs over."""
     window, counted = at.layer.window, at.layer.count_include_pad
     over, value = _overhang(at, x.shape[1:3], window), x.name
@@ -186,7 +167,7 @@ def _avgpool2d(g: Graph, at: Place, x: Value) -> Value:
     return Value(g.node("AveragePool", [value], at, count_include_pad=include, **how), at.shape)
 
 
-def _adaptive_avgpool2d(g: Graph, at: Place, x: Value) -> Value:
+def adaptive_avgpool2d(g: Graph, at: Place, x: Value) -> Value:
     """Bins of one size are windows; otherwise the means are two products with constant matrices."""
     size, bins = x.shape[1:3], both(at.layer.output_size)
     if size == bins:
@@ -195,30 +176,10 @@ def _adaptive_avgpool2d(g: Graph, at: Place, x: Value) -> Value:
         return Value(g.node("GlobalAveragePool", [x.name], at), at.shape)
     if all(n % count == 0 for n, count in zip(size, bins, strict=True)):
         kernel = [n // count for n, count in zip(size, bins, strict=True)]
+        g.arguments.mark(at.name, ADAPTIVE)
         y = g.node("AveragePool", [x.name], at, kernel_shape=kernel, strides=kernel)
         return Value(y, at.shape)
     down, across = (bin_means(n, count) for n, count in zip(size, bins, strict=True))
     y = g.node("MatMul", [g.constant(f"{at.name}/rows", down), x.name], at, "rows")
     matrix = g.constant(f"{at.name}/columns", across.T)
     return Value(g.node("MatMul", [y, matrix], at, "columns"), at.shape)
-
-
-TRANSLATIONS: dict[type, Translation] = {
-    Conv2d: _conv2d,
-    Linear: _linear,
-    BatchNorm2d: _batchnorm2d,
-    ReLU: _elementwise("Relu"),
-    LeakyReLU: _elementwise("LeakyRelu", alpha="slope"),
-    Sigmoid: _elementwise("Sigmoid"),
-    Tanh: _elementwise("Tanh"),
-    GELU: _gelu,
-    Dropout: _dropout,
-    Flatten: _flatten,
-    LocalResponseNorm: _lrn,
-    Add: _add,
-    Concat: _concat,
-    Normalize: _normalize,
-    MaxPool2d: _maxpool2d,
-    AvgPool2d: _avgpool2d,
-    AdaptiveAvgPool2d: _adaptive_avgpool2d,
-}

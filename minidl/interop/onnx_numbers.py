@@ -42,6 +42,10 @@ REST = Number(rest, shortest_rest)
 """BatchNorm2d's momentum: ONNX's is what is left of the old statistics."""
 
 
+ADAPTIVE = "adaptive"
+"""The mark of an average over windows that is AdaptiveAvgPool2d: the sums are rounded otherwise."""
+
+
 @dataclass
 class Arguments:
     """Arguments that attributes alone would not give back, by node and by the layer's own name."""
@@ -54,6 +58,13 @@ class Arguments:
         if number.read(attribute) != argument:
             self.noted.setdefault(node, {})[own] = argument
         return attribute
+
+    def mark(self, node: str, own: str) -> None:
+        """Note of a node what no attribute of it could say."""
+        self.noted.setdefault(node, {})[own] = 1
+
+    def is_marked(self, node: str, own: str) -> bool:
+        return bool(self.noted.get(node, {}).get(own))
 
     def read(self, node: str, own: str, attribute: float, number: Number = SAME) -> float:
         """The argument that an attribute says."""

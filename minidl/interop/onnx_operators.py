@@ -1,4 +1,4 @@
-"""ONNX's operators as layers: the one table of them. What a layer cannot do is refused by name."""
+"""ONNX's operators as layers, a function each. What a layer cannot do is refused by name."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from minidl.interop.onnx_arithmetic import arithmetic, is_arithmetic
 from minidl.interop.onnx_numbers import REST
 from minidl.interop.onnx_places import finish, owned, placed
-from minidl.interop.onnx_reader import Model, Value, refused
-from minidl.interop.onnx_windows import (
-    average_pool,
-    conv,
-    global_average_pool,
-    matmul,
-    max_pool,
-)
+from minidl.interop.onnx_reader import Model, Part, Value, refused
+from minidl.interop.onnx_windows import bins
 from minidl.ir import Array
 from minidl.ir.features import FromTorch
-from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
+from minidl.layers.activation import GELU, LeakyReLU, Tanh
 from minidl.layers.base import Layer
 from minidl.layers.batchnorm2d import BatchNorm2d
 from minidl.layers.dropout import Dropout
@@ -30,10 +25,11 @@ from minidl.layers.lrn import LocalResponseNorm
 from minidl.layers.merge import Add, Concat
 from minidl.layers.normalize import Normalize
 
-Operator = Callable[[Model, Any], Value]
+Operator = Callable[[Model, Any], Value | Part]
+"""f(model, node): what the node's first output is."""
 
 
-def _gemm(m: Model, node: Any) -> Value:
+def gemm(m: Model, node: Any) -> Value:
     how = m.attributes(node, alpha=1.0, beta=1.0, transA=0, transB=0)
     x, w, b = m.value(node), m.required(node, 1), m.constant(node, 2)
     if (how["alpha"], how["beta"], how["transA"]) != (1.0, 1.0, 0) or w.ndim != 2:
@@ -51,7 +47,39 @@ def _gemm(m: Model, node: Any) -> Value:
     return placed(node, layer, x, name=name)
 
 
-def _batch_normalization(m: Model, node: Any) -> Value:
+def matmul(m: Model, node: Any) -> Value:
+    """Linear without a bias, or with that of the Add behind it; else AdaptiveAvgPool2d."""
+    if node.input[:1] and node.input[0] in m.constants:
+        return bins(m, node)
+    x, w = m.value(node), m.required(node, 1)
+    if len(x.shape) != 2 or w.ndim != 2 or w.shape[0] != x.shape[1]:
+        raise refused(node, f"weights {w.shape} do not fit an input of shape {x.shape}")
+    arrays, found = {"weight": np.ascontiguousarray(w.T)}, _bias_behind(m, node, w.shape[1])
+    also = found[2] if found else ""
+    if found:
+        arrays["bias"] = found[3]
+        m.done.add(found[0])
+    layer, name = owned(
+        m, node, lambda: Linear(w.shape[1], bias=found is not None), arrays, x, also
+    )
+    value = placed(node, layer, x, name=name)
+    return finish(m, found[1], value) if found else value
+
+
+def _bias_behind(m: Model, node: Any, count: int) -> tuple[int, Any, str, Array] | None:
+    """Position and node of the Add of a bias that alone reads a product, and the bias."""
+    found = m.only_reader(node.output[0])
+    if found is None or found[1].op_type != "Add" or len(found[1].input) != 2:
+        return None
+    position, behind = found
+    index = int(behind.input[0] == node.output[0])
+    if behind.input[index] not in m.constants:
+        return None
+    bias = m.required(behind, index)
+    return (position, behind, behind.input[index], bias) if bias.shape == (count,) else None
+
+
+def batch_normalization(m: Model, node: Any) -> Value:
     how = m.attributes(node, epsilon=1e-5, momentum=0.9, spatial=1, training_mode=0)
     x, names = m.image(node), ("weight", "bias", "running_mean", "running_var")
     arrays = {name: m.required(node, i) for i, name in enumerate(names, start=1)}
@@ -65,7 +93,7 @@ def _batch_normalization(m: Model, node: Any) -> Value:
     return placed(node, layer, x, name=name)
 
 
-def _layer(make: Callable[[], Layer]) -> Operator:
+def one_input(make: Callable[[], Layer]) -> Operator:
     def operator(m: Model, node: Any) -> Value:
         m.attributes(node)
         return placed(node, make(), m.value(node))
@@ -73,19 +101,19 @@ def _layer(make: Callable[[], Layer]) -> Operator:
     return operator
 
 
-def _leaky_relu(m: Model, node: Any) -> Value:
+def leaky_relu(m: Model, node: Any) -> Value:
     slope = m.number(node, "slope", m.attributes(node, alpha=0.01)["alpha"])
     return placed(node, LeakyReLU(slope), m.value(node))
 
 
-def _gelu(m: Model, node: Any) -> Value:
+def gelu(m: Model, node: Any) -> Value:
     kind = m.attributes(node, approximate=b"none")["approximate"]
     if kind not in (b"none", b"tanh"):
         raise refused(node, f"approximate {kind[:9]!r}")
     return placed(node, GELU("tanh" if kind == b"tanh" else "none"), m.value(node))
 
 
-def _dropout(m: Model, node: Any) -> Value:
+def dropout(m: Model, node: Any) -> Value:
     how = m.attributes(node, ratio=0.5, seed=0)
     given, training = m.constant(node, 1), m.constant(node, 2) if len(node.input) > 2 else None
     said = float(given) if given is not None and given.ndim == 0 else how["ratio"]
@@ -95,7 +123,7 @@ def _dropout(m: Model, node: Any) -> Value:
     return placed(node, Dropout(ratio), m.value(node))
 
 
-def _lrn(m: Model, node: Any) -> Value:
+def lrn(m: Model, node: Any) -> Value:
     how = m.attributes(node, size=0, alpha=1e-4, beta=0.75, bias=1.0)
     if how["size"] < 1 or how["size"] % 2 == 0:
         raise refused(node, f"windows of size {how['size']}, which is not odd")
@@ -104,14 +132,14 @@ def _lrn(m: Model, node: Any) -> Value:
     return placed(node, LocalResponseNorm(how["size"], alpha, beta, k), m.image(node))
 
 
-def _flatten(m: Model, node: Any) -> Value:
+def flatten(m: Model, node: Any) -> Value:
     axis, x = m.attributes(node, axis=1)["axis"], m.value(node)
     if axis != 1:
         raise refused(node, f"axis {axis}")
     return x if len(x.shape) == 2 else placed(node, Flatten(), x)
 
 
-def _reshape(m: Model, node: Any) -> Value:
+def reshape(m: Model, node: Any) -> Value:
     """What flattens images, (0 or -1, features); no other."""
     m.attributes(node, allowzero=0)
     x, target = m.value(node), m.required(node, 1).tolist()
@@ -121,8 +149,17 @@ def _reshape(m: Model, node: Any) -> Value:
     return placed(node, Flatten(), x)
 
 
-def _merge(layer: type[Add] | type[Concat]) -> Operator:
-    def operator(m: Model, node: Any) -> Value:
+TANH, SUM = arithmetic(np.tanh, 1), arithmetic(np.add)
+
+
+def tanh(m: Model, node: Any) -> Value | Part:
+    return TANH(m, node) if is_arithmetic(m, node) else one_input(Tanh)(m, node)
+
+
+def merge(layer: type[Add] | type[Concat]) -> Operator:
+    def operator(m: Model, node: Any) -> Value | Part:
+        if node.op_type == "Add" and is_arithmetic(m, node):
+            return SUM(m, node)
         axis = m.attributes(node, **({"axis": 1} if layer is Concat else {})).get("axis", 1)
         inputs = [m.value(node, i) for i in range(max(1, len(node.input)))]
         last = -3 if len(inputs[0].shape) == 4 else -1
@@ -133,19 +170,22 @@ def _merge(layer: type[Add] | type[Concat]) -> Operator:
     return operator
 
 
-def _sub(m: Model, node: Any) -> Value:
-    """Normalize: (x - mean) times 1 / std, channel by channel."""
+def sub(m: Model, node: Any) -> Value:
+    """Normalize: (x - mean) times 1 / std, or divided by std, channel by channel."""
     found = m.only_reader(node.output[0])
     x = m.value(node)
-    if found is None or found[1].op_type != "Mul":
-        raise refused(node, "a Sub that no Mul with a constant follows")
+    if found is None or found[1].op_type not in ("Mul", "Div"):
+        raise refused(node, "a Sub that no Mul or Div with a constant follows")
     position, scaled = found
+    own = int(scaled.input[0] == node.output[0])
+    if scaled.op_type == "Div" and not own:
+        raise refused(scaled, "a number that is divided by a value")
     mean = _channels(node, m.required(node, 1), x)
-    scale = _channels(scaled, m.required(scaled, int(scaled.input[0] == node.output[0])), x)
+    scale = _channels(scaled, m.required(scaled, own), x)
     if min(scale) <= 0:
         raise refused(scaled, "a scale that is not positive")
     m.done.add(position)
-    std = tuple(1 / np.asarray(scale, np.float64))
+    std = scale if scaled.op_type == "Div" else tuple(1 / np.asarray(scale, np.float64))
     return finish(m, scaled, placed(node, Normalize(mean, std), x))
 
 
@@ -157,28 +197,3 @@ def _channels(node: Any, array: Array, x: Value) -> tuple[float, ...]:
     each = np.broadcast_to(flat, x.shape[-1:])
     ordered = FromTorch(0, x.features)(each) if len(x.shape) == 2 else each
     return tuple(float(v) for v in ordered)
-
-
-OPERATORS: dict[str, Operator] = {
-    "Add": _merge(Add),
-    "AveragePool": average_pool,
-    "BatchNormalization": _batch_normalization,
-    "Concat": _merge(Concat),
-    "Conv": conv,
-    "Dropout": _dropout,
-    "Flatten": _flatten,
-    "Gelu": _gelu,
-    "Gemm": _gemm,
-    "GlobalAveragePool": global_average_pool,
-    "Identity": lambda m, node: m.value(node),
-    "LRN": _lrn,
-    "LeakyRelu": _leaky_relu,
-    "MatMul": matmul,
-    "MaxPool": max_pool,
-    "Relu": _layer(ReLU),
-    "Reshape": _reshape,
-    "Sigmoid": _layer(Sigmoid),
-    "Sub": _sub,
-    "Sum": _merge(Add),
-    "Tanh": _layer(Tanh),
-}

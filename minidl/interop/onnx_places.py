@@ -30,10 +30,17 @@ def placed(node: Any, layer: Layer, *inputs: Value, name: str | None = None) -> 
 
 
 def owned(
-    m: Model, node: Any, make: Callable[[], Layer], arrays: dict[str, Array], x: Value
+    m: Model,
+    node: Any,
+    make: Callable[[], Layer],
+    arrays: dict[str, Array],
+    x: Value,
+    also: str = "",
 ) -> tuple[Layer, str]:
-    """A layer with weights and its name: the same one where the initializers are the same."""
-    key = (node.op_type, *node.input[1:], *(a.SerializeToString() for a in node.attribute))
+    """A layer with weights and its name: the same one where the initializers are the same, `also`
+    one of another node."""
+    said = (a.SerializeToString() for a in node.attribute)
+    key = (node.op_type, *node.input[1:], also, *said)
     if key not in m.layers:
         first = node.input[1]
         plain = first.removesuffix(".weight") if first.endswith(".weight") else node.name

@@ -53,6 +53,15 @@ class Value:
     """The order in which minidl has its features; here it is PyTorch's."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What nodes have made of a value that no layer gives by itself: see `onnx_parts`."""
+
+    value: Value
+    what: str
+    """In words, for who cannot read it."""
+
+
 @dataclass
 class Model:
     """What is known so far; `nodes` are ONNX's, in order."""
@@ -62,7 +71,9 @@ class Model:
     """Tensors by name, not yet decoded."""
     size: int = 0
     """Bytes of the file."""
+    opset: int = NEWEST_OPSET
     values: dict[str, Value] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
     arguments: Arguments = field(default_factory=Arguments)
     layers: dict[tuple[Any, ...], tuple[Any, str, Features]] = field(default_factory=dict)
     """Layers with weights, their names and the order of their first input's features, by what makes
@@ -71,6 +82,8 @@ class Model:
     """The names of these layers."""
     folded: list[str] = field(default_factory=list)
     """Names of convolutions into which an exporter has folded a BatchNormalization."""
+    said: list[str] = field(default_factory=list)
+    """What the caller is told: where the network is not, to the word, what the file says."""
     decoded: int = 0
     """Bytes of constants so far, each use counted."""
     state: dict[str, Array] = field(default_factory=dict)
@@ -90,8 +103,14 @@ class Model:
         name = node.input[index] if index < len(node.input) else ""
         if name not in self.values:
             what = "a constant" if name in self.constants else "unknown"
+            what = self.parts[name].what if name in self.parts else what
             raise refused(node, f"its input {index}, {shown(name)}, is {what}: a layer is expected")
         return self.values[name]
+
+    def either(self, node: Any, index: int = 0) -> Value | Part:
+        """An input that may be a part."""
+        name = node.input[index] if index < len(node.input) else ""
+        return self.parts[name] if name in self.parts else self.value(node, index)
 
     def image(self, node: Any) -> Value:
         """The first input, which must be an image."""
@@ -184,9 +203,13 @@ def _words(model: Any) -> Iterator[Any]:
         yield from (word for pair in node.metadata_props for word in (pair.key, pair.value))
 
 
-def _require_plain(model: Any) -> None:
+def opset_of(model: Any) -> int:
     versions = {opset.domain: opset.version for opset in model.opset_import}
-    version = versions.get("", versions.get("ai.onnx", 0))
+    return int(versions.get("", versions.get("ai.onnx", 0)))
+
+
+def _require_plain(model: Any) -> None:
+    version = opset_of(model)
     if not OLDEST_OPSET <= version <= NEWEST_OPSET:
         raise ArgumentError(
             f"it has opset {version}: {OLDEST_OPSET} to {NEWEST_OPSET} are read", "export it again"

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from minidl.interop.onnx_graph import bin_means
+from minidl.interop.onnx_numbers import ADAPTIVE
+from minidl.interop.onnx_parts import unpadded
 from minidl.interop.onnx_places import finish, owned, placed
 from minidl.interop.onnx_reader import Model, Value, decoded, refused
 from minidl.ir import Shape, ShapeError
 from minidl.layers.base import Layer
 from minidl.layers.conv2d import Conv2d
+from minidl.layers.flatten import Flatten
 from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 COMPUTED = re.compile(r"^onnx::Conv_\d+$")
@@ -40,7 +43,7 @@ def _pads(node: Any, how: dict[str, Any]) -> tuple[Shape, Shape]:
 
 def conv(m: Model, node: Any) -> Value:
     how = m.attributes(node, **WINDOW, dilations=[1, 1], group=1)
-    x, w, b = m.image(node), m.required(node, 1), m.constant(node, 2)
+    (x, around), w, b = unpadded(m, node), m.required(node, 1), m.constant(node, 2)
     near, far = _pads(node, how)
     if near != far:
         raise refused(node, f"pads {how['pads']} differ between the edges")
@@ -54,7 +57,7 @@ def conv(m: Model, node: Any) -> Value:
     def make() -> Layer:
         stride, dilation = (_pair(node, how[n], n) for n in ("strides", "dilations"))
         size = _pair(node, kernel, "kernel")
-        padding = near[0], near[1]
+        padding = near[0] + around[0], near[1] + around[1]
         return Conv2d(
             k,
             size,
@@ -81,7 +84,7 @@ def _is_folded(node: Any) -> bool:
 def max_pool(m: Model, node: Any) -> Value:
     how = m.attributes(node, **WINDOW, dilations=[1, 1], ceil_mode=0, storage_order=0)
     dilation = _pair(node, how["dilations"], "dilations")
-    return _pooled(m, node, how, partial(MaxPool2d, dilation=dilation), dilation)
+    return _pooled(node, m.image(node), how, partial(MaxPool2d, dilation=dilation), dilation)
 
 
 def average_pool(m: Model, node: Any) -> Value:
@@ -93,18 +96,43 @@ def average_pool(m: Model, node: Any) -> Value:
     near, far = _pads(node, how)
     if counted and (near != far or how["ceil_mode"]):
         raise refused(node, "count_include_pad with windows that hang over the edge")
-    return _pooled(m, node, how, partial(AvgPool2d, count_include_pad=counted))
+    x, around = unpadded(m, node)
+    if any(around) and any(near):
+        raise refused(node, f"pads {how['pads']} beside those of a Pad")
+    bins = _bins(x, how)
+    if bins and m.arguments.is_marked(node.name, ADAPTIVE) and not any(around):
+        return placed(node, AdaptiveAvgPool2d(bins), x)
+    make = partial(AvgPool2d, count_include_pad=counted or any(around))
+    return _pooled(node, x, _more(how, around), make)
+
+
+def _bins(x: Value, how: dict[str, Any]) -> tuple[int, int] | None:
+    """How many windows there are where they lie side by side and cover the image."""
+    kernel, size = how["kernel_shape"], x.shape[1:3]
+    whole = (
+        len(kernel) == 2 and kernel == how["strides"] and min(kernel) > 0 and not any(how["pads"])
+    )
+    if not whole or any(n % k for n, k in zip(size, kernel, strict=True)):
+        return None
+    return size[0] // kernel[0], size[1] // kernel[1]
+
+
+def _more(how: dict[str, Any], around: tuple[int, int]) -> dict[str, Any]:
+    """The attributes with what Pad has put around the image."""
+    if not any(around):
+        return how
+    return {**how, "pads": [p + a for p, a in zip(how["pads"], around * 2, strict=True)]}
 
 
 def _pooled(
-    m: Model,
     node: Any,
+    x: Value,
     how: dict[str, Any],
     make: Callable[..., MaxPool2d | AvgPool2d],
     dilation: tuple[int, int] = (1, 1),
 ) -> Value:
     """A pool; more padding at the far edge is ceil_mode, where it gives as many windows."""
-    x, (near, far) = m.image(node), _pads(node, how)
+    near, far = _pads(node, how)
     kernel, stride = (_pair(node, how[n], n) for n in ("kernel_shape", "strides"))
     if len(node.output) > 1:
         raise refused(node, "a second output")
@@ -128,18 +156,22 @@ def global_average_pool(m: Model, node: Any) -> Value:
     return placed(node, AdaptiveAvgPool2d(1), m.image(node))
 
 
-def matmul(m: Model, node: Any) -> Value:
+def reduce_mean(m: Model, node: Any) -> Value:
+    """Over all pixels; opset 18 made the axes an input."""
+    how = m.attributes(node, axes=[], keepdims=1, noop_with_empty_axes=0)
+    given, x = m.constant(node, 1), m.image(node)
+    axes = how["axes"] if given is None else given.reshape(-1).tolist()
+    if sorted(a % 4 if -4 <= a < 4 else a for a in axes) != [2, 3]:
+        raise refused(node, f"axes {axes[:9]}: height and width, [2, 3], are expected")
+    mean = placed(node, AdaptiveAvgPool2d(1), x)
+    return mean if how["keepdims"] else placed(node, Flatten(), mean, name="")
+
+
+def bins(m: Model, node: Any) -> Value:
     """AdaptiveAvgPool2d: the matrices of `bin_means` to both sides of an image."""
     found = m.only_reader(node.output[0])
-    if (
-        not node.input
-        or node.input[0] not in m.constants
-        or found is None
-        or found[1].op_type != "MatMul"
-    ):
-        raise refused(
-            node, "a product that is no AdaptiveAvgPool2d of minidl", "use Gemm for Linear"
-        )
+    if found is None or found[1].op_type != "MatMul":
+        raise refused(node, "a product that is no AdaptiveAvgPool2d of minidl")
     x, (position, other) = m.value(node, 1), found
     down, across = decoded(m.constants[node.input[0]]), m.required(other, 1)
     ours = len(x.shape) == 4 and down.ndim == across.ndim == 2

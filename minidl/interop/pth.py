@@ -19,6 +19,7 @@ import numpy as np
 from minidl.files.archives import opened_archive, require_stored
 from minidl.files.pickle import Allowed, Calls, Word, read_pickle
 from minidl.files.words import MOST_AXES, is_count, is_shape, shown
+from minidl.interop import pth_extras
 from minidl.interop.names import listed
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape
@@ -225,6 +226,7 @@ def _parameter(*arguments: Any) -> View:
 
 
 CALLS: Calls = {
+    **pth_extras.CALLS,
     ("collections", "OrderedDict"): _ordered_dict,
     ("torch", "Size"): _size,
     ("torch", "device"): _device,
@@ -236,6 +238,7 @@ CALLS: Calls = {
 ALLOWED = Allowed(
     CALLS,
     WORDS,
-    states={Ordered: _attributes},
+    objects=pth_extras.OBJECTS,
+    states={Ordered: _attributes, pth_extras.Extra: pth_extras.set_state},
     hint="save the state dict alone, torch.save(model.state_dict(), path), or as .safetensors",
 )

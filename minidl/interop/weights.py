@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,20 @@ from minidl.files.npz import read_npz
 from minidl.files.opening import open_file
 from minidl.files.safetensors import read_safetensors, write_safetensors
 from minidl.files.words import shown
-from minidl.interop.names import AUXILIARY, listed, state_dict_in, usual
+from minidl.interop.names import AUXILIARY, listed, state_dict_in, usual, without_prefix
 from minidl.interop.pth import View, pth_arrays
 from minidl.interop.widening import widened
 from minidl.ir import ArgumentError, Array, Shape, ShapeError
 from minidl.ir.calls import called
+from minidl.ir.warned import warn_caller
 from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 """The number at the start of what torch.save wrote before version 1.6, behind its protocol."""
+
+COUNTED = "num_batches_tracked"
 
 ANOTHER = "it is another network's, or use strict=False to take what fits by name"
 OTHER_CLASSES = (
@@ -41,26 +45,41 @@ def read_weights(path: str | Path) -> dict[str, Array]:
     """The tensors of a .safetensors, .pth, .pt or .npz file by name; its content says which it is.
 
     float16 and bfloat16 come as float32, everything else as it is. Wrappers (`state_dict`, `model`,
-    `module.`) are taken off. Nothing in the file is executed: see `minidl.interop.pth`.
+    `module.`, `_orig_mod.`) are taken off, and of several state dicts the model's is taken: a
+    UserWarning says so in one line. Nothing in the file is executed: see `minidl.interop.pth`.
     ArgumentError names the file and what is wrong with it; OSError where it cannot be read.
     """
+    arrays, said = _read(path)
+    _say(path, said)
+    return arrays
+
+
+def _say(path: str | Path, said: list[str]) -> None:
+    if said:
+        warn_caller(f"{path}: {'; '.join(said)}")
+
+
+def _read(path: str | Path) -> tuple[dict[str, Array], list[str]]:
+    """The tensors, and what there is to say of how they were found."""
+    said: list[str] = []
     with open_file(path) as file:
         head = file.read(512)
     if head.startswith(ZIP):
-        arrays = _read_zip(path)
+        arrays = _read_zip(path, said)
     elif head[8:9] == b"{":
         arrays = _read_safetensors(path)
     else:
         raise ArgumentError(*_what_else(head)).at(path)
-    return usual(arrays)
+    arrays, more = usual(arrays)
+    return arrays, said + more
 
 
-def _read_zip(path: str | Path) -> dict[str, Array]:
+def _read_zip(path: str | Path, said: list[str]) -> dict[str, Array]:
     with opened_archive(path) as archive:
         names = archive.namelist()
     if names and all(name.endswith(".npy") for name in names):
         return {name: widened(array) for name, array in read_npz(path, _require_numbers).items()}
-    return pth_arrays(path, _chosen)
+    return pth_arrays(path, partial(_chosen, said))
 
 
 def _require_numbers(name: str, dtype: np.dtype[Any]) -> None:
@@ -73,8 +92,9 @@ def _read_safetensors(path: str | Path) -> dict[str, Array]:
     return {e.name: widened(arrays[e.name], e.dtype == "BF16") for e in header.entries}
 
 
-def _chosen(saved: Any) -> dict[str, View]:
-    found = state_dict_in(saved)
+def _chosen(said: list[str], saved: Any) -> dict[str, View]:
+    found, more = state_dict_in(saved)
+    said += more
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, View):
             raise ArgumentError(
@@ -125,6 +145,7 @@ def load_weights(
 ) -> Loaded:
     """Load a file that `read_weights` reads into a step. All or nothing.
 
+    A prefix of all names, say `model.`, is taken off where the rest matches, and a line says so.
     strict: every weight must be in the file, and the file have no others. `num_batches_tracked`,
     which files from before 2018 lack, and GoogLeNet's auxiliary heads are not asked for.
     new_head: for fine-tuning, leave the last Linear at its first values, whatever number of classes
@@ -132,7 +153,10 @@ def load_weights(
     refused: ShapeError or ArgumentError name the file,
     the tensors, their shapes and the way out. RuntimeWarning where a NaN or an infinity is loaded.
     """
-    arrays, wanted = read_weights(path), saved_shapes(step)
+    (arrays, said), wanted = _read(path), saved_shapes(step)
+    asked = [name for name in wanted if not name.endswith(COUNTED)]
+    arrays, more = without_prefix(arrays, asked)
+    _say(path, said + more)
     _require_names(path, arrays, wanted, strict)
     differing = {n for n, shape in wanted.items() if n in arrays and arrays[n].shape != shape}
     head = _head(step, wanted)
@@ -175,7 +199,7 @@ def torch_shape(shape: Shape) -> Shape:
 def _require_names(
     path: str | Path, arrays: dict[str, Array], wanted: dict[str, Shape], strict: bool
 ) -> None:
-    missing = [n for n in wanted.keys() - arrays.keys() if not n.endswith("num_batches_tracked")]
+    missing = [n for n in wanted.keys() - arrays.keys() if not n.endswith(COUNTED)]
     unknown = [n for n in arrays.keys() - wanted.keys() if not AUXILIARY.match(n)]
     if strict and (missing or unknown):
         raise ArgumentError(

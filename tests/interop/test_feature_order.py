@@ -200,7 +200,7 @@ ROWS = [
         lambda r, x: np.where(flat(x) > 0, flat(x), 0.3 * flat(x))),
     Row("sigmoid", chain(dl.Flatten(), dl.Sigmoid()), lambda r, x: 1 / (1 + np.exp(-flat(x)))),
     Row("tanh", chain(dl.Flatten(), dl.Tanh()), lambda r, x: np.tanh(flat(x))),
-    Row("gelu", chain(dl.Flatten(), dl.GELU()), lambda r, x: gelu(flat(x)), onnx=False),
+    Row("gelu", chain(dl.Flatten(), dl.GELU()), lambda r, x: gelu(flat(x))),
     Row("dropout", chain(dl.Flatten(), dl.Dropout(0.4), dl.Dropout(0.0)), lambda r, x: flat(x)),
     Row("normalize", chain(dl.Flatten(), dl.Normalize(0.5, 2.0)), lambda r, x: (flat(x) - 0.5) / 2),
     Row("normalize by feature", chain(dl.Flatten(), dl.Normalize(MEAN, 2.0)),

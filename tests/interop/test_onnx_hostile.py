@@ -86,6 +86,25 @@ def subgraph() -> Any:
     return model([node("If", "x", then_branch=inner, else_branch=inner)])
 
 
+def padded(
+    around: list[int] | None = None,
+    value: float = 0.0,
+    mode: str = "constant",
+    then: str = "AveragePool",
+    **how: Any,
+) -> Any:
+    """A Pad, and a pool behind it."""
+    constants = {
+        "a": np.array([0, 0, 1, 1] * 2 if around is None else around, np.int64),
+        "v": np.float32(value),
+    }
+    nodes = [
+        node("Pad", "x a v", "p", mode=mode),
+        node(then, "p", kernel_shape=[2, 2], strides=[2, 2], **({"pads": [0] * 4} | how)),
+    ]
+    return model(nodes, constants)
+
+
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "external data": (external, r"'w' is in another file.*save_as_external_data=False"),
     "external data without a mark": (external_unmarked, "'w' is in another file"),
@@ -98,7 +117,77 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "opset 99": (lambda: model([node("Relu")], opset=99), "opset 99"),
     "another domain": (lambda: model([node("Relu", domain="com.evil")]), "domain 'com.evil'"),
     "operator": (lambda: model([node("LSTM")]), r"'here', 'LSTM': minidl reads Add,.*Tanh"),
-    "softmax": (lambda: model([node("Softmax")]), "'Softmax': minidl reads"),
+    "softmax inside": (
+        lambda: model([node("Softmax", "x", "s", axis=1), node("Relu", "s")]),
+        "its input 0, 's', is what Softmax makes, which is read at the network's end alone",
+    ),
+    "softmax along the rows": (lambda: model([node("Softmax", axis=2)]), "axis 2"),
+    "softmax of old images": (lambda: model([node("Softmax", axis=1)], opset=11), "axis 1"),
+    "softmax twice": (
+        lambda: model([node("Softmax", "x", "s", axis=1), node("Softmax", "s", axis=1)]),
+        "axis 1",
+    ),
+    "softmax of a flattened image": (
+        lambda: model([node("Flatten", "x", "f"), node("Softmax", "f")]),
+        r"\(C, H, W\) there, \(H, W, C\) in minidl",
+    ),
+    "transpose inside": (
+        lambda: model([node("Transpose", "x", "t", perm=[0, 2, 3, 1]), node("Relu", "t")]),
+        "is what Transpose makes",
+    ),
+    "another transpose": (lambda: model([node("Transpose", perm=[0, 1, 3, 2])]), "perm"),
+    "gather of rows": (
+        lambda: model([node("Gather", "x i", axis=1)], {"i": np.array([1, 0])}),
+        "other than a flattened image",
+    ),
+    "another gather": (
+        lambda: model(
+            [node("Flatten", "x", "f"), node("Gather", "f i", axis=1)], {"i": np.arange(60)}
+        ),
+        "other than a flattened image",
+    ),
+    "pad of ones": (lambda: padded(value=1.0), "value 1.0: zeros are expected"),
+    "pad by mirroring": (lambda: padded(mode="reflect"), "mode b'reflect'"),
+    "pad of one edge": (lambda: padded([0, 0, 0, 0, 0, 0, 1, 1]), "the same at both edges"),
+    "pad of channels": (lambda: padded([0, 1, 0, 0, 0, 1, 0, 0]), "the same at both edges"),
+    "pad that cuts off": (lambda: padded([0, 0, -1, 0, 0, 0, -1, 0]), "the same at both edges"),
+    "pad of no image": (lambda: padded([]), "the same at both edges"),
+    "pad before a maximum": (
+        lambda: padded(then="MaxPool"),
+        "its input 0, 'p', is an image with zeros around it",
+    ),
+    "pad beside padding": (
+        lambda: padded(then="AveragePool", pads=[1, 1, 1, 1]),
+        "beside those of a Pad",
+    ),
+    "pad at the end": (
+        lambda: model([node("Pad", "x p")], {"p": np.array([0, 0, 1, 1] * 2)}),
+        "its output 'y' is an image with zeros around it",
+    ),
+    "arithmetic": (
+        lambda: model([node("Mul", "x c", "m"), node("Relu", "m")], {"c": np.float32(3)}),
+        "'m', is arithmetic that is, so far, no layer",
+    ),
+    "arithmetic at the end": (
+        lambda: model([node("Erf")]),
+        "its output 'y' is arithmetic that is, so far, no layer",
+    ),
+    "arithmetic of two": (
+        lambda: model([node("Relu", "x", "r"), node("Mul", "x r")]),
+        "on several values, or on none",
+    ),
+    "arithmetic on none": (
+        lambda: model([node("Mul", "c c")], {"c": np.float32(3)}),
+        "on several values, or on none",
+    ),
+    "arithmetic with a matrix": (
+        lambda: model([node("Mul", "x c")], {"c": np.ones((6, 5), np.float32)}),
+        r"a constant of shape \(6, 5\), not one number",
+    ),
+    "a number by a value": (
+        lambda: model([node("Sub", "x c", "s"), node("Div", "c s")], {"c": np.float32(3)}),
+        "a number that is divided by a value",
+    ),
     "unknown input": (lambda: model([node("Relu", "z")]), "'z', is unknown"),
     "cycle": (lambda: model([node("Relu", "y")]), "'y', is unknown"),
     "input missing": (lambda: model([helper.make_node("Relu", [], ["y"])]), "is unknown"),
@@ -145,7 +234,13 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: model([node("Gemm", "x m", alpha=2.0, transB=1)], {"m": MATRIX}, ("n", 5)),
         "other than x w",
     ),
-    "product": (lambda: model([node("MatMul", "x m")], {"m": MATRIX}, ("n", 3)), "use Gemm"),
+    "product": (lambda: model([node("MatMul", "x m")], {"m": MATRIX}, ("n", 4)), "do not fit"),
+    "product of images": (lambda: model([node("MatMul", "x m")], {"m": MATRIX}), "do not fit"),
+    "product with nothing": (
+        lambda: model([node("MatMul", "m x")], {"m": MATRIX}),
+        "no AdaptiveAvgPool2d",
+    ),
+    "mean over channels": (lambda: model([node("ReduceMean", axes=[1])]), r"axes \[1\]"),
     "weights that are made": (
         lambda: model([node("Relu", "x", "w"), node("Conv", "x w")]),
         "must be a constant",
@@ -160,7 +255,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: model([node("BatchNormalization", "x a a a a")], {"a": W[:, 0, 0, 0]}),
         "of another shape",
     ),
-    "sub alone": (lambda: model([node("Sub", "x w")], {"w": W}), "no Mul"),
+    "sub alone": (lambda: model([node("Sub", "x w")], {"w": W}), "no Mul or Div"),
     "even lrn": (lambda: model([node("LRN", size=4)]), "not odd"),
     "negative slope": (
         lambda: model([node("LeakyRelu", alpha=-1.0)]),

@@ -158,7 +158,9 @@ def test_prefixes_and_old_names(tmp_path: Path) -> None:
         "module.features.denseblock1.denselayer2.conv.2.weight": ones,
         "module.features.transition1.norm.weight": ones,
     }
-    assert list(read_weights(written(tmp_path, checkpoint(names)))) == [
+    with pytest.warns(UserWarning, match=r"weights\.pth: names are read without 'module\.'$"):
+        found = read_weights(written(tmp_path, checkpoint(names)))
+    assert list(found) == [
         "features.denseblock1.denselayer2.norm1.weight",
         "features.denseblock1.denselayer2.conv2.weight",
         "features.transition1.norm.weight",
