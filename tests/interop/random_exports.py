@@ -38,7 +38,7 @@ class Exported(Growth):
         self.input = x = dl.Input(image, dtype="uint8")
         self.shape, self.features, self.unread = {}, {x: self.features.popitem()[1]}, []
         self.shape[x] = (batch, *image)
-        self.normalize(x)
+        self.normalize(x, (100.0, 30.0))
         del self.shape[x]  # bytes are read by Normalize alone
 
     def normalization(self, x: Node) -> None:
@@ -49,11 +49,11 @@ class Exported(Growth):
         size = self.one_of([1, 3, 5])
         self.use(dl.BatchNorm2d() if drawn == 1 else dl.LocalResponseNorm(size, 0.1), x)
 
-    def normalize(self, x: Node) -> None:
+    def normalize(self, x: Node, stds: tuple[float, float] = (3.0, 0.7)) -> None:
         """By one constant, or by one for each channel."""
         width = self.shape[x][-1]
         each = tuple(float(i % 7) for i in range(width))
-        self.use(dl.Normalize(each if self.yes() else 0.3, self.one_of([3.0, 0.7])), x)
+        self.use(dl.Normalize(each if self.yes() else 0.3, self.one_of([*stds])), x)
 
     def activation(self, x: Node) -> None:
         if self.number(0, 3):

@@ -29,8 +29,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 AGREES = 3e-5
-"""With onnxruntime, of the largest output or of 1: in 1,000 networks 1.03e-5 at most, behind pixels
-of up to 364 in LocalResponseNorm."""
+"""With onnxruntime, of the largest output or of 1: sums are added up in another order."""
 
 HOW: Any = {
     "deadline": None,
