@@ -67,7 +67,7 @@ CASES = [
 ]
 
 BAD = [
-    BadCase("one", lambda: Dropout(1.0), ((2, 9),), "Dropout(p=1.0)"),
+    BadCase("one", lambda: Dropout(1.0), ((2, 9),), "p must be a number in [0, 1), got 1.0"),
     BadCase("negative", lambda: Dropout(-0.1), ((2, 9),), "p must be a number in [0, 1)"),
     BadCase("nan", lambda: Dropout(math.nan), ((2, 9),), "p must be a number in [0, 1)"),
 ]

@@ -186,7 +186,7 @@ BAD = [
     BadCase("max-small", lambda: MaxPool2d(3), ((2, 2, 8, 1),), "larger than the input's height 2"),
     BadCase("avg-small", lambda: AvgPool2d(3), ((2, 8, 2, 1),), "larger than the input's width 2"),
     BadCase("max-padding", lambda: MaxPool2d(3, 2, 2), ((2, 8, 8, 1),), "half of the kernel"),
-    BadCase("avg-padding", lambda: AvgPool2d(2, 2, -1), ((2, 8, 8, 1),), "half of the kernel"),
+    BadCase("avg-padding", lambda: AvgPool2d(2, 2, -1), ((2, 8, 8, 1),), "padding must be a whole"),
     BadCase("max-stride", lambda: MaxPool2d(3, 0), ((2, 8, 8, 1),), "at least 1"),
     BadCase("max-taps", lambda: MaxPool2d(300), ((1, 300, 300, 1),), "at most 65536"),
     BadCase("bins-none", lambda: AdaptiveAvgPool2d(0), ((2, 8, 8, 1),), "at least 1"),
