@@ -12,6 +12,7 @@ import numpy as np
 from minidl.ir import ArgumentError, Array, ShapeError
 from minidl.ir.arrays import require_unmasked
 from minidl.ir.calls import called
+from minidl.ir.readers import having
 from minidl.runtime.step import Step
 
 
@@ -126,7 +127,7 @@ def no_confusion(what: str) -> str:
     return f"no {what}: a confusion matrix is made for at most {MOST_CONFUSED:,} classes"
 
 
-@called()
+@called(readers={"step": having("a step, or what else predicts", "predict")})
 def measure(step: Step, batches: Iterable[tuple[Array, ...]]) -> Evaluation:
     """Predict every batch (inputs..., targets) of `batches`, of any size, and compare."""
     metrics = Metrics()

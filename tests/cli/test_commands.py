@@ -148,7 +148,7 @@ def test_bad_usage_exits_with_2(
     ("arguments", "words"),
     [
         (["plan", "--model", "alexnet", "--image", "16"], ["features.", "larger image"]),
-        (["plan", "--lr", "-1"], ["lr=-1"]),
+        (["plan", "--lr", "-1"], ["SGD: lr", "got -1"]),
         (["train", "--model", "lenet", "--image", "32", "-b", "4096"], ["4096", "smaller batch"]),
         (["plan", "--device", "cpu", "--precision", "tf32"], ["tf32", "float32"]),
     ],

@@ -79,7 +79,7 @@ BAD = [
         "smoothing",
         lambda: CrossEntropy(label_smoothing=1.5),
         ((2, 4), (2,)),
-        "label_smoothing=1.5",
+        "CrossEntropy: label_smoothing must be",
     ),
     BadCase("mse", MSE, ((2, 4), (2, 1)), "the target must have shape (2, 4), got (2, 1)"),
 ]

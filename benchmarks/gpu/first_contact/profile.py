@@ -23,7 +23,7 @@ def measure(
     step, device = resident.step, resident.device
     resident.fill()
     found: list[Row] = []
-    for op, call in zip(step.plan.graph.ops, step._program.launches, strict=True):
+    for op, call in zip(step.plan.graph.ops, step._program.calls, strict=True):
         if _eats_its_index(op, step.plan):
             with device.running():
                 call()
