@@ -198,7 +198,7 @@ def late(kind: Reader) -> Reader:
     return replace(kind, late=True)
 
 
-def choice(names: Iterable[str], hint: bool = False) -> Reader:
+def choice(names: Iterable[str]) -> Reader:
     """One of some words."""
     allowed = tuple(names)
 

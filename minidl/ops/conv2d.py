@@ -15,7 +15,7 @@ import numpy as np
 from minidl.ir import Array, How, Op, Shape, Takes, Tensor
 from minidl.ir.op import Finish
 from minidl.ops.host import HOST_LANES, blocks, lane_of, run_tiles
-from minidl.ops.target import on_host
+from minidl.ops.target import data_of, of_phase, on_host
 from minidl.ops.window import Tile, Window, first_tile, pad_rows, tiles, windows
 from minidl.options import Options
 
@@ -282,21 +282,10 @@ def conv2d_wgrad(
     run_tiles(task, len(tasks))
 
 
-def images(op: Op) -> tuple[Tensor, Tensor]:
-    """x and y of a convolution as its layer states it, or their gradients."""
-    if op.phase == "forward":
-        return op.reads[0], op.writes[0]
-    if op.phase == "dgrad":
-        return op.writes[0], op.reads[0]
-    return op.reads[1], op.reads[0]
-
-
 @on_host(conv2d_forward, conv2d_dgrad, conv2d_wgrad)
 def _how(op: Op, options: Options) -> How:
     """One tiling for all three; dgrad adds taps to all of dx, so that no part of it is complete."""
     window, groups = op.attributes["window"], op.attributes["groups"]
-    tiling = Tiling.of(window, groups, *images(op), options.scratch_limit)
-    forward, dgrad, wgrad = tiling.scratch
-    scratch = {"forward": forward, "dgrad": dgrad, "wgrad": wgrad}[op.phase]
+    tiling = Tiling.of(window, groups, *data_of(op), options.scratch_limit)
     takes = Takes(tiled=0 if op.phase == "wgrad" else None, finishes=op.phase == "forward")
-    return How({"tiling": tiling}, scratch, takes)
+    return How({"tiling": tiling}, of_phase(op, tiling.scratch), takes)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +14,7 @@ from minidl.cli import main
 from minidl.files import safetensors
 from minidl.train import State, checkpoint, opened, save
 from tests.cli.runs import run, trained
+from tests.memory import bytes_of
 
 __all__ = ["run"]
 
@@ -31,16 +30,6 @@ def large() -> dl.Step:
 
 STEP = large()
 SIZE = sum(STEP.array(name).nbytes for name in STEP.variables)
-
-
-def bytes_of(work: Callable[[], object]) -> int:
-    """The most that it has in memory at once, above what there was."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def test_the_measure_sees_arrays() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import tracemalloc
-from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 from minidl.ir import ArgumentError, Array, ShapeError
 from minidl.train import Evaluation, Metrics, measure
 from minidl.train.metrics import MOST_CONFUSED
+from tests.memory import bytes_of
 from tests.train.small import CLASSES, compiled, made_images, validation
 
 
@@ -97,16 +96,6 @@ def test_labels_that_do_not_fit() -> None:
         Metrics().add(outputs, labels[:3])
     with pytest.raises(ArgumentError, match="no images"):
         Metrics().result()
-
-
-def bytes_of(work: Callable[[], object]) -> int:
-    """The most that it has in memory at once, above what there was."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from minidl.ops.cuda.pooled import PooledSink, Unpooling
 from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
 from minidl.ops.cuda.rules import rule
 from minidl.ops.cuda.staged import SIDE, Staging
+from minidl.ops.target import data_of, of_phase
 from minidl.ops.window import Pair, Window
 from minidl.options import Options
 
@@ -64,22 +65,22 @@ def conv2d_products(
 
 def _how(op: Op, options: Options) -> How:
     """Every kernel gathers, so each can hand on what it has; whole groups of 4 take pools in."""
-    x, y = ops.images(op)
+    x, y = data_of(op)
     window, groups, card = op.attributes["window"], op.attributes["groups"], card_of(options.card)
     staging = Staging.of(window, groups, x, y.shape)
     limit, tuning = options.scratch_limit, options.tiles
     products = conv2d_products(
         options.precision, window, groups, x, y, limit, tuning, staging, card
     )
-    forward, dgrad, wgrad = products.scratch
     pools = groups == 1 and y.shape[3] % 4 == 0
     inlines = 0 if pools else None
-    scratch, takes = {
-        "forward": (forward, Takes(None, True, pools and products.forward.splits == 1)),
-        "dgrad": (dgrad, Takes(None, True, False, inlines if window.stride == (1, 1) else None)),
-        "wgrad": (wgrad, Takes(0, inlines=inlines)),
-    }[op.phase]
-    return How({**op.attributes, "products": products, "staging": staging}, scratch, takes)
+    takes = (
+        Takes(finishes=True, by_blocks=pools and products.forward.splits == 1),
+        Takes(finishes=True, inlines=inlines if window.stride == (1, 1) else None),
+        Takes(tiled=0, inlines=inlines),
+    )
+    attributes = {**op.attributes, "products": products, "staging": staging}
+    return How(attributes, of_phase(op, products.scratch), of_phase(op, takes))
 
 
 @rule(ops.conv2d_forward, file=FILE, how=_how)

@@ -11,6 +11,7 @@ from minidl.ops.cuda.matrix import UNITS, Destination, Products, launch_product,
 from minidl.ops.cuda.operands import matrix_pitch
 from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
 from minidl.ops.cuda.rules import rule
+from minidl.ops.target import data_of, of_phase
 from minidl.options import Options
 
 FILE = CppFile("linear.cu")
@@ -46,16 +47,10 @@ def _products(op: Op) -> Products:
 
 
 def _how(op: Op, options: Options) -> How:
-    x, y = {
-        "forward": lambda: (op.reads[0], op.writes[0]),
-        "dgrad": lambda: (op.writes[0], op.reads[0]),
-        "wgrad": lambda: (op.reads[1], op.reads[0]),
-    }[op.phase]()
     limit, card = options.scratch_limit, card_of(options.card)
-    products = linear_products(options.precision, x, y, limit, options.tiles, card)
-    scratch = dict(zip(("forward", "dgrad", "wgrad"), products.scratch, strict=True))[op.phase]
+    products = linear_products(options.precision, *data_of(op), limit, options.tiles, card)
     takes = Takes(tiled=0) if op.phase == "wgrad" else Takes(finishes=True)
-    return How({"products": products}, scratch, takes)
+    return How({"products": products}, of_phase(op, products.scratch), takes)
 
 
 @rule(ops.linear_forward, file=FILE, how=_how)
