@@ -50,6 +50,8 @@ REFUSED: dict[str, list[Any]] = {
     "loader": [5, None, "abc", iter([1]), int],
     "object": [5, None, "no such", object, ("x",), NAN],
     "layers": [5, None, "x", [dl.ReLU()], dl.Linear],
+    "class": [5, None, "x", dl.ReLU(), dl.SGD, int],
+    "functions by name": [5, "x", {"a": 5}, {5: len}, [len]],
     "callbacks": [5, None, "x", [5], dl.SGD],
     "function": [5, None, "normal", dl.ReLU],
     "bytes": [5, None, "x", [1]],
@@ -79,6 +81,7 @@ KINDS = {
     "Literal['none', 'tanh']": "choice",
     "Loss": "object",
     "Mapping[str, Any]": "mapping",
+    "Mapping[str, Operator]": "functions by name",
     "Mapping[str, Array]": "arrays",
     "Mapping[str, str]": "mapping",
     "ModelCard": "object",
@@ -104,6 +107,7 @@ KINDS = {
     "Transform": "object",
     "bool": "flag",
     "bytes": "bytes",
+    "Translation": "function",
     "dl.Step": "object",
     "float": "real",
     "int": "whole",
@@ -123,6 +127,7 @@ KINDS = {
     "tuple[int, ...]": "whole list",
     "tuple[int, int, int]": "image",
     "tuple[str, ...]": "words",
+    "type[Layer]": "class",
 }
 """The kind of an argument by its annotation, but for None."""
 

@@ -115,6 +115,7 @@ PLACES: dict[str, str] = {
     "export_onnx": "network weights path",
     "exported": "step name",
     "import_onnx": "path",
+    "register_onnx": "kind write",
     "labels_of": "card classes name",
     "load_checkpoint": "step source averaged",
     "load_weights": "step path",

@@ -6,8 +6,10 @@ holds that, and reads back whatever is written.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +19,11 @@ from minidl.interop import onnx_parts as parts
 from minidl.interop import onnx_windows as windows
 from minidl.interop.onnx_arithmetic import arithmetic, erf
 from minidl.interop.onnx_graph import Graph, Place, Value, unsupported
+from minidl.interop.onnx_layers import Translation
+from minidl.interop.onnx_operators import Operator
+from minidl.ir import ArgumentError
+from minidl.ir.calls import called
+from minidl.ir.readers import FUNCTION, by_name, optional, subclass
 from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from minidl.layers.base import Layer
 from minidl.layers.batchnorm2d import BatchNorm2d
@@ -34,9 +41,9 @@ from minidl.layers.pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 class Row:
     """A layer of both programs."""
 
-    write: write.Translation
+    write: Translation
     """Adds its nodes to a graph."""
-    read: Mapping[str, read.Operator] = field(default_factory=dict)
+    read: Mapping[str, Operator] = field(default_factory=dict)
     """By operator, what makes it of a node."""
 
 
@@ -79,7 +86,7 @@ ROWS: dict[type[Layer], Row] = {
     ),
 }  # fmt: skip
 
-ENDS: dict[str, read.Operator] = {
+ENDS: dict[str, Operator] = {
     "Gather": parts.gather,
     "Identity": lambda m, node: m.either(node),
     "LogSoftmax": parts.softmax,
@@ -88,9 +95,49 @@ ENDS: dict[str, read.Operator] = {
 }
 """What no layer is: the form of the output. An input's Cast and Transpose are read with it."""
 
-OPERATORS: dict[str, read.Operator] = ENDS | {
+OPERATORS: dict[str, Operator] = ENDS | {
     operator: reader for row in ROWS.values() for operator, reader in row.read.items()
 }
+
+
+@called(
+    readers={
+        "kind": subclass(Layer),
+        "write": FUNCTION,
+        "read": optional(by_name(FUNCTION)),
+    }
+)
+def register_onnx(
+    kind: type[Layer],
+    write: Translation,
+    *,
+    read: Mapping[str, Operator] | None = None,
+) -> None:
+    """State how a layer of another package stands in ONNX.
+
+    write: f(graph, place, *inputs) adds the layer's nodes (`graph.node`, `graph.constant`,
+    `graph.parameter`, `graph.number`) and returns the output's `Value`; values are NCHW. read: by
+    operator, f(model, node), which returns `placed(node, layer, *inputs)`. ArgumentError where the
+    layer or an operator has its row already, with the place of that row.
+    """
+    row, problems = Row(write, dict(read or {})), []
+    if kind in ROWS:
+        problems.append(f"{kind.__name__} is written by {_place(ROWS[kind].write)} already")
+    problems += [
+        f"operator {operator} is read by {_place(OPERATORS[operator])} already"
+        for operator in row.read
+        if operator in OPERATORS
+    ]
+    if problems:
+        raise ArgumentError(f"{_place(write)}: {'; '.join(problems)}")
+    ROWS[kind] = row
+    OPERATORS.update(row.read)
+
+
+def _place(function: Translation | Operator) -> str:
+    """File and line of a function."""
+    code = inspect.unwrap(function).__code__
+    return f"{Path(code.co_filename)}:{code.co_firstlineno}"
 
 
 def translate(g: Graph, at: Place, inputs: list[Value]) -> Value:
@@ -98,5 +145,5 @@ def translate(g: Graph, at: Place, inputs: list[Value]) -> Value:
     row = ROWS.get(type(at.layer))
     if row is None:
         known = ", ".join(kind.__name__ for kind in ROWS)
-        raise unsupported(at, f"there are translations of {known}")
+        raise unsupported(at, f"there are translations of {known}", "add one by register_onnx")
     return row.write(g, at, *inputs)

@@ -232,6 +232,26 @@ def instance(
     )
 
 
+def subclass(kind: type) -> Reader:
+    """A class below one, not an instance of it."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, type) or not issubclass(value, kind):
+            raise UnfitError
+        return value
+
+    return Reader(f"a class of {kind.__name__}", read)
+
+
+def by_name(each: Reader) -> Reader:
+    """A mapping from texts to what `each` reads."""
+
+    def read(value: Any) -> Any:
+        return {_text(name): each.read(v) for name, v in _mapping(value).items()}
+
+    return Reader(f"a mapping from text to {each.what}", read)
+
+
 def having(what: str, *attributes: str, hint: str = "") -> Reader:
     """An object that has some attributes, of whatever class; no class itself."""
 

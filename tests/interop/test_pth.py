@@ -371,6 +371,18 @@ GOOD = pickle_of(state_dict({"w": tensor(S4, (4,), (1,))}))
         (archive(GOOD, DATA).replace(FOUR.tobytes(), bytes(16)), "damaged"),
         (archive(pickle_of(b"]"), DATA), "holds a list, no state dict"),
     ],
+    ids=[
+        "deflated",
+        "above",
+        "root",
+        "backslash",
+        "elsewhere",
+        "script",
+        "order",
+        "cut",
+        "bits",
+        "list",
+    ],
 )
 def test_archives_that_lie(content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=message):
