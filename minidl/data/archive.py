@@ -7,14 +7,16 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import numpy as np
+
 from minidl.data.errors import BrokenImageError
 from minidl.data.layout import images_in, is_image, require_unsplit
 from minidl.data.listed import Listed
 from minidl.data.tree import ArchiveTree, is_litter
 from minidl.files.contents import Contents, Parts
-from minidl.files.tar import KEPT, Member, read_contents, split
-from minidl.files.zip import Entry, read_entries
-from minidl.ir import ArgumentError
+from minidl.files.tar import KEPT, Member, read_contents, read_part, split
+from minidl.files.zip import Entry, read_entries, read_entry
+from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
 from minidl.ir.readers import COUNT
 
@@ -23,12 +25,7 @@ class Packed(Protocol):
     """A file in an archive."""
 
     @property
-    def parts(self) -> Parts: ...
-
-    @property
-    def size(self) -> int: ...
-
-    def read(self, path: Path) -> bytes: ...
+    def place(self) -> tuple[int, ...]: ...
 
 
 File = TypeVar("File", bound=Packed)
@@ -51,10 +48,13 @@ class ImageArchive(Listed[File]):
 
     def _take(self, path: Path, tree: ArchiveTree[File], top: Parts) -> None:
         Listed.__init__(self, images_in(tree, top), by_text=False)
-        self.path = path
+        self.archive = path
+
+    def place_of(self, item: File) -> tuple[int, ...]:
+        return item.place
 
     def name(self, index: int) -> str:
-        return f"{self.path}: {'/'.join(self.items[index].parts)}"
+        return f"{self.archive}: {self.path(index)}"
 
     @abstractmethod
     def read(self, index: int) -> bytes:
@@ -77,14 +77,21 @@ class ImageTar(ImageArchive[Member]):
     ) -> None:
         super().__init__(Path(path), tar_contents(Path(path), prefix, limit), split(prefix))
 
+    def _take(self, path: Path, tree: ArchiveTree[Member], top: Parts) -> None:
+        super()._take(path, tree, top)
+        self.unpacked: Array | None = None if tree.kept is None else np.frombuffer(tree.kept, "u1")
+
     @property
     def kept(self) -> int:
         """Bytes of encoded images in memory."""
-        return sum(len(member.raw) for member in self.items if member.raw is not None)
+        return 0 if self.unpacked is None else int(self.places[:, 1].sum())
 
     def read(self, index: int) -> bytes:
-        raw = self.items[index].read(self.path)
-        if len(raw) != self.items[index].size:
+        offset, size = self.places[index].tolist()
+        if self.unpacked is not None:
+            return self.unpacked[offset : offset + size].tobytes()
+        raw = read_part(self.archive, offset, size)
+        if len(raw) != size:
             raise BrokenImageError(f"{self.name(index)}: the tar is shorter than it was")
         return raw
 
@@ -104,7 +111,7 @@ class ImageZip(ImageArchive[Entry]):
 
     def read(self, index: int) -> bytes:
         try:
-            return self.items[index].read(self.path)
+            return read_entry(self.archive, self.places[index].tolist())
         except ArgumentError as error:
             raise BrokenImageError(f"{self.name(index)}: {error.message}") from None
 

@@ -16,7 +16,7 @@ import numpy as np
 from minidl.data.source import Arrays, Splits
 from minidl.files.opening import read_bytes
 from minidl.files.pickle import Allowed, read_pickle
-from minidl.files.tar import first_names, read_members
+from minidl.files.tar import first_names, read_files
 from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
@@ -93,8 +93,8 @@ def _of_folder(path: Path) -> dict[str, bytes]:
 
 
 def _of_tar(path: Path) -> dict[str, bytes]:
-    members = read_members(path, _file_of, largest=LARGEST)
-    return {member.parts[-1]: member.read(path) for member in members}
+    files = read_files(path, _file_of, largest=LARGEST)
+    return {parts[-1]: raw for parts, raw in files.items()}
 
 
 def _file_of(name: str) -> bool:

@@ -46,10 +46,10 @@ class ImageFolder(Listed[str]):
         self.folder = tree.root
 
     def name(self, index: int) -> str:
-        return str(self.folder / self.items[index])
+        return str(self.folder / self.path(index))
 
     def read(self, index: int) -> bytes:
-        return read_image(self.folder / self.items[index])
+        return read_image(self.folder / self.path(index))
 
 
 def read_image(path: Path) -> bytes:

@@ -7,10 +7,14 @@ import mmap
 import os
 import tempfile
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
 from minidl.ir import Array
+
+Job = list[memoryview]
+"""What is sent to workers: a pickle, and the arrays in it."""
 
 LINE = 64
 """Bytes: slots start on cache lines, so that two workers do not write to one."""
@@ -69,12 +73,33 @@ def unnamed_file(size: int) -> int:
     return file
 
 
-def file_with(content: bytes) -> int:
-    """A descriptor of an unnamed file that holds `content`."""
-    file = unnamed_file(len(content))
-    with mmap.mmap(file, len(content)) as memory:
-        memory[:] = content
+def file_with(parts: Job) -> int:
+    """A descriptor of an unnamed file that holds `parts`, behind their number and sizes."""
+    sizes = np.array([len(parts), *(part.nbytes for part in parts)], np.int64)
+    starts = _starts(sizes)
+    file = unnamed_file(max(1, starts[-1]))
+    with mmap.mmap(file, 0) as memory:
+        memory[: sizes.nbytes] = sizes.tobytes()
+        for start, part in zip(starts, parts, strict=False):
+            memory[start : start + part.nbytes] = part
     return file
+
+
+def read_parts(file: int) -> Job:
+    """The parts of such a file, where they lie: readers share memory, but for what they write."""
+    memory = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_COPY))
+    count = int(np.frombuffer(memory[:8], np.int64)[0])
+    sizes = np.frombuffer(memory[: 8 * (count + 1)], np.int64)
+    return [
+        memory[start : start + size]
+        for start, size in zip(_starts(sizes), sizes[1:].tolist(), strict=False)
+    ]
+
+
+def _starts(sizes: Array) -> list[int]:
+    """Where each part begins, on a line of its own, and behind them the end."""
+    lined = map(_lined, [sizes.nbytes, *sizes[1:].tolist()])
+    return list(accumulate(lined))
 
 
 def _lined(size: int) -> int:

@@ -182,6 +182,12 @@ class Subset:
         return self.source.read(int(self.indices[index]))
 
 
+def taken(source: Source) -> Source:
+    """A source that holds its own images alone: what a subset is of may have a million others."""
+    own = getattr(getattr(source, "source", None), "taken", None)
+    return own(source.indices) if isinstance(source, Subset) and own is not None else source
+
+
 @dataclass(frozen=True, eq=False)
 class Splits:
     """A source to train on and one to measure on, with the same two classes or more.

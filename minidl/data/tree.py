@@ -113,7 +113,7 @@ class ArchiveTree(Generic[Item]):
     """The members of an archive, by their paths in it; what else it has cannot be read."""
 
     def __init__(self, where: str, contents: Contents[Item]) -> None:
-        self.where, self.folders = where, contents.folders
+        self.where, self.folders, self.kept = where, contents.folders, contents.kept
         files: dict[Parts, Item | None] = {**dict.fromkeys(contents.others), **contents.members}
         self.files = files
         self.paths = sorted(files)

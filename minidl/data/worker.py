@@ -8,7 +8,6 @@ in the current folder is nothing to it. It ends when the parent closes the conne
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import pickle
 import signal
@@ -16,13 +15,15 @@ import socket
 import subprocess
 import sys
 import traceback
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
 from minidl.data.errors import BrokenImageError, WorkerError
 from minidl.data.recipe import Recipe, Skipped
-from minidl.data.ring import Ring, Shape
+from minidl.data.ring import Job, Ring, Shape, read_parts
+from minidl.data.source import taken
 
 INHERITED = 3
 """Descriptors that a worker gets: the socket, the pickled recipe, the ring."""
@@ -32,6 +33,11 @@ BOOT = (
     f"from minidl.data.worker import main; main(*map(int, given[:{INHERITED}]))"
 )
 """`sys` is a part of the interpreter: no file is looked for before the path is the parent's."""
+
+
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
+"""What a worker tells glibc's malloc: an image's buffers come from memory that it keeps, not from
+pages that are mapped, cleared and given back for each. 2^25 is the most that is heard."""
 
 
 class Order(NamedTuple):
@@ -69,6 +75,7 @@ class Worker:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
+                env=MALLOC | os.environ,
                 pass_fds=inherited,
                 start_new_session=True,
             )
@@ -136,8 +143,8 @@ def main(connection: int, job: int, file: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Connection(connection) as parent, contextlib.suppress(EOFError, ConnectionError):
         try:
-            with mmap.mmap(job, 0, access=mmap.ACCESS_READ) as pickled:
-                recipe, shape = pickle.loads(pickled)
+            pickled, *arrays = read_parts(job)
+            recipe, shape = pickle.loads(pickled, buffers=arrays)
             ring = Ring(shape, file)
             os.close(job)
             os.close(file)
@@ -163,10 +170,13 @@ def carry_out(recipe: Recipe, ring: Ring, order: Order) -> Done:
         return done._replace(failed=traceback.format_exc())
 
 
-def job_of(recipe: Recipe, shape: Shape) -> bytes:
+def job_of(recipe: Recipe, shape: Shape) -> Job:
     """What every worker reads first; WorkerError where the source cannot be sent."""
+    arrays: list[pickle.PickleBuffer] = []
     try:
-        return pickle.dumps((recipe, shape), protocol=pickle.HIGHEST_PROTOCOL)
+        sent = replace(recipe, source=taken(recipe.source))
+        pickled = pickle.dumps((sent, shape), protocol=5, buffer_callback=arrays.append)
+        return [memoryview(pickled), *(array.raw() for array in arrays)]
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise WorkerError(
             f"the source cannot be sent to workers: {error}", "use workers=0"

@@ -20,3 +20,5 @@ class Contents(Generic[Member]):
     others: list[Parts] = field(default_factory=list)
     """The other files, and what is neither file nor folder: links, devices, sparse files."""
     folders: list[Parts] = field(default_factory=list)
+    kept: bytearray | None = None
+    """The bytes of all members, of an archive that cannot be read in parts."""

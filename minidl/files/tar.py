@@ -25,28 +25,37 @@ KEPT = 2 * 2**30
 
 @dataclass(frozen=True)
 class Member:
-    """One regular file: where its bytes are in the tar, or the bytes of it."""
+    """One regular file: where its bytes are in the tar, or in what is kept of it."""
 
     parts: Parts
     offset: int
     size: int
-    raw: bytes | None = None
 
-    def read(self, path: Path) -> bytes:
-        """Its bytes out of the tar at `path`; fewer where that has become shorter."""
-        if self.raw is not None:
-            return self.raw
-        # A file of its own for each read: nothing is shared by processes, forked or not.
-        with open_file(path) as file:
-            file.seek(self.offset)
-            return file.read(self.size)
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.offset, self.size
 
 
-def read_members(
+def read_part(path: Path, offset: int, size: int) -> bytes:
+    """Bytes out of the file at `path`; fewer where that has become shorter."""
+    # A file of its own for each read: nothing is shared by processes, forked or not.
+    with open_file(path) as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def read_files(
     path: Path, wanted: Callable[[str], bool], limit: int = KEPT, largest: int = 2**63
-) -> list[Member]:
-    """Every regular file whose path is wanted; see `read_contents`."""
-    return list(read_contents(path, lambda p: wanted("/".join(p)), limit, largest).members.values())
+) -> dict[Parts, bytes]:
+    """The bytes of every regular file whose path is wanted; see `read_contents`."""
+    found = read_contents(path, lambda p: wanted("/".join(p)), limit, largest)
+
+    def of(start: int, size: int) -> bytes:
+        if found.kept is None:
+            return read_part(path, start, size)
+        return bytes(found.kept[start : start + size])
+
+    return {parts: of(*member.place) for parts, member in found.members.items()}
 
 
 def read_contents(
@@ -62,7 +71,7 @@ def read_contents(
     (an absolute path or `..`), a tar that is damaged or cut short, or too many bytes.
     """
     with opened(path) as tape:
-        kept, contents = 0, Contents[Member]()
+        contents = Contents[Member](kept=None if tape.plain else bytearray())
         for info in found(tape):
             parts = split(info.name)
             if not parts or info.folder:
@@ -73,13 +82,12 @@ def read_contents(
                 continue
             if info.size > largest:
                 raise ArgumentError(f"{shown(info.name)} has {info.size:,} bytes: too many")
-            kept += 0 if tape.plain else info.size
-            if kept > limit:
+            if contents.kept is not None and len(contents.kept) + info.size > limit:
                 raise ArgumentError(
                     f"more than {format_size(limit)} would have to stay in memory",
                     "unpack it into a folder, or store it as a plain .tar",
                 )
-            contents.members[parts] = _member(tape, info, parts)
+            contents.members[parts] = _member(tape, info, parts, contents.kept)
     return contents
 
 
@@ -103,12 +111,13 @@ def opened(path: Path) -> Iterator[Tape]:
             raise error.at(path) from None
 
 
-def _member(tape: Tape, info: Found, parts: Parts) -> Member:
-    if not tape.plain:
+def _member(tape: Tape, info: Found, parts: Parts, kept: bytearray | None) -> Member:
+    if kept is not None:
         raw = tape.read(info.size) if info.size else b""
         if len(raw) != info.size:
             raise ArgumentError(f"cut short inside of {shown(info.name)}")
-        return Member(parts, info.offset, info.size, raw)
+        kept += raw
+        return Member(parts, len(kept) - info.size, info.size)
     if info.offset + info.size > tape.size:
         raise ArgumentError(f"cut short: {shown(info.name)} ends after the file")
     return Member(parts, info.offset, info.size)

@@ -9,7 +9,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,30 +36,38 @@ class Entry:
     crc: int
     deflated: bool
 
-    def read(self, path: Path) -> bytes:
-        """Its bytes out of the zip at `path`; ArgumentError where they are not what they should
-        be. No more is unpacked than the directory says."""
-        with open_file(path) as file:
-            file.seek(self.offset)
-            head = file.read(LOCAL.size)
-            if len(head) != LOCAL.size or not head.startswith(MARK):
-                raise self._damaged()
-            _, name, extra = LOCAL.unpack(head)
-            file.seek(name + extra, 1)
-            raw = file.read(self.packed)
-        unpacked = self._unpacked(raw) if self.deflated else raw
-        if len(unpacked) != self.size or zlib.crc32(unpacked) != self.crc:
-            raise self._damaged()
-        return unpacked
+    @property
+    def place(self) -> tuple[int, ...]:
+        return self.offset, self.packed, self.size, self.crc, self.deflated
 
-    def _unpacked(self, raw: bytes) -> bytes:
-        try:
-            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, self.size + 1)
-        except zlib.error:
-            raise self._damaged() from None
 
-    def _damaged(self) -> ArgumentError:
-        return ArgumentError("the zip archive is damaged: its bytes are not what they should be")
+def read_entry(path: Path, place: Sequence[int]) -> bytes:
+    """An entry's bytes out of the zip at `path`; ArgumentError where they are not what they should
+    be. No more is unpacked than the directory says."""
+    offset, packed, size, crc, deflated = place
+    with open_file(path) as file:
+        file.seek(offset)
+        head = file.read(LOCAL.size)
+        if len(head) != LOCAL.size or not head.startswith(MARK):
+            raise _damaged()
+        _, name, extra = LOCAL.unpack(head)
+        file.seek(name + extra, 1)
+        raw = file.read(packed)
+    unpacked = _unpacked(raw, size) if deflated else raw
+    if len(unpacked) != size or zlib.crc32(unpacked) != crc:
+        raise _damaged()
+    return unpacked
+
+
+def _unpacked(raw: bytes, size: int) -> bytes:
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, size + 1)
+    except zlib.error:
+        raise _damaged() from None
+
+
+def _damaged() -> ArgumentError:
+    return ArgumentError("the zip archive is damaged: its bytes are not what they should be")
 
 
 def read_entries(path: Path, wanted: Callable[[Parts], bool]) -> Contents[Entry]:

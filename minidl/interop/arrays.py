@@ -68,6 +68,7 @@ def exported(step: Step, name: str) -> Array | CudaArray:
         raise ArgumentError(f"no variable {name!r}", f"choose from {', '.join(found)}")
     if not hasattr(device, "array"):
         raise ArgumentError(f"device {device.name!r} does not lend its memory", "use state_dict()")
+    step.array(name)  # its first value, were it not drawn yet
     tensor = found[name]
     offset = step.plan.offset(tensor)
     return CudaArray(device, step.arena.bytes, offset, tensor.shape, tensor.dtype)

@@ -183,7 +183,8 @@ def _convolve(
         if finish is not None:
             finish(out)
 
-    run_tiles(tile, len(parts))
+    products = y.size * matrices[0].shape[0]
+    run_tiles(tile, len(parts), products=products)
 
 
 def conv2d_dgrad(dx: Array, scratch: Array, dy: Array, w: Array, *, tiling: Tiling) -> None:
@@ -221,7 +222,7 @@ def _add_taps(dx: Array, scratch: Array, dy: Array, w: Array, tiling: Tiling) ->
         for part in mine:
             _scatter(dx, part, dy, w, tiling, room)
 
-    run_tiles(images, len(starts))
+    run_tiles(images, len(starts), products=dy.size * w[0].size)
 
 
 def _scatter(dx: Array, tile: Tile, dy: Array, w: Array, tiling: Tiling, scratch: Array) -> None:
@@ -279,7 +280,11 @@ def conv2d_wgrad(
                 total += partial
         store((filters, taps), total.reshape(shape[0], -1, s, c))
 
-    run_tiles(task, len(tasks))
+    run_tiles(
+        task,
+        len(tasks),
+        products=dy.size * x.shape[3] // tiling.groups * math.prod(tiling.window.kernel),
+    )
 
 
 @on_host(conv2d_forward, conv2d_dgrad, conv2d_wgrad)

@@ -10,11 +10,13 @@ import ctypes
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +27,16 @@ HOST_LANES = 4
 
 CHUNK = 32 * 1024
 """Elements of one chunk of an elementwise op: its temporaries stay in the L2 cache."""
+
+SMALL = 2**21
+"""Multiply-adds that one core does in the time in which others are woken up for them."""
+
+PASS = 16
+"""Multiply-adds in the time in which one element is read from memory and added."""
+
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 @cache
@@ -40,9 +52,26 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, min(cores(), HOST_LANES) - 1), thread_name_prefix="minidl")
 
 
-def run_tiles(task: Callable[[int, int], None], count: int, lanes: int = HOST_LANES) -> None:
-    """Run `task(tile, lane)` for every tile; tiles that run at once have different lanes."""
-    workers = min(cores(), lanes, count)
+def ahead(function: Callable[[Given], Made], values: Iterable[Given]) -> Iterator[Made]:
+    """function(value) of each in order, by all cores, as many ahead of who asks as there are."""
+    waiting: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(cores()) as pool:
+        for value in values:
+            waiting.append(pool.submit(function, value))
+            if len(waiting) > cores():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def run_tiles(
+    task: Callable[[int, int], None], count: int, lanes: int = HOST_LANES, products: int = SMALL
+) -> None:
+    """Run `task(tile, lane)` for every tile; tiles that run at once have different lanes.
+
+    products: multiply-adds of all tiles; what is SMALL is done here and now, tile by tile.
+    """
+    workers = min(cores(), lanes, count) if products >= SMALL else 1
     tickets = itertools.count()
 
     def work(lane: int) -> None:
@@ -55,10 +84,15 @@ def run_tiles(task: Callable[[int, int], None], count: int, lanes: int = HOST_LA
         helper.result()
 
 
-def run_chunks(task: Callable[[slice], None], size: int, chunk: int = CHUNK) -> None:
-    """Run `task(slice)` over `size` elements or rows, `chunk` at a time."""
+def run_chunks(
+    task: Callable[[slice], None], size: int, chunk: int = CHUNK, products: int = SMALL
+) -> None:
+    """Run `task(slice)` over `size` elements or rows, `chunk` at a time; products: as
+    `run_tiles`."""
     count = -(-size // chunk)
-    run_tiles(lambda i, _: task(slice(i * chunk, min(size, (i + 1) * chunk))), count)
+    run_tiles(
+        lambda i, _: task(slice(i * chunk, min(size, (i + 1) * chunk))), count, products=products
+    )
 
 
 def lane_of(scratch: Array, lane: int, lanes: int = HOST_LANES) -> Array:

@@ -27,14 +27,14 @@ def linear_forward(y: Array, x: Array, w: Array, *bias: Array) -> None:
         for b in bias:
             out += b[f]
 
-    run_chunks(features, y.shape[1], FEATURES)
+    run_chunks(features, y.shape[1], FEATURES, products=len(x) * w.size)
 
 
 def linear_dgrad(dx: Array, dy: Array, w: Array) -> None:
     def columns(i: slice) -> None:
         np.matmul(dy, w[:, i], out=dx[:, i])
 
-    run_chunks(columns, dx.shape[1], COLUMNS)
+    run_chunks(columns, dx.shape[1], COLUMNS, products=len(dy) * w.size)
 
 
 def _tile_size(shape: Shape) -> int:
@@ -56,7 +56,7 @@ def linear_wgrad(
         np.matmul(dy[:, f].T, x[:, i], out=dw)
         store((f, i), dw)
 
-    run_tiles(tile, len(parts))
+    run_tiles(tile, len(parts), products=x.size * dy.shape[1])
 
 
 @on_host(linear_wgrad)

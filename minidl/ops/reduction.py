@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.ir import Array, How, Op
-from minidl.ops.host import run_chunks
+from minidl.ops.host import PASS, run_chunks
 from minidl.ops.pixels import as_pixels
 from minidl.ops.target import on_host
 from minidl.options import Options
@@ -23,7 +23,10 @@ def column_sums(out: Array, scratch: Array, matrix: Array) -> None:
     def part(chunk: slice) -> None:
         np.add.reduce(matrix[chunk], axis=0, out=parts[chunk.start // share])
 
-    run_chunks(part, rows, share)
+    if share > 1:
+        run_chunks(part, rows, share, PASS * matrix.size)
+    else:
+        np.copyto(parts, matrix)
     np.add.reduce(parts, axis=0, out=out)
 
 

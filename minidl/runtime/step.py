@@ -30,6 +30,7 @@ from minidl.ir import (
 from minidl.ir.arrays import ARRAYS, UNMASKED
 from minidl.ir.copies import Uncopied
 from minidl.ir.readers import ITERABLE
+from minidl.ops.host import ahead
 from minidl.optim import require_rate
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan
@@ -93,8 +94,7 @@ class Step(Uncopied):
         self._ran = self._program
         self._predict = Program(inference, self.arena, debug)
         self._variables = {v.name: v for v in training.graph.variables}
-        for variable in self._variables.values():
-            self._set(variable, variable.initial(_generator(seed, variable), variable.tensor.shape))
+        self._seed, self._undrawn = seed, dict(self._variables)
         self._held: int | None = 0
         """`held`, so that no call has to read it back; None: it is to be read."""
 
@@ -160,6 +160,21 @@ class Step(Uncopied):
         else:
             self._lock.release()
 
+    def _draw(self, names: Iterable[str] | None = None) -> None:
+        """Give variables, all without names, their first values, unless something else was written
+        there: who loads weights draws none. By several cores; bits depend on seed and name alone.
+        """
+        if not self._undrawn:
+            return
+        with self._lock:
+            wanted = self._undrawn if names is None else self._undrawn.keys() & names
+            due = [self._undrawn[name] for name in wanted]
+            for variable, value in zip(due, ahead(self._first, due), strict=True):
+                self._set(variable, value)
+
+    def _first(self, variable: Variable) -> Array:
+        return variable.initial(_generator(self._seed, variable), variable.tensor.shape)
+
     def _send(self, batch: list[Given]) -> None:
         self._sent_for = self._next.plan
         self.arena.send_inputs(self._sent_for, batch)
@@ -206,6 +221,7 @@ class Step(Uncopied):
         that ui.perfetto.dev shows. Returns the loss."""
         with self._alone():
             self.put(*arrays)
+            self._draw()
             trace = Trace(self._next.plan)
             self._take()
             trace.begin()
@@ -231,6 +247,7 @@ class Step(Uncopied):
 
     def _run_next(self, observe: Observer | None = None) -> None:
         """Run the next call's program; after an error `held` is what the arena says."""
+        self._draw()
         held, self._ran, self._held = self.held, self._next, None
         self._ran.run(observe)
         self._held = (held + 1) % self.accumulate
@@ -245,6 +262,7 @@ class Step(Uncopied):
         arrays = self._given(inputs, graph.inputs)
         count = len(arrays[0]) if arrays and arrays[0].ndim else 0
         _require_shapes(arrays, graph.inputs, count)
+        self._draw()
         batch, result = self.plan.batch, graph.outputs[0]
         dtype = "float32" if result.dtype == "bfloat16" else result.dtype
         outputs = np.empty((count, *result.shape[1:]), dtype)
@@ -317,12 +335,18 @@ class Step(Uncopied):
             raise ArgumentError(
                 f"no variable {name!r}", f"choose from {', '.join(self._variables)}"
             )
-        return self.arena.view(self.plan, self._variables[name].tensor)
+        self._draw([name])
+        return self._bytes_of(self._variables[name])
+
+    def _bytes_of(self, variable: Variable) -> Array:
+        """What lies where the variable is, were it drawn or not."""
+        return self.arena.view(self.plan, variable.tensor)
 
     def state_dict(self) -> dict[str, Array]:
         """Weights and running statistics by PyTorch's names, copied in PyTorch's layouts."""
         saved = [v for v in self._variables.values() if v.saved]
         with self._alone():
+            self._draw()
             return {v.name: np.array(v.to_torch(self.array(v.name)), order="C") for v in saved}
 
     def load_state_dict(self, arrays: Mapping[str, ArrayLike]) -> None:
@@ -340,6 +364,7 @@ class Step(Uncopied):
         """Everything that steps keep, optimizer state and counters included: copies by name, in
         minidl's layouts. The same names, shapes and dtypes in every memory mode."""
         with self._alone():
+            self._draw()
             return {name: np.array(self.array(name), order="C") for name in self._variables}
 
     def load_variables(self, arrays: Mapping[str, Array]) -> None:
@@ -347,7 +372,7 @@ class Step(Uncopied):
         is checked before the first is written; ShapeError or ArgumentError name what differs."""
         arrays = ARRAYS.take(arrays, "arrays")
         for name in filter(arrays.__contains__, self._variables):
-            _require_same(name, self.array(name), arrays[name])
+            _require_same(name, self._bytes_of(self._variables[name]), arrays[name])
         _require_names(self._variables.keys(), arrays.keys(), "variables differ from the step's")
         _require_held(arrays, self.accumulate)
         with self._alone():
@@ -356,7 +381,7 @@ class Step(Uncopied):
             self._held = None
 
     def _converted(self, variable: Variable, array: ArrayLike) -> Array:
-        given, here = host_array(array), self.array(variable.name)
+        given, here = host_array(array), self._bytes_of(variable)
         expected = variable.to_torch(here).shape
         if given.shape != expected:
             raise ShapeError(f"{variable.name}: expected shape {expected}, got {given.shape}")
@@ -365,6 +390,7 @@ class Step(Uncopied):
 
     def _set(self, variable: Variable, value: Array) -> None:
         self.arena.write(self.plan, variable.tensor, value)
+        self._undrawn.pop(variable.name, None)
 
     # -- checks ----------------------------------------------------------------------------
 

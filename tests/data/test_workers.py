@@ -268,3 +268,20 @@ def test_interrupt_while_waiting_leaves_a_loader_that_works(
         monkeypatch.undo()
         assert not any(alive(worker) for worker in workers)
         assert len(list(made.epoch(0))) == 10
+
+
+@pytest.mark.parametrize("own", [{}, {"MALLOC_TRIM_THRESHOLD_": "4096"}])
+def test_a_worker_keeps_the_memory_of_its_images(
+    own: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the user has said otherwise, who is heard first."""
+    for name in worker.MALLOC:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    with Loader(small(), 4, transform=PadCrop(8), seed=0, workers=1) as loader:
+        next(iter(loader.epoch(0)))
+        (process,) = (w.process.pid for w in loader._pool.workers)  # type: ignore[union-attr]
+        said = Path(f"/proc/{process}/environ").read_text(encoding="utf-8").split("\0")
+    wanted = worker.MALLOC | own
+    assert {f"{name}={value}" for name, value in wanted.items()} <= set(said)

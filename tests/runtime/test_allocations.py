@@ -55,7 +55,7 @@ def test_a_step_allocates_less_than_a_mebibyte(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     batch = 8
-    monkeypatch.setattr("minidl.runtime.step.Step._set", lambda *_: None)  # zeros do as well
+    monkeypatch.setattr("minidl.runtime.step.Step._draw", lambda *_: None)  # zeros do as well
     network = dl.models.MODELS[model](classes=10, image=(size, size, 3))
     step = dl.compile(network, batch, memory=memory, optimizer=optimizer)
     step.arena.bytes[:] = 0
@@ -69,7 +69,7 @@ def test_a_step_allocates_less_than_a_mebibyte(
 
 
 def test_clipping_and_accumulation_allocate_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minidl.runtime.step.Step._set", lambda *_: None)
+    monkeypatch.setattr("minidl.runtime.step.Step._draw", lambda *_: None)
     layers = dl.Conv2d(64, 3), dl.ReLU(), dl.MaxPool2d(2), dl.Flatten(), dl.Linear(256)
     network = dl.Sequential(dl.Input((32, 32, 3)), *layers, dl.ReLU(), dl.Linear(10))
     step = dl.compile(network, 8, clip_norm=1.0, accumulate=2, optimizer=dl.Adam())
