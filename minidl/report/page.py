@@ -22,6 +22,7 @@ from minidl.report.svg import plan_svg
 from minidl.report.table import certificate
 
 MODE_HEAD = ("mode", "arena", "of caffe", "what it does")
+MODES_HERE = "<p>plan.table() has the step in every memory mode.</p>"
 LISTED = 12
 """Causes of the peak that are listed by name."""
 
@@ -112,6 +113,6 @@ def notebook(plan: PlacedGraph, others: Others) -> str:
         cell("th", word, side)
         for word, side in zip(MODE_HEAD, ("left", "right", "right", "left"), strict=True)
     )
-    table = f"<table><tr>{head}</tr>{rows}</table>" if rows else ""
+    table = f"<table><tr>{head}</tr>{rows}</table>" if rows else MODES_HERE
     wide = f'<div style="overflow-x:auto">{plan_svg(plan, 820, 340)}{table}</div>'
     return f"<div>{wide}<p>{escape(certificate(plan))}</p></div>"
