@@ -3,6 +3,7 @@ in tables made by `docs.make` and in blocks that tests run is theirs."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 
@@ -16,7 +17,7 @@ from minidl.ir import Lowering
 from minidl.ops.pool2d import TEMPORARY
 from minidl.options import SCRATCH_LIMIT
 from minidl.train import OneCycle
-from tests.docs.pages import page
+from tests.docs.pages import ROOT, page, words
 from tests.docs.test_commands import PRESENT
 
 WHOLE = "docs/performance.md"
@@ -125,6 +126,56 @@ def test_a_figure_is_what_code_computes(name: str, figure: str) -> None:
     source = KNOWN[name][figure]
     assert (source() if callable(source) else figure) == figure
     assert callable(source) or len(source) > 10
+
+
+# -- claims ----------------------------------------------------------------------------------------
+
+GOLDEN = json.loads((ROOT / "tests/compiler/golden.json").read_text("utf-8"))
+
+
+def gap(case: str) -> str:
+    found = GOLDEN[case]
+    return f"{100 * (found['arena_bytes'] / found['order_lower_bound_bytes'] - 1):.2f} %"
+
+
+def test_which_orders_are_optimal() -> None:
+    """docs/memory.md and decision 10, by the plans that tests/compiler/test_golden.py holds."""
+    memory, decision = (
+        words(page(f"docs/{name}.md"))
+        for name in ("memory", "decisions/0010-order-with-a-certificate")
+    )
+    assert "On AlexNet, VGG and VGG-BN the order reaches it, so it is optimal" in memory
+    assert "Optimal, with proof: AlexNet, VGG, VGG-BN." in decision
+    for case in ("alexnet b128", "vgg16 b128", "vgg19 b64", "vgg16_bn b64"):
+        assert gap(case) == "0.00 %", case
+    assert (
+        f"ResNet-50 b64 {gap('resnet50 b64')}, DenseNet-121 {gap('densenet121 b64')} and GoogLeNet "
+        f"{gap('googlenet b64')} between arena and bound" in decision
+    )
+    assert f"GoogLeNet b64 at 1 % stays {gap('googlenet b64 recompute 1 %')} above" in decision
+
+
+def test_which_placements_are_tight() -> None:
+    assert "On AlexNet, VGG and ResNet it is." in words(page("docs/memory.md"))
+    for case in ("alexnet b128", "vgg16 b128", "vgg16_bn b64", "resnet50 b64"):
+        assert GOLDEN[case]["arena_bytes"] == GOLDEN[case]["max_load_bytes"], case
+
+
+def test_what_is_said_of_the_ablation() -> None:
+    """The words below the table are what its rows say."""
+    text = page("docs/memory.md")
+    made = re.search(r"<!-- begin ablation -->\n(.*?)<!-- end ablation -->", text, re.DOTALL)
+    assert made
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in made[1].splitlines()[3:]]
+    more = {row[0].removeprefix("without ").strip("`"): row[2::2] for row in rows}
+    del more["fuse_updates` and `hoist_updates"]
+    large, small, resnet, densenet = (
+        sorted(more, key=lambda name, k=k: -float(more[name][k].replace(",", "")))  # type: ignore[misc]
+        for k in range(4)
+    )
+    assert large[:3] == ["fuse_updates", "pack_masks", "commute_selections"]
+    assert small[0] == "fuse_updates"
+    assert set(resnet[:2]) == set(densenet[:2]) == {"hoist_updates", "recompute"}
 
 
 def test_a_figure_in_prose_is_found() -> None:
