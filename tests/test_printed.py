@@ -66,6 +66,8 @@ MADE: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: train.Trainer(step(), quiet=True),
         "<Trainer of <Step of lenet, batch 4, cpu, N MiB: 0 done>, Constant(): epoch 0 of 0, ",
     ),
+    "callback": (train.EarlyStopping, "EarlyStopping(metric='val_loss', patience=5, "),
+    "arena": (lambda: step().arena, "<Arena of N MiB, cpu>"),
     "ema": (train.Ema, "<Ema, decay 0.9999, every 1: nothing yet>"),
     "digits": (data.digits, "<digits: 1,438 train, 359 test, 64x64x3 float32, 10 classes>"),
     "arrays": (arrays, "<Arrays: 12 images in 2 classes (a, b), 8x8x3 uint8>"),
