@@ -15,6 +15,7 @@ from minidl.compiler.planner import make_plan
 from minidl.devices.known import DEVICES, target_of
 from minidl.fitting import largest_fitting
 from minidl.ir import ArgumentError, BudgetError, StepGraph, parse_size
+from minidl.ir.printed import never_raises
 from minidl.layers.loss import Loss
 from minidl.layers.network import Network
 from minidl.optim import Optimizer
@@ -34,7 +35,7 @@ RECOMPUTE = ModeRow("recompute", "arena, and what the settings below spend", 0)
 """The row of a plan that spends work, under those of the modes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """A training step that can be planned: data, which passes and devices read."""
 
@@ -45,6 +46,11 @@ class Recipe:
     options: Options
     seed: int = 0
     """Of random numbers that a step draws."""
+
+    @never_raises
+    def __repr__(self) -> str:
+        what = f"{self.network.brief()}, batch {self.batch}, {self.loss!r}, {self.optimizer!r}"
+        return f"Recipe({what}, {self.options!r}, seed={self.seed})"
 
     def at(self, batch: int | None = None, **changes: Any) -> Recipe:
         """The same at another batch, and with other options by name."""
@@ -75,7 +81,8 @@ class Recipe:
         graph = lower_inference(self.network, *how)
         if not graph.ops:
             raise ArgumentError(
-                f"{self.network!r} has nothing to compute in a prediction: its output is its input",
+                f"{self.network.brief()} has nothing to compute in a prediction: its output is its "
+                "input",
                 "add a layer with weights, Linear or Conv2d",
             )
         return self._placed(graph, plain, guard)
@@ -173,7 +180,8 @@ class Plan(PlacedGraph):
         return plan_page(self, self.others(), more)
 
     def _repr_html_(self) -> str:
-        return notebook(self, self.others())
+        """A drawing, and the memory modes where they were asked for: printing never plans."""
+        return notebook(self, self.others() if "modes" in vars(self) else Others())
 
     def to_png(self, path: str | Path) -> None:
         """Draw the arena over time; needs the extra `minidl[plot]`."""

@@ -413,7 +413,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "DataLoader(data, 32, True)": (
         lambda: data.Loader(source(), 4, True, seed=0),  # type: ignore[misc]
-        r"Loader\(Arrays.*, 4, True, seed=0\): 3 positional",
+        r"Loader\(<Arrays>, 4, True, seed=0\): 3 positional",
     ),
     "DataLoader(batch_size=32)": (
         lambda: data.Loader(source(), batch_size=4, seed=0),  # type: ignore[call-arg]

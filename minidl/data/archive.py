@@ -12,12 +12,14 @@ import numpy as np
 from minidl.data.errors import BrokenImageError
 from minidl.data.layout import images_in, is_image, require_unsplit
 from minidl.data.listed import Listed
+from minidl.data.source import source_in_words
 from minidl.data.tree import ArchiveTree, is_litter
 from minidl.files.contents import Contents, Parts
 from minidl.files.tar import KEPT, Member, read_contents, read_part, split
 from minidl.files.zip import Entry, read_entries, read_entry
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import COUNT
 
 
@@ -52,6 +54,10 @@ class ImageArchive(Listed[File]):
 
     def place_of(self, item: File) -> tuple[int, ...]:
         return item.place
+
+    @never_raises
+    def __repr__(self) -> str:
+        return source_in_words(self, f"in {self.path}")
 
     def name(self, index: int) -> str:
         return f"{self.archive}: {self.path(index)}"

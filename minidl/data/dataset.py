@@ -9,10 +9,11 @@ import numpy as np
 
 from minidl.ir import Array
 from minidl.ir.calls import called
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import COUNT, SEED, whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Images (N, H, W, C) float32, labels (N,) int64, by split."""
 
@@ -22,6 +23,17 @@ class Dataset:
     train_labels: Array
     test_images: Array
     test_labels: Array
+
+    @never_raises
+    def __repr__(self) -> str:
+        counts = f"{len(self.train_images):,} train, {len(self.test_images):,} test"
+        image = images_in_words(self.train_images)
+        return f"<{self.name}: {counts}, {image}, {len(self.classes):,} classes>"
+
+
+def images_in_words(images: Array) -> str:
+    """The shape of one image and its dtype: `32x32x1 float32`."""
+    return f"{'x'.join(map(str, images.shape[1:]))} {images.dtype}"
 
 
 def order_of(count: int, seed: int, epoch: int) -> Array:

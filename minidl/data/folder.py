@@ -8,11 +8,13 @@ from pathlib import Path
 from minidl.data.errors import BrokenImageError
 from minidl.data.layout import images_in, require_unsplit
 from minidl.data.listed import Listed
+from minidl.data.source import source_in_words
 from minidl.data.tree import FolderTree
 from minidl.files.contents import Parts
 from minidl.files.opening import read_bytes
 from minidl.ir import ArgumentError
 from minidl.ir.calls import called
+from minidl.ir.printed import never_raises
 
 
 @called(
@@ -44,6 +46,10 @@ class ImageFolder(Listed[str]):
     def _take(self, tree: FolderTree, top: Parts) -> None:
         super().__init__(images_in(tree, top), by_text=True)
         self.folder = tree.root
+
+    @never_raises
+    def __repr__(self) -> str:
+        return source_in_words(self, f"in {self.folder}")
 
     def name(self, index: int) -> str:
         return str(self.folder / self.path(index))

@@ -19,6 +19,7 @@ from minidl.data.source import SOURCE, Source
 from minidl.data.transforms import Transform
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import COUNT, SEED, choice, having, optional, real, whole
 
 Batch = tuple[Array, Array]
@@ -98,6 +99,12 @@ class Loader:
         self.skipped: dict[str, str] = {}
         self._pool: Pool | None = None
         self._close: weakref.finalize[[], Loader] | None = None
+
+    @never_raises
+    def __repr__(self) -> str:
+        shape, source = self.shape, self.recipe.source
+        images = f"{shape.batch} images {'x'.join(map(str, shape.image))} {np.dtype(shape.dtype)}"
+        return f"<Loader: {len(self):,} batches of {images}, {self.workers} workers, of {source!r}>"
 
     def __len__(self) -> int:
         """Batches of one epoch."""

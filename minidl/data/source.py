@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minidl.data.dataset import images_in_words
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import Reader, UnfitError, having
 
 MOST_CLASSES = 2**20
@@ -59,7 +61,7 @@ def key_of(source: Source) -> Callable[[int], bytes]:
 
 
 @called("write Arrays(images, labels)")
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Arrays:
     """Images (N, H, W, C) uint8 or float32 in memory; labels (N,) of any integers.
 
@@ -97,6 +99,10 @@ class Arrays:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @never_raises
+    def __repr__(self) -> str:
+        return source_in_words(self, images_in_words(self.images))
 
     def name(self, index: int) -> str:
         return f"{self.title} {index}"
@@ -155,6 +161,12 @@ def _indices(value: Any) -> Array:
     return array.astype(np.int64)
 
 
+def source_in_words(source: Source, what: str) -> str:
+    """What a source prints: images, classes, and where they are from or what they are."""
+    classes = f"{len(source.classes):,} classes ({few(source.classes)})"
+    return f"<{type(source).__name__}: {len(source):,} images in {classes}, {what}>"
+
+
 INDICES = Reader("a list of whole numbers", _indices)
 
 
@@ -175,6 +187,10 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @never_raises
+    def __repr__(self) -> str:
+        return source_in_words(self, f"some of {type(self.source).__name__}")
+
     def name(self, index: int) -> str:
         return self.source.name(int(self.indices[index]))
 
@@ -188,7 +204,7 @@ def taken(source: Source) -> Source:
     return own(source.indices) if isinstance(source, Subset) and own is not None else source
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Splits:
     """A source to train on and one to measure on, with the same two classes or more.
 
@@ -251,6 +267,10 @@ class Splits:
         classes = f"{len(self.classes):,} classes ({few(self.classes)})"
         start = f"{self.name}: {sum(sizes.values()):,} images in {classes}"
         return "; ".join([f"{start}: {each}{how}", *self._without(), *self.notes])
+
+    @never_raises
+    def __repr__(self) -> str:
+        return f"<Splits {self}>"
 
     def _without(self) -> list[str]:
         """The classes that there is nothing to train on of, in words."""

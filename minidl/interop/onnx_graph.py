@@ -112,5 +112,5 @@ def bin_means(size: int, count: int) -> Array:
 
 
 def unsupported(at: Place, why: str, hint: str = "") -> ArgumentError:
-    said = f"layer {at.name!r}, {at.layer!r}: ONNX has no such operator: {why}"
+    said = f"layer {at.name!r}, {at.layer.brief()}: ONNX has no such operator: {why}"
     return ArgumentError(said, hint)

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, wraps
 from typing import Any, TypeVar
 
 from minidl.ir.annotations import reader_of
 from minidl.ir.errors import ArgumentError
+from minidl.ir.printed import in_words
 from minidl.ir.readers import Reader, SizeError, UnfitError
 
 Called = TypeVar("Called", bound=Callable[..., object])
@@ -161,5 +161,5 @@ def _shown(args: tuple[Any, ...], named: Mapping[str, Any]) -> str:
 
 def _brief(value: object) -> str:
     """A value, or the name of its class where it takes more room than a line has."""
-    text = reprlib.repr(value)
+    text = in_words(value)
     return type(value).__name__ if "\n" in text or len(text) > 40 else text

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.ir.op import Op
+from minidl.ir.printed import never_raises
 from minidl.ir.tensor import Shape, Tensor
 
 Array = NDArray[Any]
@@ -50,7 +51,7 @@ class LayerNote:
     """Of the layer, which may have other places too."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StepGraph:
     """The ops of one step in layer order, which is one valid order among many.
 
@@ -73,6 +74,12 @@ class StepGraph:
     @property
     def flops(self) -> int:
         return sum(op.flops for op in self.ops)
+
+    @never_raises
+    def __repr__(self) -> str:
+        reads = ", ".join(t.name for t in self.inputs)
+        counts = f"{len(self.ops):,} ops, {len(self.variables):,} variables"
+        return f"<StepGraph of {counts}, reads {reads}>"
 
 
 def dependencies(ops: tuple[Op, ...]) -> list[set[int]]:

@@ -7,7 +7,6 @@ class stands for an instance of it. True is no number, 3.0 no count, and infinit
 from __future__ import annotations
 
 import os
-import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -15,6 +14,7 @@ from typing import Any
 
 from minidl.ir.errors import ArgumentError, ShapeError
 from minidl.ir.numbers import SEEDS
+from minidl.ir.printed import in_words
 
 LARGE = 3.4028234663852886e38
 """Where float32 ends."""
@@ -36,7 +36,7 @@ def short(value: object) -> str:
     """A value, or the name of its class where it takes more room than a line has."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    text = reprlib.repr(value)
+    text = in_words(value)
     return f"a {type(value).__name__}" if "\n" in text or len(text) > 40 else text
 
 

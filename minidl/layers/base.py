@@ -11,12 +11,13 @@ from minidl.ir import ArgumentError, Lowering, Shape, ShapeError, Site, Tensor
 from minidl.ir.arrays import DTYPE
 from minidl.ir.calls import called
 from minidl.ir.features import Given, Order, described, features_after, is_plain
+from minidl.ir.printed import fields_of, never_raises
 from minidl.ir.readers import SHAPE, optional
 
 _born = count()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Node:
     """A value in a network being composed: the output of `layer` at `inputs`."""
 
@@ -28,6 +29,15 @@ class Node:
     dtype: str | None = None
     born: int = field(default_factory=lambda: next(_born))
     """Nodes are made after their inputs, so this is a topological order."""
+
+    @never_raises
+    def __repr__(self) -> str:
+        """Without what it reads, which may be a whole network."""
+        if self.layer is None:
+            dtype = f", dtype={self.dtype!r}" if self.dtype is not None else ""
+            return f"Input({self.shape}{dtype})"
+        named = f", name={self.name!r}" if self.name is not None else ""
+        return f"<output of {self.layer.brief()}{named}>"
 
 
 @called(
@@ -56,6 +66,15 @@ class Layer:
     the inputs' one behind the other; "new": its own, in which the inputs' are mixed. Not said, a
     flattened image is refused, and making one."""
 
+    def brief(self) -> str:
+        """In one line, as an error names it."""
+        return repr(self)
+
+    @never_raises
+    def __repr__(self) -> str:
+        """Of a layer that is no dataclass: its class and what plain values it has."""
+        return f"{type(self).__name__}({fields_of(self)})"
+
     def output_shape(self, *inputs: Shape) -> Shape:
         """The shape of the output, or ShapeError saying which input would fit."""
         raise NotImplementedError
@@ -69,7 +88,7 @@ class Layer:
         for node in inputs:
             if not isinstance(node, Node):
                 raise ArgumentError(
-                    f"{self!r} is applied to dl.Input or to another layer's output, not to "
+                    f"{self.brief()} is applied to dl.Input or to another layer's output, not to "
                     f"{type(node).__name__}",
                     "give arrays to the compiled step",
                 )
@@ -87,7 +106,7 @@ class Layer:
             return output
         except ShapeError as error:
             got = ", ".join(map(str, shapes(inputs)))
-            raise error.at(f"layer {name!r}, {self!r}, input {got}") from None
+            raise error.at(f"layer {name!r}, {self.brief()}, input {got}") from None
 
     def emit(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
         """Lower this layer at a site of its own."""

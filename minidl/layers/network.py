@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from minidl.ir import ArgumentError, Lowering, Shape, Tensor
+from minidl.ir import ArgumentError, Lowering, MinidlError, Shape, Tensor
 from minidl.ir.calls import called
 from minidl.ir.features import described, is_plain
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import Reader, UnfitError, either, instance, several, short
 from minidl.ir.site import Call
 from minidl.ir.warned import warn_caller
 from minidl.layers.base import Input, Layer, Node
+from minidl.layers.listing import layer_list, layer_table, weights_by_place
 
 __all__ = ["Input", "Network", "Sequential"]
 
 
+FEW = 8
+"""Names of layers in one line."""
 LAYER = instance(Layer)
 NODE = replace(
     instance(Node),
@@ -64,8 +68,17 @@ class Sequential(Layer):
             inputs = (layer.apply(lowering, join(name, child), *inputs),)
         return inputs[0]
 
+    def brief(self) -> str:
+        names = list(self.children)
+        few = names if len(names) <= FEW else [*names[: FEW - 1], "...", names[-1]]
+        return f"Sequential({', '.join(few)})"
+
+    @never_raises
     def __repr__(self) -> str:
-        return f"Sequential({', '.join(self.children)})"
+        """A table of the layers; without an Input nobody knows their outputs."""
+        if not self.children:
+            return "Sequential()"
+        return _printed("Sequential", self, self.children.items())
 
 
 @called(
@@ -84,10 +97,12 @@ class Network(Layer):
         missing = [n for n in self.nodes if n.layer is None and n not in self.inputs]
         if missing:
             raise ArgumentError(f"Network: the output reads an Input {missing[0].shape} not given")
-        cyclic = [n for n in self.nodes if any(i.born >= n.born for i in n.inputs)]
+        cyclic = [
+            n.layer for n in self.nodes if n.layer and any(i.born >= n.born for i in n.inputs)
+        ]
         if cyclic:
             raise ArgumentError(
-                f"Network: there is a cycle through {cyclic[0].layer!r}: a layer's output may not "
+                f"Network: there is a cycle through {cyclic[0].brief()}: a layer's output may not "
                 "be read by what it depends on"
             )
         if not any(n.layer is not None for n in self.nodes):
@@ -134,8 +149,14 @@ class Network(Layer):
                 values[node] = node.layer.apply(lowering, join(name, own), *arguments)
         return values[self.output]
 
-    def __repr__(self) -> str:
+    def brief(self) -> str:
         return f"Network({self.name}, {len(self.nodes)} nodes)"
+
+    @never_raises
+    def __repr__(self) -> str:
+        """A table of the layers."""
+        named = ((n.name or "", n.layer) for n in self.nodes if n.layer is not None)
+        return _printed(self.name, self, named)
 
 
 def as_network(layer: Layer, image: Shape | None = None) -> Network:
@@ -146,11 +167,26 @@ def as_network(layer: Layer, image: Shape | None = None) -> Network:
     node = Input(image) if image is not None else given
     if node is None:
         raise ArgumentError(
-            f"{layer!r} has no Input",
+            f"{layer.brief()} has no Input",
             "give the input's shape: Sequential(dl.Input((height, width, channels)), ...) or "
             "image=(height, width, channels)",
         )
     return Network(node, layer(node, name=""))
+
+
+def _printed(title: str, layer: Layer, layers: Iterable[tuple[str, Layer]]) -> str:
+    """A network as people see it; its layers alone where nobody knows their outputs."""
+    try:
+        network = as_network(layer)
+        walked, lowering = walk(network), Lowering(1, training=False)
+        network.apply(
+            lowering,
+            "",
+            *(lowering.input(t.name, t.shape, t.dtype) for t in walked.inputs),
+        )
+    except MinidlError as error:
+        return layer_list(title, layers, error.message)
+    return layer_table(title, walked.inputs, walked.calls, weights_by_place(lowering))
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def from_bytes(network: Layer, mean: Constants, std: Constants) -> Network:
     of parameters are the same. `mean` and `std` are those of pixels in [0, 255]."""
     network = as_network(network)
     if len(network.inputs) != 1:
-        raise ArgumentError(f"{network!r} has {len(network.inputs)} inputs: one is needed")
+        raise ArgumentError(f"{network.brief()} has {len(network.inputs)} inputs: one is needed")
     x = Input(network.image, dtype="uint8")
     y = network(Normalize(mean, std)(x, name="normalize"), name="")
     return Network(x, y, name=network.name)

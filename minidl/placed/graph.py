@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minidl.ir.graph import StepGraph
+from minidl.ir.printed import never_raises
 from minidl.ir.sizes import format_size
 from minidl.ir.tensor import Tensor
 from minidl.options import Options
@@ -36,7 +37,7 @@ class Subject:
     """The input's shape without the batch: height, width, channels."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PlacedGraph:
     """One step in one arena: `graph.ops` is the order in which they run.
 
@@ -97,12 +98,11 @@ class PlacedGraph:
         figures = self.arena_bytes, self.max_load_bytes, self.order_lower_bound_bytes, self.guard
         return self.subject, self.options, figures, tensors, ops
 
-    def __str__(self) -> str:
+    @never_raises
+    def __repr__(self) -> str:
         """What it is of, its mode, its bytes and how near they are to the least, in one line."""
         s, bound = self.subject, max(1, self.order_lower_bound_bytes)
         gap = 100 * (self.arena_bytes / bound - 1)
         near = "optimal" if gap <= 0 else f"{gap:.2f} % above the bound"
         size = format_size(self.arena_bytes)
         return f"{s.model}, batch {s.batch}, {self.options.memory}: {size}, {near}"
-
-    __repr__ = __str__

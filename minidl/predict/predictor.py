@@ -18,6 +18,7 @@ from minidl.data.folder import read_image
 from minidl.interop import export_onnx, save_weights
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import ANYTHING, COUNT
 from minidl.predict.card import ModelCard
 from minidl.predict.evaluating import evaluate, labels_of
@@ -83,6 +84,12 @@ class Predictor:
             path, model=model, classes=classes, image=image, names=names, averaged=averaged
         )
         return cls(found, batch=batch, **how)
+
+    @never_raises
+    def __repr__(self) -> str:
+        card = self.card
+        what = f"images {'x'.join(map(str, card.image))}, {card.classes:,} classes"
+        return f"<Predictor: {card.model}, {what}, {self.trained.path}>"
 
     @property
     def card(self) -> ModelCard:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from minidl.ir.graph import LayerNote
 from minidl.ir.op import Op
+from minidl.ir.printed import beside
 from minidl.ir.tensor import Tensor
 from minidl.placed.graph import PlacedGraph
 from minidl.placed.loads import handed_over
@@ -89,7 +90,7 @@ def _forward(
             if made.in_place(p):
                 yield "in place"
         else:
-            yield f"in the kernel of {_beside(note.name, p.op.layer)}"
+            yield f"in the kernel of {beside(note.name, p.op.layer)}"
         if "bits" in p.part.attributes:
             yield f"mask of {p.part.attributes['bits']} bits"
     if any(p.op.phase == "recompute" for p in parts):
@@ -114,7 +115,7 @@ def _backward(made: _Made, layer: str, parts: list[Part]) -> Iterator[str]:
     hosts = [p for p in backward if not p.leads]
     for name in dict.fromkeys(p.op.layer for p in hosts):
         phases = dict.fromkeys(p.op.phase for p in hosts if p.op.layer == name)
-        yield f"gradient in {_listed(sorted(phases))} of {_beside(layer, name)}"
+        yield f"gradient in {_listed(sorted(phases))} of {beside(layer, name)}"
     if any(p.part.phase == "dgrad" and _packed_late(made, p.part) for p in backward):
         yield "gradient from packed signs"
 
@@ -149,15 +150,7 @@ def _first_places(notes: Iterable[LayerNote]) -> dict[Tensor, str]:
 def _shared(note: LayerNote, first: dict[Tensor, str]) -> Iterator[str]:
     for name in dict.fromkeys(first[t] for t in note.parameters):
         if name != note.name:
-            yield f"parameters of {_beside(note.name, name)}"
-
-
-def _beside(layer: str, other: str) -> str:
-    """The name of `other` without what both begin with, as people call a neighbour."""
-    here, there = layer.split("."), other.split(".")
-    while len(there) > 1 and here[0] == there[0]:
-        here, there = here[1:], there[1:]
-    return ".".join(there)
+            yield f"parameters of {beside(note.name, name)}"
 
 
 def _listed(words: Iterable[str]) -> str:

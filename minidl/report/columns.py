@@ -98,19 +98,26 @@ def summary_text(summary: Summary, width: int) -> str:
 
 def summary_html(summary: Summary) -> str:
     """The same as a table of HTML: no script."""
-    head = "".join(f"<th>{escape(word)}</th>" for word in HEAD)
-    rows = "".join(f"<tr>{_html_cells(_cells(row))}</tr>" for row in summary.rows)
+    head = _html_cells("th", HEAD)
+    rows = "".join(f"<tr>{_html_cells('td', _cells(row))}</tr>" for row in summary.rows)
     more = "<br/>".join(map(escape, _totals(summary.totals)))
     title = f"<p>{escape(summary.title)}</p>"
-    return f"<div>{title}<table><tr>{head}</tr>{rows}</table><p>{more}</p></div>"
+    table = f"<div style='overflow-x:auto'><table><tr>{head}</tr>{rows}</table></div>"
+    return f"<div>{title}{table}<p>{more}</p></div>"
 
 
-def _html_cells(cells: tuple[str, ...]) -> str:
-    align = ("right" if k in RIGHT else "left" for k in range(len(cells)))
+def _html_cells(tag: str, cells: tuple[str, ...]) -> str:
+    notes = len(cells) - 1
     return "".join(
-        f"<td style='text-align:{side}'>{escape(cell)}</td>"
-        for side, cell in zip(align, cells, strict=True)
+        cell(tag, words, "right" if k in RIGHT else "left", wraps=k == notes)
+        for k, words in enumerate(cells)
     )
+
+
+def cell(tag: str, words: str, side: str = "left", wraps: bool = True) -> str:
+    """A cell of a notebook's table: headings as their columns; a figure stays with its unit."""
+    more = "" if wraps and side == "left" else ";white-space:nowrap"
+    return f"<{tag} style='padding:2px 8px;text-align:{side}{more}'>{escape(words)}</{tag}>"
 
 
 def _cells(row: LayerRow) -> tuple[str, ...]:

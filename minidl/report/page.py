@@ -14,11 +14,15 @@ from minidl.ir.sizes import format_size
 from minidl.ir.tensor import Tensor
 from minidl.placed.graph import PlacedGraph
 from minidl.placed.loads import live_at, plan_loads
+from minidl.report.colours import KINDS
+from minidl.report.columns import cell
 from minidl.report.explain import Takeovers, explain
 from minidl.report.others import Others
-from minidl.report.svg import COLOURS, plan_svg
+from minidl.report.svg import plan_svg
 from minidl.report.table import certificate
 
+MODE_HEAD = ("mode", "arena", "of caffe", "what it does")
+MODES_HERE = "<p>plan.table() has the step in every memory mode.</p>"
 LISTED = 12
 """Causes of the peak that are listed by name."""
 
@@ -58,7 +62,7 @@ def page_data(plan: PlacedGraph, others: Others) -> dict[str, Any]:
             "most bytes live at once": plan.max_load_bytes,
             "least of any order": plan.order_lower_bound_bytes,
         },
-        "kinds": dict(COLOURS),
+        "kinds": dict(KINDS),
         "ops": [[op.name, op.phase] for op in plan.graph.ops],
         "tensors": list(_tensors(plan)),
         "loads": loads,
@@ -101,11 +105,14 @@ def _over(takes: Takeovers, t: Tensor, maker: Op) -> str:
 def notebook(plan: PlacedGraph, others: Others) -> str:
     """A small table and drawing for a notebook: no script."""
     rows = "".join(
-        f"<tr><td>{escape(row.name)}</td>"
-        f"<td style='text-align:right'>{format_size(row.arena_bytes)}</td>"
-        f"<td style='text-align:right'>{share}</td><td>{escape(row.idea)}</td></tr>"
+        f"<tr>{cell('td', row.name)}{cell('td', format_size(row.arena_bytes), 'right')}"
+        f"{cell('td', share, 'right')}{cell('td', row.idea)}</tr>"
         for row, share in others.shares()
     )
-    head = "<tr><th>mode</th><th>arena</th><th>of caffe</th><th></th></tr>"
-    table = f"<table>{head}{rows}</table>" if rows else ""
-    return f"<div>{plan_svg(plan, 820, 340)}{table}<p>{escape(certificate(plan))}</p></div>"
+    head = "".join(
+        cell("th", word, side)
+        for word, side in zip(MODE_HEAD, ("left", "right", "right", "left"), strict=True)
+    )
+    table = f"<table><tr>{head}</tr>{rows}</table>" if rows else MODES_HERE
+    wide = f'<div style="overflow-x:auto">{plan_svg(plan, 820, 340)}{table}</div>'
+    return f"<div>{wide}<p>{escape(certificate(plan))}</p></div>"

@@ -9,7 +9,7 @@ from minidl.ir.errors import ArgumentError
 from minidl.ir.sizes import mib
 from minidl.placed.graph import PlacedGraph
 from minidl.placed.loads import plan_loads
-from minidl.report.svg import COLOURS
+from minidl.report.colours import COLOURS
 
 
 def write_png(plan: PlacedGraph, path: str | Path) -> None:

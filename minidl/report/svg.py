@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 from xml.sax.saxutils import escape
 
 from minidl.ir.sizes import mib
 from minidl.ir.tensor import Kind, Tensor
 from minidl.placed.graph import PlacedGraph, Placement
-
-COLOURS: Mapping[Kind, str] = {
-    "parameter": "#3f5f86",
-    "state": "#8fa8c6",
-    "input": "#a39a8c",
-    "activation": "#2f9e77",
-    "gradient": "#ee8434",
-    "weight_gradient": "#c3423f",
-    "mask": "#8661ad",
-    "scratch": "#d8c23a",
-}
-"""By kind, in the order of the legend."""
+from minidl.report.colours import COLOURS
 
 BACKGROUND, INK, FAINT, LINE = "#ffffff", "#1f2933", "#6b7785", "#dde3ea"
 LEFT, RIGHT, TOP, BOTTOM = 74, 18, 58, 78
-"""Pixels around the plot."""
+"""Pixels around the plot; more below where the legend takes several lines."""
+LETTER, CAPTION_LETTER, LINE_HEIGHT = 7.0, 10.0, 20
+"""Pixels that a letter takes at 12 pixels and in the bold caption, and a line of the legend."""
+
+IN_USE = "bytes in use"
+"""Words of the line in the legend."""
 
 Span = tuple[int, int]
 """Half-open range of schedule positions."""
@@ -38,6 +33,7 @@ class Frame:
     height: int
     positions: int
     top_bytes: int
+    legend_lines: int = 1
 
     @property
     def right(self) -> int:
@@ -45,7 +41,7 @@ class Frame:
 
     @property
     def bottom(self) -> int:
-        return self.height - BOTTOM
+        return self.height - BOTTOM - LINE_HEIGHT * (self.legend_lines - 1)
 
     def x(self, position: float) -> float:
         return LEFT + (self.right - LEFT) * position / max(1, self.positions)
@@ -60,7 +56,8 @@ def plan_svg(plan: PlacedGraph, width: int = 1000, height: int = 420) -> str:
     A rectangle is pale where its bytes are reserved and not in use; the line is the number of
     bytes in use. Pointing at a rectangle shows tensor, layer, bytes and lifetime.
     """
-    frame = Frame(width, height, len(plan.graph.ops), plan.arena_bytes)
+    legend = _legend_lines(plan, width)
+    frame = Frame(width, height, len(plan.graph.ops), plan.arena_bytes, len(legend))
     used = used_spans(plan)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
@@ -71,7 +68,7 @@ def plan_svg(plan: PlacedGraph, width: int = 1000, height: int = 420) -> str:
         *(_tensor(plan, t, frame, used[t]) for t in _in_time(plan)),
         _load_line(plan, frame, used),
         *_axes(plan, frame),
-        *_legend(plan, frame),
+        *_legend(legend, frame),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -204,14 +201,23 @@ def _axes(plan: PlacedGraph, frame: Frame) -> Iterator[str]:
     middle = (TOP + frame.bottom) / 2
     turned = f' transform="rotate(-90 15 {middle:g})"'
     yield _text(15, middle, "arena, MiB", "middle", INK, turned)
-    yield _text(LEFT, 22, _caption(plan), "start", INK, ' font-size="15" font-weight="600"')
+    caption = _within(_caption(plan), frame.width - LEFT, CAPTION_LETTER)
+    yield _text(LEFT, 22, caption, "start", INK, ' font-size="15" font-weight="600"')
     forward = sum(op.phase == "forward" for op in plan.graph.ops)
     if 0 < forward < frame.positions:
         x = frame.x(forward)
         line = f'd="M{x:.1f} {TOP - 14}V{frame.bottom}" stroke="{INK}"'
         yield f'<path {line} stroke-dasharray="4 3"/>'
-        yield _text(x + 6, TOP - 5, "backward and update →", "start", FAINT)
+        words = "backward and update →"
+        if x + 6 + LETTER * len(words) <= frame.width:
+            yield _text(x + 6, TOP - 5, words, "start", FAINT)
     yield _text(frame.x(forward) - 6, TOP - 5, "forward", "end", FAINT)
+
+
+def _within(text: str, room: float, letter: float) -> str:
+    """The text, or its beginning where it is longer than `room` pixels."""
+    most = int(room / letter)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _positions(frame: Frame) -> Iterator[str]:
@@ -219,21 +225,39 @@ def _positions(frame: Frame) -> Iterator[str]:
     for position in range(0, frame.positions + 1, step):
         x = frame.x(position)
         yield f'<path d="M{x:.1f} {frame.bottom}v4" stroke="{FAINT}"/>'
-        yield _text(x, frame.bottom + 17, f"{position}", "middle", FAINT)
+        words = f"{position}"
+        x = min(x, frame.width - LETTER * len(words) / 2)
+        yield _text(x, frame.bottom + 17, words, "middle", FAINT)
     centre = (LEFT + frame.right) / 2
     yield _text(centre, frame.bottom + 35, "position in the schedule (op)", "middle", INK)
 
 
-def _legend(plan: PlacedGraph, frame: Frame) -> Iterator[str]:
+def _legend_lines(plan: PlacedGraph, width: int) -> list[list[tuple[float, str]]]:
+    """What stands in the legend, by line: where each begins, and its words."""
     kinds = {t.kind for t in plan.placements if t.view_of is None}
-    shown = [kind for kind in COLOURS if kind in kinds]
-    x, y = LEFT, frame.height - 16
-    for kind in shown:
-        yield f'<path d="M{x} {y - 10}h12v12h-12z" fill="{COLOURS[kind]}"/>'
-        yield _text(x + 17, y, kind.replace("_", " "), "start", INK)
-        x += 35 + 7 * len(kind)
-    yield f'<path d="M{x} {y - 4}h18" stroke="{INK}" stroke-width="1.2"/>'
-    yield _text(x + 23, y, "bytes in use", "start", INK)
+    lines: list[list[tuple[float, str]]] = [[]]
+    x = float(LEFT)
+    for word in (*(kind for kind in COLOURS if kind in kinds), IN_USE):
+        wide = 35 + LETTER * len(word)
+        if lines[-1] and x + wide > width:
+            lines.append([])
+            x = LEFT
+        lines[-1].append((x, word))
+        x += wide
+    return lines
+
+
+def _legend(lines: list[list[tuple[float, str]]], frame: Frame) -> Iterator[str]:
+    for above, line in enumerate(reversed(lines)):
+        y = frame.height - 16 - LINE_HEIGHT * above
+        for x, word in line:
+            if word == IN_USE:
+                yield f'<path d="M{x:g} {y - 4}h18" stroke="{INK}" stroke-width="1.2"/>'
+                yield _text(x + 23, y, word, "start", INK)
+            else:
+                colour = COLOURS[cast(Kind, word)]
+                yield f'<path d="M{x:g} {y - 10}h12v12h-12z" fill="{colour}"/>'
+                yield _text(x + 17, y, word.replace("_", " "), "start", INK)
 
 
 def _text(x: float, y: float, text: str, anchor: str, colour: str, more: str = "") -> str:

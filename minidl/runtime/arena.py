@@ -9,6 +9,7 @@ from minidl.devices.device import Device, bytes_of, free_memory
 from minidl.devices.given import Given, OnDevice
 from minidl.ir import ArenaTooLargeError, Array, PlanError, Tensor, format_size
 from minidl.ir.bfloat16 import from_bfloat16, to_bfloat16
+from minidl.ir.printed import never_raises
 from minidl.ir.tensor import host_dtype
 from minidl.placed.graph import PlacedGraph
 
@@ -20,6 +21,10 @@ class Arena:
         self.device = device or CpuDevice()
         require_memory(nbytes, self.device)
         self.bytes = self.device.allocate(nbytes, alignment)
+
+    @never_raises
+    def __repr__(self) -> str:
+        return f"<Arena of {format_size(self.bytes.nbytes)}, {self.device.name}>"
 
     def view(self, plan: PlacedGraph, tensor: Tensor) -> Array:
         """The tensor's elements in its shape: where the device is the host a view, nothing is

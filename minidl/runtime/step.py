@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import weakref
@@ -29,8 +30,10 @@ from minidl.ir import (
 )
 from minidl.ir.arrays import ARRAYS, UNMASKED
 from minidl.ir.copies import Uncopied
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import ITERABLE
 from minidl.ops.host import ahead
+from minidl.ir.sizes import format_size
 from minidl.optim import require_rate
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan
@@ -97,6 +100,9 @@ class Step(Uncopied):
         self._seed, self._undrawn = seed, dict(self._variables)
         self._held: int | None = 0
         """`held`, so that no call has to read it back; None: it is to be read."""
+        self._calls, self._loss = 0, math.nan
+        """Steps done and the last loss that somebody asked for: what printing says without a word
+        to the device."""
 
     def _trains(self, plan: PlacedGraph, debug: bool) -> Program:
         """A program that, debugged, also checks the target where it reads it."""
@@ -214,7 +220,12 @@ class Step(Uncopied):
         """The loss of the call that ran last, once it is asked for."""
         loss, offset = self._ran.plan.graph.outputs[0], self._ran.plan.offset
         bytes_of_it = self.arena.device.later(self.arena.bytes, offset(loss), loss.nbytes)
-        return lambda: float(bytes_of_it().view(loss.dtype)[0])
+
+        def read() -> float:
+            self._loss = float(bytes_of_it().view(loss.dtype)[0])
+            return self._loss
+
+        return read
 
     def trace(self, path: str | Path, *arrays: ArrayLike) -> float:
         """One training step, as a call makes it, whose ops are timed: a trace is written to `path`
@@ -251,6 +262,7 @@ class Step(Uncopied):
         held, self._ran, self._held = self.held, self._next, None
         self._ran.run(observe)
         self._held = (held + 1) % self.accumulate
+        self._calls += 1
 
     def predict(self, *inputs: ArrayLike) -> Array:
         """The network's output for any number of images: a new array (N, ...)."""
@@ -276,6 +288,15 @@ class Step(Uncopied):
             self._predict.run()
             outputs[start : start + size] = self.arena.read(plan, result)[:size]
         return outputs
+
+    @never_raises
+    def __repr__(self) -> str:
+        """Of what, where, how large, and how far: what the host knows, so that no GPU is waited
+        for."""
+        s, device = self.plan.subject, self.plan.options.device
+        size = format_size(self.plan.arena_bytes)
+        loss = "" if math.isnan(self._loss) else f", loss {self._loss:.4g}"
+        return f"<Step of {s.model}, batch {s.batch}, {device}, {size}: {self._calls:,} done{loss}>"
 
     def summary(self) -> Summary:
         """The plan's summary: a table of the layers when it is printed."""
@@ -378,7 +399,7 @@ class Step(Uncopied):
         with self._alone():
             for name, variable in self._variables.items():
                 self._set(variable, arrays[name])
-            self._held = None
+            self._held, self._calls, self._loss = None, int(arrays["step"]), math.nan
 
     def _converted(self, variable: Variable, array: ArrayLike) -> Array:
         given, here = host_array(array), self._bytes_of(variable)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from minidl.files.fields import take
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
+from minidl.ir.printed import fields_of, never_raises
 from minidl.ir.readers import COUNT, choice, optional, real
 from minidl.runtime.step import Step
 from minidl.train.history import FIELDS, History
@@ -51,6 +52,10 @@ class Callback:
 
     `state` and `arrays` travel in checkpoints under the class's name, and `load` takes them back.
     """
+
+    @never_raises
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({fields_of(self)})"
 
     def on_fit_begin(self, trainer: Run) -> None:
         """Before the first step; a resumed run stands where it stopped."""

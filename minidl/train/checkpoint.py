@@ -23,6 +23,7 @@ from minidl.files.atomic import sweep
 from minidl.files.fields import parse_json, take
 from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
 from minidl.ir.calls import called
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import COUNT, PATH, either, instance
 from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
@@ -108,13 +109,18 @@ class _Tensors(Mapping[str, Array]):
         return len(self.places)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkpoint:
     """What a file has, read once."""
 
     path: Path
     variables: Arrays
     state: State
+
+    @never_raises
+    def __repr__(self) -> str:
+        at = f"step {self.state.steps:,}, epoch {self.state.epoch:,}"
+        return f"<Checkpoint {self.path}: {at}, {len(self.variables):,} variables>"
 
 
 COUNTS = ("steps", "epoch", "batch", "steps_per_epoch", "loss_count")

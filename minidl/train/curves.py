@@ -7,17 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from minidl.report.colours import BLUE, GREEN, ORANGE, PURPLE, Ink
 from minidl.train.history import FIELDS, History
 
-COLOURS = {
-    "loss": "#3f5f86",
-    "val_loss": "#ee8434",
-    "ema_loss": "#8661ad",
-    "top1": "#ee8434",
-    "top5": "#2f9e77",
-    "ema_top1": "#8661ad",
-    "learning_rate": "#3f5f86",
+INKS: dict[str, Ink] = {
+    "loss": BLUE,
+    "val_loss": ORANGE,
+    "ema_loss": PURPLE,
+    "top1": ORANGE,
+    "top5": GREEN,
+    "ema_top1": PURPLE,
+    "learning_rate": BLUE,
 }
+COLOURS = {name: light for name, (light, _) in INKS.items()}
+"""On a light ground."""
 NAMES = {
     "loss": "training loss",
     "val_loss": "validation loss",
@@ -36,6 +39,8 @@ CHARTS = (
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 260, 64, 12, 34, 40
 """Pixels."""
+LETTER = 7
+"""Pixels that a letter takes."""
 
 Point = tuple[int, float]
 """Epoch and value."""
@@ -70,9 +75,20 @@ def curves_section(history: History) -> str:
     charts = "\n".join(filter(None, (chart(history, title, names) for title, names in CHARTS)))
     stopped = f"<p>Stopped: {escape(history.stopped)}.</p>" if history.stopped else ""
     return (
-        f'<section id="curves">\n<h2>Learning curves</h2>\n{stopped}{charts}\n'
-        f"<details><summary>Every epoch</summary>{_table(history)}</details>\n</section>"
+        f'<section id="curves">\n<style>{_style()}</style>\n<h2>Learning curves</h2>\n{stopped}'
+        f'<div class="charts">{charts}</div>\n'
+        f'<details><summary>Every epoch</summary><div class="wide">{_table(history)}</div>'
+        "</details>\n</section>"
     )
+
+
+def _style() -> str:
+    """Each curve's colour, on a light ground and on a dark one."""
+    light, dark = (
+        "".join(f"#curves .{name} {{ color: {ink[k]} }}" for name, ink in INKS.items())
+        for k in (0, 1)
+    )
+    return f"{light}@media (prefers-color-scheme: dark) {{ {dark} }}"
 
 
 def chart(history: History, title: str, names: Sequence[str]) -> str:
@@ -105,21 +121,23 @@ def _axes(scale: Scale) -> Iterator[str]:
         )
         yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
     for epoch in dict.fromkeys((scale.first, (scale.first + scale.last) // 2, scale.last)):
-        x, y = scale.x(epoch), HEIGHT - BOTTOM + 17
+        x = min(scale.x(epoch), WIDTH - LETTER * len(f"{epoch}") / 2)
+        y = HEIGHT - BOTTOM + 17
         yield f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{epoch}</text>'
     middle = (LEFT + WIDTH - RIGHT) / 2
     yield f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">epoch</text>'
 
 
 def _line(scale: Scale, name: str, line: Sequence[Point]) -> Iterator[str]:
-    colour = COLOURS[name]
     path = " ".join(f"{scale.x(epoch):.1f},{scale.y(value):.1f}" for epoch, value in line)
     yield (
-        f'<polyline class="{name}" points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        f'<polyline class="{name}" points="{path}" fill="none" stroke="currentColor" '
+        'stroke-width="2"/>'
     )
     for epoch, value in line:
         yield (
-            f'<circle cx="{scale.x(epoch):.1f}" cy="{scale.y(value):.1f}" r="3" fill="{colour}">'
+            f'<circle class="{name}" cx="{scale.x(epoch):.1f}" cy="{scale.y(value):.1f}" r="3" '
+            'fill="currentColor">'
             f"<title>{NAMES[name]} {value:.6g} in epoch {epoch}</title></circle>"
         )
 
@@ -127,19 +145,19 @@ def _line(scale: Scale, name: str, line: Sequence[Point]) -> Iterator[str]:
 def _legend(names: Sequence[str] | dict[str, list[Point]]) -> Iterator[str]:
     x = LEFT
     for name in names:
-        yield f'<path d="M{x} 14h16" stroke="{COLOURS[name]}" stroke-width="2"/>'
+        yield f'<path class="{name}" d="M{x} 14h16" stroke="currentColor" stroke-width="2"/>'
         yield f'<text x="{x + 22}" y="18">{NAMES[name]}</text>'
-        x += 40 + 7 * len(NAMES[name])
+        x += 40 + LETTER * len(NAMES[name])
 
 
 def _table(history: History) -> str:
     shown = [n for n in FIELDS if any(value is not None for value in history[n])]
-    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in shown)
+    head = "".join(f'<th class="number">{name.replace("_", " ")}</th>' for name in shown)
     rows = "".join(
         "<tr>" + "".join(f'<td class="number">{_word(row[n])}</td>' for n in shown) + "</tr>"
         for row in history.rows()
     )
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    return f'<table class="figures"><tr>{head}</tr>{rows}</table>'
 
 
 def _word(value: float | None) -> str:

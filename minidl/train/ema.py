@@ -12,6 +12,7 @@ import numpy as np
 from minidl.ir import Array
 from minidl.ir.arrays import require_all_unmasked
 from minidl.ir.calls import called
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import COUNT, Reader, real
 from minidl.runtime.step import Step
 
@@ -35,6 +36,11 @@ class Ema:
         self.decay, self.every = decay, every
         self.arrays: dict[str, Array] = {}
         """Empty before the first update."""
+
+    @never_raises
+    def __repr__(self) -> str:
+        arrays = f"{len(self.arrays)} arrays" if self.arrays else "nothing yet"
+        return f"<Ema, decay {self.decay:.6g}, every {self.every}: {arrays}>"
 
     @classmethod
     @called(readers={**DECAY, "batch": COUNT, "epochs": COUNT})

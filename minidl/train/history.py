@@ -8,6 +8,7 @@ from typing import Any
 
 from minidl.files.fields import take
 from minidl.ir import ArgumentError
+from minidl.ir.printed import columns, never_raises
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,13 @@ class Epoch:
 
 
 FIELDS = tuple(f.name for f in fields(Epoch))
+TOLD = tuple(name for name in FIELDS if name not in ("steps", "speed"))
+"""What is printed of an epoch."""
+LAST = 10
+"""Epochs that are printed."""
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """All epochs of a run, those before it was resumed included."""
 
@@ -59,6 +64,19 @@ class History:
     def last(self) -> Epoch:
         return self.epochs[-1]
 
+    @never_raises
+    def __repr__(self) -> str:
+        """A table of the last epochs, of what was measured."""
+        if not self.epochs:
+            return "History of no epochs"
+        shown = [n for n in TOLD if any(getattr(e, n) is not None for e in self.epochs)]
+        rows = [[_word(n, getattr(e, n)) for n in shown] for e in self.epochs[-LAST:]]
+        stopped = f", stopped: {self.stopped}" if self.stopped else ""
+        last = f", the last {LAST}" if len(self.epochs) > LAST else ""
+        head = [n.replace("_", " ") for n in shown]
+        said = f"History of {len(self.epochs):,} epochs{stopped}{last}"
+        return f"{said}\n{columns(head, rows, range(len(head)))}"
+
     def rows(self) -> list[dict[str, Any]]:
         """The epochs as plain data, for JSON."""
         return [asdict(epoch) for epoch in self.epochs]
@@ -67,3 +85,12 @@ class History:
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> History:
         """What `rows` gave. ArgumentError where they are something else."""
         return cls(take(list[Epoch], [dict(row) for row in rows], "the history"))
+
+
+def _word(name: str, value: float | None) -> str:
+    """Accuracies in percent, seconds whole."""
+    if value is None:
+        return "-"
+    if "top" in name:
+        return f"{value:.2%}"
+    return f"{value:.0f}" if name == "seconds" else f"{value:.5g}"

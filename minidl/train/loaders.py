@@ -9,10 +9,12 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 
 from minidl.data import batches
+from minidl.data.dataset import images_in_words
 from minidl.data.fingerprint import Fingerprint, fingerprint_of_arrays
 from minidl.ir import ArgumentError, Array
 from minidl.ir.arrays import require_all_unmasked
 from minidl.ir.calls import called
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import COUNT, SEED, Reader, UnfitError, optional, short
 
 Batch = tuple[Array, ...]
@@ -49,6 +51,10 @@ class Shuffled:
         self.seed = seed
         _require_pairs(images, labels)
 
+    @never_raises
+    def __repr__(self) -> str:
+        return _in_words(self, self.batch, self.images)
+
     def __len__(self) -> int:
         return len(self.images) // self.batch
 
@@ -68,6 +74,10 @@ class InOrder:
     def __init__(self, images: Array, labels: Array, batch: int) -> None:
         self.images, self.labels, self.batch = images, labels, batch
         _require_pairs(images, labels)
+
+    @never_raises
+    def __repr__(self) -> str:
+        return _in_words(self, self.batch, self.images)
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch)
@@ -124,6 +134,10 @@ class Repeated:
             )
         self.source, self.length = source, length
 
+    @never_raises
+    def __repr__(self) -> str:
+        return f"<Repeated: {len(self):,} batches of {short(self.source)}>"
+
     def __len__(self) -> int:
         return len(cast(list[Any], self.source)) if self.length is None else self.length
 
@@ -142,6 +156,12 @@ class Repeated:
 def as_loader(source: Feed | Iterable[Any]) -> Feed:
     """A loader is itself; any other iterable is walked once an epoch."""
     return source if isinstance(source, Feed) else Repeated(source)
+
+
+def _in_words(loader: Feed, batch: int, images: Array) -> str:
+    """What a loader of arrays prints."""
+    name = type(loader).__name__
+    return f"<{name}: {len(loader):,} batches of {batch} images {images_in_words(images)}>"
 
 
 def _require_pairs(images: Array, labels: Array) -> None:

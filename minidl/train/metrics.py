@@ -12,11 +12,12 @@ import numpy as np
 from minidl.ir import ArgumentError, Array, ShapeError
 from minidl.ir.arrays import require_unmasked
 from minidl.ir.calls import called
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import having
 from minidl.runtime.step import Step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What a network is worth on some images."""
 
@@ -32,6 +33,14 @@ class Evaluation:
     MOST_CONFUSED classes."""
     left_out: int = 0
     """Images that could not be decoded and are not in `count`."""
+
+    @never_raises
+    def __repr__(self) -> str:
+        shares = {"top-1": self.top1, "top-5": self.top5}
+        said = [f"{name} {share:.2%}" for name, share in shares.items() if share is not None]
+        left = [f"{self.left_out:,} left out"] if self.left_out else []
+        measured = ", ".join((f"{self.count:,} images", f"loss {self.loss:.4g}", *said, *left))
+        return f"<Evaluation of {measured}>"
 
 
 MOST_CONFUSED = 2000

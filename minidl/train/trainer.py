@@ -16,6 +16,7 @@ from minidl.files.lock import locked
 from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
 from minidl.ir.calls import called
 from minidl.ir.copies import Uncopied
+from minidl.ir.printed import never_raises
 from minidl.ir.readers import COUNT, PATH, Reader, either, instance, optional, whole
 from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
@@ -130,6 +131,13 @@ class Trainer(Uncopied):
             _require_own(self.output_dir, None if resume is None else resume.path)
         if resume is not None:
             self._resume(resume)
+
+    @never_raises
+    def __repr__(self) -> str:
+        folder = f", into {self.output_dir}" if self.output_dir is not None else ""
+        stopped = f", stopped: {self.stop}" if self.stop else ""
+        done = f"epoch {self.epoch:,} of {self.epochs:,}, {self.steps:,} steps"
+        return f"<Trainer of {self.step!r}, {self.schedule!r}{folder}: {done}{stopped}>"
 
     @called(
         "write fit(train, val, epochs=10), the batch is the step's",

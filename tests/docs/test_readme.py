@@ -42,6 +42,11 @@ def test_measured_figures_are_those_of_the_files() -> None:
     outside = max(row["transient_bytes"] for row in rows) / 2**20
     loader = json.loads((ROOT / "benchmarks/results/cpu/2026-11-25/loader.json").read_text("utf-8"))
     (alone,) = (row for row in loader["rows"] if row["workers"] == 0)
+    planning = json.loads(
+        (ROOT / "benchmarks/results/cpu/2026-11-24/planning.json").read_text("utf-8")
+    )
+    _, thousand, most = (f"{row['planning_seconds']:.1f}" for row in planning["graphs"])
+    assert f"1,000 ops took {thousand} s, one of 10,000 ops {float(most):.0f} s" in speed
     assert f"and did {', '.join(first)} and {last} %" in speed
     assert f"a step holds {outside:.1f} MiB at most" in speed
     assert f"batched {alone['minidl_over_pytorch']:.2f} times as fast" in speed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 import minidl as dl
 from minidl.placed.graph import PlacedGraph
 from minidl.report.svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, load_curve, plan_svg, used_spans
+from minidl.train.curves import CHARTS, chart
+from minidl.train.history import Epoch, History
 
 SVG = "{http://www.w3.org/2000/svg}"
 MODES = ("naive", "caffe", "liveness", "fujitsu2016", "arena")
@@ -82,3 +85,53 @@ def test_names_are_escaped() -> None:
     root = ET.fromstring(plan_svg(made))
     assert "<&>, batch 2" in (root.findtext(f"{SVG}title") or "")
     assert plan_svg(made) == plan_svg(made)
+
+
+def reach(e: ET.Element, size: float) -> tuple[float, float, float, float]:
+    """Left, right, top and bottom of a text, letters taken for as wide as those of wide faces."""
+    letters = e.text or ""
+    size = float(e.get("font-size") or size)
+    wide = len(letters) * size * (0.65 if e.get("font-weight") else 0.58)
+    x, y = float(e.get("x", "nan")), float(e.get("y", "nan"))
+    left = x - {"start": 0.0, "middle": wide / 2, "end": wide}[e.get("text-anchor", "start")]
+    turned = re.match(r"rotate\(-90 ([\d.]+) ([\d.]+)\)", e.get("transform", ""))
+    if turned:
+        cx, cy = float(turned[1]), float(turned[2])
+        return cx - size, cx + size / 3, cy - wide / 2, cy + wide / 2
+    return left, left + wide, y - size, y + size / 3
+
+
+def cut(svg: str) -> list[str]:
+    """Texts that reach out of the drawing."""
+    root = ET.fromstring(svg)
+    _, _, width, height = map(float, (root.get("viewBox") or "").split())
+    size = float(root.get("font-size") or "nan")
+    return [
+        e.text or ""
+        for e in root.iter()
+        if e.tag.endswith("text")
+        for left, right, top, bottom in [reach(e, size)]
+        if left < 0 or right > width or top < 0 or bottom > height
+    ]
+
+
+@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize(("width", "height"), [(1000, 420), (820, 340), (640, 300), (400, 260)])
+def test_no_text_is_cut(memory: str, width: int, height: int) -> None:
+    svg = plan_svg(plan(memory), width, height)
+    assert cut(svg) == []
+    assert "bytes in use" in svg
+
+
+def test_no_long_caption_is_cut() -> None:
+    name = "features" * 25
+    net = dl.Network(x := dl.Input((4,)), dl.Linear(2)(x), name=name)
+    svg = plan_svg(dl.plan(net, 2), 820, 340)
+    assert cut(svg) == []
+    assert f"<title>{name}, batch 2" in svg
+
+
+def test_no_text_of_a_chart_is_cut() -> None:
+    one = Epoch(123_456, 1, 2.0e-7, 1.0e-5, 3.0e12, 0.5, 0.9, 2.0, 0.5, 0.9)
+    for title, names in CHARTS:
+        assert cut(chart(History([replace(one, epoch=1), one]), title, names)) == []

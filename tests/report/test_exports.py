@@ -70,12 +70,24 @@ def test_the_order_line_says_what_the_order_is() -> None:
 
 
 def test_a_notebook_shows_table_and_drawing() -> None:
-    html = planned("<b>&")._repr_html_()
+    plan = planned("<b>&")
+    assert plan.modes
+    html = plan._repr_html_()
     ElementTree.fromstring(html)
     assert "<svg" in html
     assert "script" not in html
     assert "<b>" not in html
     assert "fujitsu2016" in html
+
+
+def test_a_notebook_never_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned()
+    monkeypatch.setattr("minidl.recipe.make_plan", None)
+    html = plan._repr_html_()
+    ElementTree.fromstring(html)
+    assert "certificate: " in html
+    assert "fujitsu2016" not in html
+    assert "plan.table()" in html
 
 
 def test_png(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import subprocess
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 import minidl as dl
 from minidl.placed.loads import live_at, plan_loads
 from minidl.report.page import page_data
+from minidl.train.curves import INKS, curves_section
+from minidl.train.history import Epoch, History
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -52,23 +55,82 @@ send("pointermove", spot(plan.tensors[WANTED]));
 found.hint = hint().textContent;
 found.shown = hint().style.display;
 const before = view;
-document.getElementById("arena").dispatchEvent(
-  new WheelEvent("wheel", { ...spot(plan.tensors[WANTED]), deltaY: -400, cancelable: true }));
-found.zoomed = (view.x1 - view.x0) / (before.x1 - before.x0);
-document.getElementById("arena").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+const share = () => (view.x1 - view.x0) / (before.x1 - before.x0);
+function wheel(more) {
+  const turn = { ...spot(plan.tensors[WANTED]), deltaY: -400, cancelable: true, ...more };
+  return !document.getElementById("arena").dispatchEvent(new WheelEvent("wheel", turn));
+}
+function press(key) {
+  document.getElementById("arena").dispatchEvent(new KeyboardEvent("keydown", { key }));
+}
+found.wheel = { taken: wheel({}), share: share() };
+found.ctrl = { taken: wheel({ ctrlKey: true }), share: share() };
+press("ArrowRight");
 found.next = hint().textContent;
+press("-");
+found.farther = share();
+press("0");
+found.whole = share();
+press("+");
+press("Escape");
+found.none = hint().style.display;
 document.getElementById("reset").click();
 found.reset = JSON.stringify(view) === JSON.stringify(before);
 const pen = document.getElementById("arena").getContext("2d");
 const pixels = pen.getImageData(0, 0, 300, 300).data;
 const colours = Array.from({ length: 90000 }, (_, i) => pixels.slice(4 * i, 4 * i + 3).join());
 found.colours = new Set(colours).size;
-const result = document.createElement("output");
-result.id = "result";
-result.textContent = btoa(unescape(encodeURIComponent(JSON.stringify(found))));
-document.body.append(result);
+</script>"""
+
+RESULT = """
+<script>
+addEventListener("load", () => {
+  if (typeof look === "function") look();
+  const result = document.createElement("output");
+  result.id = "result";
+  result.textContent = btoa(unescape(encodeURIComponent(JSON.stringify(found))));
+  document.body.append(result);
+});
 </script>
 </body>"""
+
+WIDTHS = (500, 1000, 1600)
+
+LOOK = """
+<script>
+const found = { overflow: {}, outside: [] };
+const side = cell => getComputedStyle(cell).textAlign.replace("start", "left");
+function heads(table) {
+  const [head, ...rows] = table.rows;
+  const cells = rows.flatMap(row => [...row.cells].map((cell, k) => [cell, head.cells[k]]));
+  return cells.filter(([cell, above]) => side(cell) !== side(above)).map(pair => pair[1]);
+}
+function cut(svg) {
+  const whole = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].filter(text => {
+    const box = text.getBoundingClientRect();
+    const inside = whole.left <= box.left && box.right <= whole.right;
+    return !(inside && whole.top <= box.top && box.bottom <= whole.bottom);
+  });
+}
+function look() {
+  const frames = [...document.querySelectorAll("iframe")];
+  const pages = [document, ...frames.map(frame => frame.contentDocument)];
+  const all = name => pages.flatMap(page => [...page.querySelectorAll(name)]);
+  all("details").forEach(d => { d.open = true; });
+  frames.forEach(frame => {
+    const page = frame.contentDocument.documentElement;
+    found.overflow[frame.width] = page.scrollWidth - page.clientWidth;
+  });
+  found.dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  for (const name of ["loss", "val_loss"]) {
+    found[name] = getComputedStyle(all("polyline." + name)[0]).stroke;
+  }
+  found.drawings = all("svg").length;
+  found.outside = [...all("svg").flatMap(cut), ...all("table").flatMap(heads)];
+  found.outside = found.outside.map(node => node.textContent);
+}
+</script>"""
 
 
 def network(name: str = "a net") -> dl.Network:
@@ -82,14 +144,15 @@ def planned(name: str = "a net", **how: Any) -> dl.Plan:
     return dl.plan(network(name), 4, recompute=1.0, **how)
 
 
-def in_chromium(page: str, folder: Path, wanted: int) -> tuple[dict[str, Any], str, str]:
+def in_chromium(
+    page: str, folder: Path, probe: str, *flags: str
+) -> tuple[dict[str, Any], str, str]:
     """What the probe found, the page's text after its scripts ran, and the browser's log."""
     assert CHROMIUM
-    probe = PROBE.replace("WANTED", str(wanted))
     head, tail = page.rsplit("</body>", 1)
     file = folder / "page.html"
-    file.write_text(head + probe + tail, encoding="utf-8")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", file.as_uri()]
+    file.write_text(head + probe + RESULT + tail, encoding="utf-8")
+    command = [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={folder / 'profile'}", file.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     result = re.search(r'<output id="result">([^<]*)</output>', done.stdout)
     assert result, done.stderr[-2000:]
@@ -105,7 +168,7 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     tall = [i for i, row in enumerate(rows) if row[5] * 50 > plan.arena_bytes]
     wanted = random.Random(os.urandom(4)).choice(tall)
     row = rows[wanted]
-    found, dom, log = in_chromium(plan.to_html(), tmp_path, wanted)
+    found, dom, log = in_chromium(plan.to_html(), tmp_path, PROBE.replace("WANTED", str(wanted)))
     assert "CONSOLE" not in log, log
     assert "Uncaught" not in log, log
     assert found["shown"] == "block"
@@ -115,12 +178,40 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     assert f"ops [{row[7]}, {row[8]}) at byte {row[6]:,}" in found["hint"]
     assert row[9] in found["hint"]
     assert row[2] in found["hint"]
-    assert 0 < found["zoomed"] < 0.9
+    assert found["wheel"] == {"taken": False, "share": 1}  # the page scrolls
+    assert found["ctrl"]["taken"]
+    assert 0 < found["ctrl"]["share"] < 0.9
+    assert found["ctrl"]["share"] < found["farther"] <= found["whole"] == 1
+    assert found["none"] == "none"
     assert found["next"].split("\n")[0] == rows[(wanted + 1) % len(rows)][0]
     assert found["reset"]
     assert found["colours"] >= 3
     assert "&lt;script&gt;throw new Error" in dom  # as text, in title and heading
     assert f"{plan.arena_bytes:,} bytes" in dom
+
+
+def history() -> History:
+    """With a value for every curve."""
+    shares = 0.3, 0.7, 2.1, 0.31, 0.72
+    return History([Epoch(e, e, 2 / e, 0.1, 2.2 / e, *shares, speed=1e4) for e in range(1, 12)])
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
+def test_pages_and_drawings_at_three_widths_in_the_dark(tmp_path: Path) -> None:
+    """The page fits every width, headings stand as their columns, and no text is cut."""
+    plan = planned("a name as long as nobody gives " * 4)
+    page = escape(plan.to_html(curves_section(history())))
+    frames = "".join(f'<iframe width="{w}" height="900" srcdoc="{page}"></iframe>' for w in WIDTHS)
+    together = f"<!doctype html><meta charset='utf-8'><body>{plan._repr_html_()}{frames}</body>"
+    found, _, log = in_chromium(together, tmp_path, LOOK, "--blink-settings=preferredColorScheme=0")
+    assert "Uncaught" not in log, log
+    assert found["overflow"] == dict.fromkeys(map(str, WIDTHS), 0)
+    assert found["outside"] == []
+    assert found["drawings"] == 1 + 3 * len(WIDTHS)
+    assert found["dark"]
+    for name in ("loss", "val_loss"):
+        dark = INKS[name][1]
+        assert found[name] == f"rgb({', '.join(str(int(dark[i : i + 2], 16)) for i in (1, 3, 5))})"
 
 
 def test_nothing_is_fetched() -> None:
