@@ -50,7 +50,7 @@ class ImageArchive(Listed[File]):
 
     def _take(self, path: Path, tree: ArchiveTree[File], top: Parts) -> None:
         Listed.__init__(self, images_in(tree, top), by_text=False)
-        self.archive = path
+        self.path = path
 
     def place_of(self, item: File) -> tuple[int, ...]:
         return item.place
@@ -60,7 +60,7 @@ class ImageArchive(Listed[File]):
         return source_in_words(self, f"in {self.path}")
 
     def name(self, index: int) -> str:
-        return f"{self.archive}: {self.path(index)}"
+        return f"{self.path}: {self.path_of(index)}"
 
     @abstractmethod
     def read(self, index: int) -> bytes:
@@ -96,7 +96,7 @@ class ImageTar(ImageArchive[Member]):
         offset, size = self.places[index].tolist()
         if self.unpacked is not None:
             return self.unpacked[offset : offset + size].tobytes()
-        raw = read_part(self.archive, offset, size)
+        raw = read_part(self.path, offset, size)
         if len(raw) != size:
             raise BrokenImageError(f"{self.name(index)}: the tar is shorter than it was")
         return raw
@@ -117,7 +117,7 @@ class ImageZip(ImageArchive[Entry]):
 
     def read(self, index: int) -> bytes:
         try:
-            return read_entry(self.archive, self.places[index].tolist())
+            return read_entry(self.path, self.places[index].tolist())
         except ArgumentError as error:
             raise BrokenImageError(f"{self.name(index)}: {error.message}") from None
 

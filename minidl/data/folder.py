@@ -52,10 +52,10 @@ class ImageFolder(Listed[str]):
         return source_in_words(self, f"in {self.folder}")
 
     def name(self, index: int) -> str:
-        return str(self.folder / self.path(index))
+        return str(self.folder / self.path_of(index))
 
     def read(self, index: int) -> bytes:
-        return read_image(self.folder / self.path(index))
+        return read_image(self.folder / self.path_of(index))
 
 
 def read_image(path: Path) -> bytes:

@@ -40,7 +40,7 @@ class Listed(Generic[Item]):
         """The numbers by which an image is read."""
         return ()
 
-    def path(self, index: int) -> str:
+    def path_of(self, index: int) -> str:
         """The image's path from the root of the tree on."""
         return "/".join((*self.top, self.names[index]))
 

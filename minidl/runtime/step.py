@@ -32,8 +32,8 @@ from minidl.ir.arrays import ARRAYS, UNMASKED
 from minidl.ir.copies import Uncopied
 from minidl.ir.printed import never_raises
 from minidl.ir.readers import ITERABLE
-from minidl.ops.host import ahead
 from minidl.ir.sizes import format_size
+from minidl.ops.host import ahead
 from minidl.optim import require_rate
 from minidl.placed.graph import PlacedGraph
 from minidl.recipe import Plan
