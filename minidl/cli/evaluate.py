@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minidl.cli.images import add_images, loading
 from minidl.cli.options import Group, add_config, add_device, add_network
-from minidl.cli.trained import add_trained, predictor, say_weights
+from minidl.cli.trained import add_trained, predictor, say_formulas, say_weights
 from minidl.cli.values import path, seed
 from minidl.console import result, tell, waiting
 from minidl.predict import ModelCard, write_confusion
@@ -82,4 +82,5 @@ def report(found: Evaluation, name: str, card: ModelCard, confusion: Path | None
         tell(f"minidl: {no_confusion(str(confusion))}")
     elif confusion is not None and found.confusion is not None:
         write_confusion(confusion, card, found.confusion)
+        say_formulas(card.names)
         result(f"confusion: {confusion}")

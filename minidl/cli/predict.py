@@ -11,11 +11,10 @@ from pathlib import Path
 
 from minidl.cli.images import add_constants
 from minidl.cli.options import add_config, add_device, add_network, add_switch
-from minidl.cli.trained import add_trained, compiled, predictor, say_weights
+from minidl.cli.trained import add_trained, compiled, predictor, say_formulas, say_weights
 from minidl.cli.values import path, positive
 from minidl.console import result, tell, waiting
-from minidl.data.source import few
-from minidl.files.tables import FORMULA, Fields, runs, table_text, write_table
+from minidl.files.tables import FORMULA, Fields, table_text, write_table
 from minidl.ir import ArgumentError
 from minidl.predict import Answer, image_files
 
@@ -110,9 +109,7 @@ def _rows(found: Sequence[Answer], classes: int) -> Iterator[Fields]:
     for answer in found:
         pairs = ((guess.name, guess.probability) for guess in answer.guesses)
         yield [_file(answer.name), *(value for pair in pairs for value in pair)]
-    guesses = {guess.name for answer in found for guess in answer.guesses}
-    if changed := sorted(filter(runs, guesses)):
-        tell(f"minidl predict: written with ' in front, since formulas begin so: {few(changed)}")
+    say_formulas(guess.name for answer in found for guess in answer.guesses)
 
 
 def _more(classes: int) -> range:

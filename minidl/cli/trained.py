@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import minidl as dl
 from minidl.cli.options import Group, add_switch, device, planning_of
 from minidl.cli.values import path
 from minidl.console import tell, waiting
+from minidl.data.source import few
 from minidl.files.opening import read_text
+from minidl.files.tables import runs
 from minidl.ir import ArgumentError
 from minidl.predict import Predictor, Trained
 from minidl.predict.trained import AVERAGED
@@ -62,6 +65,12 @@ def predictor(options: argparse.Namespace, batch: int) -> Predictor:
     with waiting(f"reading {weights}"):
         found = _found(options, weights, names)
     return Predictor(found, batch=batch, **device(options))
+
+
+def say_formulas(names: Iterable[str]) -> None:
+    """The class names that a table has otherwise, so that no spreadsheet runs them."""
+    if changed := sorted({name for name in names if runs(name)}):
+        tell(f"minidl: written with ' in front, since formulas begin so: {few(changed)}")
 
 
 def _found(options: argparse.Namespace, weights: Path, names: tuple[str, ...]) -> Trained:

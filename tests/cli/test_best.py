@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import minidl as dl
 from minidl.cli import main
 from minidl.interop import read_weights
 from minidl.ir import ArgumentError
@@ -13,7 +14,7 @@ from minidl.predict import Predictor
 from minidl.train import checkpoint
 from minidl.train.best import best_in
 from minidl.train.checkpoint import BEST
-from tests.cli.runs import failed, photos, trained
+from tests.cli.runs import SMALL, failed, photos, trained
 
 EPOCHS = 3
 
@@ -111,6 +112,15 @@ def test_what_cannot_be(
     status, error = failed(capsys, "train", *flags)
     assert (status, words in error) == (2, True), error
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_another_run_is_refused_before_anybody_waits_for_a_plan(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dl, "compile", None)
+    data = ["--data-path", str(run.parent / "photos"), *SMALL]
+    status, error = failed(capsys, "train", *data, "--output-dir", str(run))
+    assert (status, f"{run} has checkpoints of another run" in error) == (2, True)
 
 
 def test_averaged_weights_are_taken_where_they_are_the_best(

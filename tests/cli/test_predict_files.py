@@ -122,8 +122,16 @@ def test_names_that_are_quoted_or_formulas(
     out, err = capsys.readouterr()
     row = list(csv.reader(io.StringIO(out)))[1]
     assert sorted(row[1::2]) == sorted([f"'{names[0]}", *names[1:]])
-    said = "written with ' in front, since formulas begin so"
-    assert err == f"minidl predict: {said}: {names[0]}\n"
+    said = f"minidl: written with ' in front, since formulas begin so: {names[0]}\n"
+    assert err == said
+    for name in names:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "c.png").write_bytes(IMAGE)
+    table, data = tmp_path / "t.csv", ["--data-path", str(tmp_path / "data"), "--split", "all"]
+    assert main(["eval", *how[1:5], *data, "-j", "0", "--confusion", str(table)]) == 0
+    assert capsys.readouterr().err == said
+    with table.open(newline="") as file:
+        assert next(csv.reader(file)) == ["class", f"'{names[0]}", *names[1:]]
 
 
 @pytest.mark.parametrize(("word", "is_one"), [
@@ -165,8 +173,8 @@ def test_the_names_of_imagenet() -> None:
 
 
 def of_1000(path: Path, classes: int = 1000) -> Path:
-    """Weights of resnet18 that nobody trained."""
-    step = dl.compile(dl.models.resnet18(classes, (64, 64, 3)), 1)
+    """Weights that nobody trained."""
+    step = dl.compile(dl.models.vgg_small(classes), 1)
     save_weights(path, step.state_dict())
     return path
 
@@ -177,7 +185,16 @@ def test_weights_that_name_no_classes_get_those_of_imagenet(
     weights = of_1000(tmp_path / "w.safetensors")
     (tmp_path / "c.png").write_bytes(IMAGE)
     (tmp_path / "names.txt").write_text("\n".join(f"own {i}" for i in range(1000)))
-    how = ["predict", "--weights", str(weights), "--model", "resnet18", "--image", "64", "--json"]
+    how = [
+        "predict",
+        "--weights",
+        str(weights),
+        "--model",
+        "vgg_small",
+        "--classes",
+        "1000",
+        "--json",
+    ]
     how.append(str(tmp_path / "c.png"))
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # as for people
@@ -185,7 +202,7 @@ def test_weights_that_name_no_classes_get_those_of_imagenet(
     out, err = capsys.readouterr()
     assert err.count("\n") == 1
     assert f"{weights}: the class names are assumed, ImageNet's 1,000" in err
-    own = Predictor.load(weights, model="resnet18", image=64, names=["x"] * 1000)
+    own = Predictor.load(weights, model="vgg_small", names=["x"] * 1000)
     labels = [guess.label for guess in next(own.predict([tmp_path / "c.png"])).guesses]
     names = [c["class"] for c in json.loads(out)[0]["classes"]]
     assert names == [imagenet_names()[label] for label in labels]
@@ -198,12 +215,12 @@ def test_weights_that_name_no_classes_get_those_of_imagenet(
 def test_they_are_assumed_nowhere_else(tmp_path: Path) -> None:
     """Not written into other files, nor for other networks, nor for what a run says."""
     weights = of_1000(tmp_path / "w.safetensors")
-    found = Trained.at(weights, model="resnet18", image=64)
+    found = Trained.at(weights, model="vgg_small", classes=1000)
     assert (len(found.assumed), found.card.names) == (1000, ())
-    assert Trained.at(weights, model="resnet18", names=["n"] * 1000).assumed == ()
-    assert Trained.at(weights, model="resnet18", classes=999).assumed == ()
+    assert Trained.at(weights, model="vgg_small", names=["n"] * 1000).assumed == ()
+    assert Trained.at(weights, model="vgg_small", classes=999).assumed == ()
     assert Trained.at(weights, model="lenet", classes=1000).assumed == ()
     Predictor(found).save_weights(tmp_path / "own.safetensors")
     again = Trained.at(tmp_path / "own.safetensors")
     assert (again.card.names, again.assumed) == ((), ())
-    assert np.array_equal(again.card.image, (64, 64, 3))
+    assert np.array_equal(again.card.image, (32, 32, 3))
