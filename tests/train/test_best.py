@@ -135,14 +135,15 @@ def test_it_stays_whatever_is_removed(tmp_path: Path) -> None:
     assert best_in(checkpoint.read(last)[1]) == Best("top1", 0.7, 2, "test")
 
 
-@pytest.mark.parametrize("stopped", range(1, EPOCHS))
-@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize(
+    ("stopped", "elsewhere"), [(1, False), (2, False), (3, False), (2, True), (3, True)]
+)
 def test_a_run_that_goes_on_has_the_best_of_one_that_never_stopped(
     stopped: int, elsewhere: bool, tmp_path: Path
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     trained(whole, 4)
-    trained(parts, min(stopped, 4))
+    trained(parts, stopped)
     there = tmp_path / "there" if elsewhere else parts
     trained(there, 4, resume=parts)
     assert what(there) == what(whole)
