@@ -8,6 +8,7 @@ setup(
     package_data={
         "minidl": ["py.typed"],
         "minidl.data": ["*.csv.gz"],
+        "minidl.predict": ["*.txt"],
         "minidl.report": ["*.html"],
         "minidl.kernels": ["*.cu", "*.cuh", "*.md"],
     },

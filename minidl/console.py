@@ -6,8 +6,13 @@ The other stream says so, once.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -95,6 +100,44 @@ def result(text: object, end: str = "\n") -> None:
 def tell(line: str) -> None:
     """Show a note or an error, a line, on standard error."""
     ERRORS.say(line)
+
+
+PATIENCE = 1.0
+"""Seconds in which nobody asks what a program does."""
+
+
+@contextmanager
+def waiting(words: str, factor: float = 1.0) -> Iterator[None]:
+    """While something goes on that shows nothing: after `factor` times PATIENCE a line on standard
+    error says what it is, and then how long it takes, at times that grow."""
+    ended = threading.Event()
+    how = words, factor * PATIENCE, ended
+    thread = threading.Thread(target=_tell_times, args=how, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _tell_times(words: str, first: float, ended: threading.Event) -> None:
+    begun = time.monotonic()
+    for at in growing(first):
+        if ended.wait(begun + at - time.monotonic()):
+            return
+        passed = "" if at == first else f" {time.monotonic() - begun:.0f} s so far"
+        tell(f"minidl: {words} ...{passed}")
+
+
+def growing(first: float, least: float = 10.0, most: float = 600.0) -> Iterator[float]:
+    """Times in seconds: the first, then each after twice as long as the one before, `least` at
+    least and `most` at most."""
+    yield first
+    at = max(first, least / 2)
+    for _ in itertools.count():
+        at += min(at, most)
+        yield at
 
 
 def hush() -> None:

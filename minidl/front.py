@@ -105,7 +105,8 @@ def plan(
     """The plan of one training step, with no device touched and nothing allocated.
 
     loss: CrossEntropy by default; optimizer: SGD with momentum 0.9 by default. A class, or a name
-    such as "mse" and "adam", stands for an instance with its own default values.
+    such as "mse" and "adam", stands for an instance with its own default values: "sgd" is SGD(),
+    which has no momentum, as in PyTorch.
     device: "cpu", where nothing is said, or "cuda".
     gpu: the card to plan for, say "rtx3060", of those in docs/cards.md: implies device="cuda".
     Without it a plan for cuda is one for the h100; `compile` plans for the card that is there.
@@ -167,6 +168,7 @@ def compile(  # noqa: A001 - the field's word for it
 
     device: "cpu", where nothing is said, "cuda", or a device, say `CudaDevice(index=1)`;
     tiles are chosen for that card.
+    loss, optimizer: as in `plan`; optimizer="sgd" has no momentum, the default has 0.9.
     ArenaTooLargeError where the device has fewer bytes free, saying which batch or budget fits.
     debug: fill dead bytes with NaN and put canaries between tensors, checked after every op.
     check_finite: raise NotFiniteError that names the step and the first op whose output is not.

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from minidl import console
 from tests.dealing import dealt
+
+console.PATIENCE = 3600.0
+"""Lines on waits depend on how busy the machine is."""
 
 _skipped: list[str] = []
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import os
+import re
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
 import pytest
 
-from minidl.console import ERRORS, OUTPUT, say, tell
+from minidl import console
+from minidl.console import ERRORS, OUTPUT, growing, say, tell, waiting
 from tests.test_floors import MODULES
 
 
@@ -124,3 +128,43 @@ def test_a_bar_is_drawn_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     bar.close()
     assert ERRORS.broken
     end(stream)
+
+
+# -- waits -----------------------------------------------------------------------------------------
+
+
+def test_times_grow() -> None:
+    """Each after twice as long as the one before, and never later than ten minutes after it."""
+    assert list(itertools.islice(growing(1.0), 6)) == [1, 10, 20, 40, 80, 160]
+    times = list(itertools.islice(growing(10.0), 30))
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert times[:3] == [10, 20, 40]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == 600
+
+
+def test_a_wait_is_told_of_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On standard error, and no more once it is over; however it ends."""
+    told, twice = list[str](), threading.Event()
+
+    def heard(line: str) -> None:
+        told.append(line)
+        if len(told) == 2:
+            twice.set()
+
+    monkeypatch.setattr(console, "tell", heard)
+    monkeypatch.setattr(console, "PATIENCE", 0.0)
+    monkeypatch.setattr(console, "growing", lambda first: iter([0.0, 0.001, 1e6]))
+    with suppress(KeyboardInterrupt), waiting("planning"):
+        assert twice.wait(60)
+        raise KeyboardInterrupt
+    assert told[0] == "minidl: planning ..."
+    assert re.fullmatch(r"minidl: planning \.\.\. \d+ s so far", told[1])
+    threads = [thread for thread in threading.enumerate() if "_tell_times" in thread.name]
+    assert (len(told), threads) == (2, [])
+
+
+def test_a_short_wait_is_not_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    with waiting("planning"):
+        pass
+    assert capsys.readouterr() == ("", "")

@@ -26,7 +26,9 @@ from minidl.checkout import kernels_folder
 from minidl.data import digits
 assert pathlib.Path(minidl.__file__).is_relative_to(pathlib.Path({prefix!r})), minidl.__file__
 assert kernels_folder().is_dir(), kernels_folder()
+from minidl.predict.imagenet import imagenet_names
 assert len(digits((8, 8, 1)).test_labels) == 359
+assert len(imagenet_names()) == 1000
 step = minidl.compile(minidl.models.lenet(), 2)
 import numpy as np
 assert 0 < step(np.zeros((2, 32, 32, 1)), np.array([1, 2])) < 10
@@ -63,6 +65,7 @@ def test_wheel_holds_the_package_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "minidl/models/vgg.py" in names
     assert "minidl/data/digits.csv.gz" in names
+    assert "minidl/predict/imagenet_classes.txt" in names
     assert "minidl/py.typed" in names
     assert "minidl/kernels/README.md" in names
     tops = {name.split("/")[0] for name in names}

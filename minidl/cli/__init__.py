@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from minidl.cli.command import Command
-from minidl.cli.parser import Commands
+from minidl.cli.parser import Commands, overview
+from minidl.console import say
 
 COMMANDS = {
     "train": Command("minidl.cli.train"),
@@ -25,8 +27,11 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 done, 1 it failed, 2 it was not asked right, 130 Ctrl-C. Errors are one
-    line, whatever they are; with --traceback they are raised."""
+    line, whatever they are; with --traceback they are raised. Without a word, what there is."""
     commands = Commands(COMMANDS)
+    if not (sys.argv[1:] if arguments is None else arguments):
+        say(overview(COMMANDS))
+        return 0
     options = commands.parse(arguments)
     from minidl.cli.call import call  # with NumPy, which --help and a wrong flag do without
 

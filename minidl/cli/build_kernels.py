@@ -1,4 +1,6 @@
-"""Compile the kernels of a step for a GPU that need not be there; no driver, no CuPy.
+"""Compile the kernels of a step for a GPU that need not be there.
+
+Neither a driver nor CuPy is needed.
 
 Where the same NVRTC is installed, MINIDL_CACHE=DIR takes them from the folder.
 """

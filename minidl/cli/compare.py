@@ -1,4 +1,7 @@
-"""Real steps in every memory mode on random images: bytes, time, and whether the bits agree."""
+"""Run every memory mode: bytes, time, and whether the bits agree.
+
+The steps are real, on random images.
+"""
 
 from __future__ import annotations
 

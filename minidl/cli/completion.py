@@ -1,4 +1,4 @@
-"""Print a script that completes commands, flags and values in a shell."""
+"""Print a script that completes commands and flags in a shell."""
 
 from __future__ import annotations
 

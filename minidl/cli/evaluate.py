@@ -7,9 +7,9 @@ from pathlib import Path
 
 from minidl.cli.images import add_images, loading
 from minidl.cli.options import Group, add_config, add_device, add_network
-from minidl.cli.trained import add_trained, predictor
+from minidl.cli.trained import add_trained, predictor, say_formulas, say_weights
 from minidl.cli.values import path, seed
-from minidl.console import result, tell
+from minidl.console import result, tell, waiting
 from minidl.predict import ModelCard, write_confusion
 from minidl.train import Evaluation
 from minidl.train.metrics import no_confusion
@@ -59,10 +59,14 @@ def add_confusion(group: Group) -> None:
 
 def run(options: argparse.Namespace) -> int:
     network = predictor(options, options.batch_size)
-    images = network.images(options.data_path, options.seed)
+    with waiting("listing the images"):
+        images = network.images(options.data_path, options.seed)
     result(str(images))
     split = options.split or images.unseen
-    found = network.evaluate(images, split, **loading(options))
+    count = sum(map(len, images.chosen(split)))
+    with waiting(f"measuring {count:,} images"):
+        found = network.evaluate(images, split, **loading(options))
+    say_weights(network, options)
     report(found, f"{images.name} {split}", network.card, options.confusion)
     return 0
 
@@ -78,4 +82,5 @@ def report(found: Evaluation, name: str, card: ModelCard, confusion: Path | None
         tell(f"minidl: {no_confusion(str(confusion))}")
     elif confusion is not None and found.confusion is not None:
         write_confusion(confusion, card, found.confusion)
+        say_formulas(card.names)
         result(f"confusion: {confusion}")

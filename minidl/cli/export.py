@@ -1,4 +1,4 @@
-"""Write trained weights for other programs: ONNX, .safetensors with PyTorch's names and layouts."""
+"""Write trained weights for other programs: ONNX, .safetensors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 from minidl.cli.images import add_constants
 from minidl.cli.options import add_config, add_device, add_network, add_switch
-from minidl.cli.trained import add_trained, predictor
+from minidl.cli.trained import add_trained, compiled, predictor, say_weights
 from minidl.cli.values import path
 from minidl.console import result
 from minidl.ir import ArgumentError
@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     if options.onnx is None and options.safetensors is None:
         raise ArgumentError("nothing to be written", "--onnx FILE, --safetensors FILE or both")
     network = predictor(options, batch=1)
+    compiled(network)
     if options.safetensors is not None:
         network.save_weights(options.safetensors)
         result(f"weights: {options.safetensors}")
@@ -61,4 +62,5 @@ def run(options: argparse.Namespace) -> int:
             probabilities=options.probabilities,
         )
         result(f"ONNX model: {options.onnx}")
+    say_weights(network, options)
     return 0

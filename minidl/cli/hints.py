@@ -8,7 +8,7 @@ from minidl.interop import weights
 from minidl.ir import MinidlError
 from minidl.predict import card, evaluating, images, predictor, trained
 from minidl.runtime import arena
-from minidl.train import same_data
+from minidl.train import best, same_data
 
 HINTS = {
     ANYWHERE: "--device cpu runs anywhere",
@@ -25,6 +25,7 @@ HINTS = {
     trained.SAY_MODEL: "say it with --model NAME",
     trained.NEVER_AVERAGED: "the run had no --model-ema, or not yet --model-ema-steps steps",
     evaluating.SAY_NAMES: "say them with --class-names FILE",
+    best.NO_BEST: "--checkpoint last takes the last one",
     predictor.SAY_DATA: "say it with --data-path",
     images.LEAVE_SIZE: "leave --image out",
 }

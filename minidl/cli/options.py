@@ -10,7 +10,7 @@ from typing import Any
 import minidl as dl
 from minidl.cli.values import of_word, path, place, positive
 from minidl.compiler.modes import MODES, switches
-from minidl.devices.known import DEVICES
+from minidl.devices.known import DEVICES, OF_CARDS
 from minidl.ir import ArgumentError, parse_size
 from minidl.options import About, Options, about, flag_of
 from minidl.predict import model_image
@@ -22,7 +22,7 @@ Group = argparse._ArgumentGroup
 SEVERAL = "; again for more than one"
 
 
-def add_switch(group: Group, name: str, what: str, default: bool = False) -> None:
+def add_switch(group: Group, name: str, what: str, default: bool | None = False) -> None:
     """`--name`, and `--no-name` that takes back what a file says."""
     group.add_argument(name, action=argparse.BooleanOptionalAction, default=default, help=what)
 
@@ -178,6 +178,12 @@ def add_planning(parser: argparse.ArgumentParser) -> Group:
 def planning(options: argparse.Namespace) -> dict[str, Any]:
     """The flags of `add_planning` as keywords of dl.plan and dl.compile."""
     return settings(options, "memory")
+
+
+def planning_of(model: str, batch: int, device: str) -> str:
+    """What people wait for while a step is made."""
+    more = ", and compiling its kernels" if device == OF_CARDS else ""
+    return f"planning {model}, batch {batch}{more}"
 
 
 OPTIMIZERS: dict[str, Callable[[argparse.Namespace], dl.Optimizer]] = {

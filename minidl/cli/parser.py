@@ -67,13 +67,33 @@ class Parsers(Mapping[str, CommandParser]):
         return len(self.known)
 
 
+WHAT = "Train neural networks in one planned arena."
+
+FIRST = ("train", "predict", "plan")
+"""Commands that people begin with."""
+
+
+def overview(commands: Mapping[str, Command]) -> str:
+    """What minidl is, a line a command, and three examples."""
+    lines = [f"  {name:<14}{command.summary}" for name, command in commands.items()]
+    shown = examples([commands[name].examples[0] for name in FIRST])
+    return "\n".join(
+        [
+            f"minidl {minidl.__version__}: {WHAT[0].lower()}{WHAT[1:]}",
+            "",
+            *("usage: minidl COMMAND ...", "       minidl COMMAND --help    shows its flags"),
+            *("", "commands:", *lines, "", shown),
+        ]
+    )
+
+
 class Commands:
     """`minidl` and the parsers of its commands by name."""
 
     def __init__(self, commands: Mapping[str, Command]) -> None:
         self.top = Parser(
             prog="minidl",
-            description="Train neural networks in one planned arena.",
+            description=WHAT,
             epilog=examples([command.examples[0] for command in commands.values()]),
         )
         self.top.add_argument("--version", action="version", version=f"minidl {minidl.__version__}")

@@ -1,4 +1,7 @@
-"""Place blocks of a CSV file, id,lower,upper,size, in as few bytes as can be found."""
+"""Place blocks of a CSV file in as few bytes as can be found.
+
+Its columns are id, lower, upper, size.
+"""
 
 from __future__ import annotations
 

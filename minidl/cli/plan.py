@@ -1,4 +1,7 @@
-"""What one training step needs, in every memory mode; no device is touched."""
+"""What a training step needs, in every memory mode.
+
+No device is touched.
+"""
 
 from __future__ import annotations
 

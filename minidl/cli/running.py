@@ -13,6 +13,7 @@ from minidl.cli.values import path, place, positive, seed
 from minidl.ir import ArgumentError
 from minidl.train import Callback, EarlyStopping, Ema, Png, TensorBoard, Trainer
 from minidl.train import checkpoint as checkpoints
+from minidl.train.best import METRICS
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,16 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add_switch(group, "--other-data", "--resume with other images of the same classes")
     group.add_argument(
         "--keep", type=positive, default=3, metavar="N", help="checkpoints to keep, one an epoch"
+    )
+    group.add_argument(
+        "--keep-best",
+        nargs="?",
+        const="auto",
+        default="auto",
+        choices=["auto", "off", *METRICS],
+        metavar="METRIC",
+        help=f"keep the checkpoint of the best epoch too, by one of {', '.join(METRICS)}; auto: by "
+        "accuracy, of the averaged weights where there are some; off: do not",
     )
     group.add_argument(
         "--checkpoint-every", type=positive, metavar="N", help="save every N steps too"
@@ -85,9 +96,12 @@ def averaging(options: argparse.Namespace) -> Ema | None:
 
 def require_folder(options: argparse.Namespace) -> None:
     """ArgumentError where a flag writes into a folder that no flag names."""
-    for name in ("plot", "tensorboard", "checkpoint_every"):
-        if getattr(options, name) and options.output_dir is None:
-            raise ArgumentError(f"--{name.replace('_', '-')} needs --output-dir")
+    asked = {name: getattr(options, name) for name in ("plot", "tensorboard", "checkpoint_every")}
+    asked["keep_best"] = options.keep_best in METRICS
+    for name in (name for name, value in asked.items() if value and options.output_dir is None):
+        raise ArgumentError(f"--{name.replace('_', '-')} needs --output-dir")
+    if options.keep_best.startswith("ema_") and not options.model_ema:
+        raise ArgumentError(f"--keep-best {options.keep_best} needs --model-ema")
     if options.resume == "auto" and options.output_dir is None:
         raise ArgumentError("--resume auto looks into --output-dir", "name one")
 
@@ -97,6 +111,10 @@ def resumed(resume: str | None, output_dir: Path | None) -> Path | None:
     if resume != "auto":
         return None if resume is None else Path(resume)
     return output_dir if output_dir is not None and checkpoints.found(output_dir) else None
+
+
+KEEP_BEST = {"auto": True, "off": False}
+"""--keep-best as an argument of Trainer, where it is no metric."""
 
 
 def trainer(
@@ -115,6 +133,7 @@ def trainer(
         callbacks=callbacks,
         output_dir=options.output_dir,
         keep=options.keep,
+        keep_best=KEEP_BEST.get(options.keep_best, options.keep_best),
         print_freq=options.print_freq,
         ema=averaging(options),
         resume=options.found,

@@ -1,4 +1,4 @@
-"""Train a network; with no flags AlexNet on the bundled handwritten digits."""
+"""Train a network; with no flags AlexNet on bundled digits."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from minidl.cli.options import (
     device,
     optimizer,
     planning,
+    planning_of,
 )
 from minidl.cli.running import (
     add_averaging,
@@ -37,7 +38,7 @@ from minidl.cli.running import (
 )
 from minidl.cli.schedules import add_schedule, schedule
 from minidl.cli.values import path
-from minidl.console import say, tell
+from minidl.console import say, tell, waiting
 from minidl.data import HeldOut, Loader, Splits, open_data
 from minidl.interop import load_weights, save_weights
 from minidl.ir import ArgumentError, Array
@@ -63,6 +64,8 @@ from minidl.predict.trained import (
 )
 from minidl.train import Checkpoint, Terminated, Trainer
 from minidl.train import checkpoint as checkpoints
+from minidl.train.best import KeepBest
+from minidl.train.checkpoint import BEST
 
 EXAMPLES = (
     ("minidl train", "AlexNet on the bundled handwritten digits"),
@@ -114,6 +117,9 @@ def run(options: argparse.Namespace) -> int:
     if options.found is not None and options.output_dir is None:
         options.output_dir = options.found.path.parent
     require_folder(options)
+    if options.output_dir is not None:
+        resumed = None if options.found is None else options.found.path
+        checkpoints.require_own(options.output_dir, resumed)  # before anybody waits for a plan
     if options.resume not in (None, "auto") and options.weights is not None:
         raise ArgumentError("--resume goes on with the run's weights", "leave --weights out")
     if options.new_head and options.weights is None and options.found is None:
@@ -124,13 +130,18 @@ def run(options: argparse.Namespace) -> int:
         )
     schedule(options)
     held = _held_out(options)
-    splits = open_data(options.data_path, image=digits_image(options), held=held)
+    with waiting(f"listing {options.data_path}"):
+        splits = open_data(options.data_path, image=digits_image(options), held=held)
     if options.weights is not None and options.found is None:
         _take_constants(options)
     card = card_for(options.model, splits, **seeing(options))
     if options.test_only:
         return _test(options, card, splits)
     require_batch(options.batch_size, splits)
+    if options.changed:
+        say(f"other flags than the run had: {', '.join(options.changed.values())}")
+    say(str(splits))
+    say(f"results: {options.output_dir}" if options.output_dir is not None else NOTHING_KEPT)
     step = _step(options, card)
     if options.weights is not None and options.found is None:
         load_weights(step, options.weights, new_head=options.new_head)
@@ -138,10 +149,7 @@ def run(options: argparse.Namespace) -> int:
     arguments = {"flags": flags, "about": card.as_dict()}
     made = trainer(step, options, arguments, splits.measured)
     options.found = None  # its arrays are in the step
-    if options.changed:
-        say(f"other flags than the run had: {', '.join(options.changed.values())}")
     say(step.plan.table())
-    say(str(splits))
     return _fit(made, options, card, splits)
 
 
@@ -164,17 +172,21 @@ def _take_constants(options: argparse.Namespace) -> None:
             say_constants(options.weights, options.model)
 
 
+NOTHING_KEPT = "nothing is kept: --output-dir DIR keeps checkpoints, a log and the weights"
+
+
 def _step(options: argparse.Namespace, card: ModelCard) -> dl.Step:
-    return dl.compile(
-        card.network(),
-        options.batch_size,
-        loss=dl.CrossEntropy(label_smoothing=options.label_smoothing),
-        optimizer=optimizer(options),
-        seed=options.seed,
-        check_finite=options.check_finite,
-        **device(options),
-        **planning(options),
-    )
+    with waiting(planning_of(options.model, options.batch_size, options.device)):
+        return dl.compile(
+            card.network(),
+            options.batch_size,
+            loss=dl.CrossEntropy(label_smoothing=options.label_smoothing),
+            optimizer=optimizer(options),
+            seed=options.seed,
+            check_finite=options.check_finite,
+            **device(options),
+            **planning(options),
+        )
 
 
 def _fit(made: Trainer, options: argparse.Namespace, card: ModelCard, splits: Splits) -> int:
@@ -210,6 +222,9 @@ def _write(made: Trainer, folder: Path, header: dict[str, str]) -> None:
     if made.ema is not None and made.ema.arrays:
         save_weights(folder / AVERAGED, made.ema.arrays, header)
         say(f"averaged weights: {folder / AVERAGED}")
+    best = next((c.best for c in made.callbacks if isinstance(c, KeepBest)), None)
+    if best is not None:
+        say(f"epoch {best.epoch} is {best}: {folder / BEST}")
 
 
 def _way_on(made: Trainer) -> str:
@@ -239,7 +254,9 @@ def _test(options: argparse.Namespace, card: ModelCard, splits: Splits) -> int:
     say(str(splits))
     with _testing(options, card, splits) as loader:
         name = f"{splits.name} {splits.measured}"
-        report(evaluate(step, [loader], labels), name, card, options.confusion)
+        with waiting(f"measuring {len(splits.test):,} images"):
+            found = evaluate(step, [loader], labels)
+        report(found, name, card, options.confusion)
     return 0
 
 

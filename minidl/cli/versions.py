@@ -1,4 +1,4 @@
-"""What is installed here: versions, the driver, the GPUs, and what is missing."""
+"""What is installed here, GPUs too, and what is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tables as CSV, RFC 4180: UTF-8, lines that end in CR LF, None as an empty field."""
+"""Tables as CSV, RFC 4180: UTF-8, lines that end in CR LF, None as an empty field.
+
+Words come from strangers, and a spreadsheet runs those that begin as formulas do: they are written
+with an apostrophe in front, numbers as they are.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,26 @@ Fields = Sequence[object]
 def write_table(path: str | Path, rows: Iterable[Fields]) -> None:
     """Write rows, the header among them, whole or not at all."""
     write_text(path, "".join(map(_line, rows)))
+
+
+def table_text(rows: Iterable[Fields], end: str = "\n") -> str:
+    """Rows as a stream has them, which knows its own ends of lines."""
+    return "".join(_line(row, end) for row in rows)
+
+
+def runs(word: str) -> bool:
+    """Whether a spreadsheet would take a word for a formula; a number is none."""
+    if not word.startswith(FORMULA):
+        return False
+    try:
+        float(word)
+    except ValueError:
+        return True
+    return False
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a formula begins with, also in full width, as OWASP's page on CSV injection has it."""
 
 
 def append_row(path: str | Path, row: Fields) -> None:
@@ -45,7 +69,11 @@ def _numbers(line: bytes, kinds: Sequence[Callable[[str], object]]) -> list[str]
     return fields if line.endswith(b"\r") else []
 
 
-def _line(row: Fields) -> str:
+def _line(row: Fields, end: str = "\r\n") -> str:
     out = io.StringIO()
-    csv.writer(out).writerow(row)
+    csv.writer(out, lineterminator=end).writerow(map(_field, row))
     return out.getvalue()
+
+
+def _field(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and runs(value) else value

@@ -13,6 +13,7 @@ What the commands `eval`, `predict` and `export` do, for scripts:
 
 from minidl.predict.card import ModelCard, model_classes, model_image, usual_constants
 from minidl.predict.evaluating import evaluate, labels_of, write_confusion
+from minidl.predict.files import ImageFiles, image_files
 from minidl.predict.images import card_for, evaluation_loader, training_loader
 from minidl.predict.predictor import Answer, Guess, Predictor, softmax
 from minidl.predict.trained import Trained, description, load_checkpoint
@@ -20,6 +21,7 @@ from minidl.predict.trained import Trained, description, load_checkpoint
 __all__ = [
     "Answer",
     "Guess",
+    "ImageFiles",
     "ModelCard",
     "Predictor",
     "Trained",
@@ -27,6 +29,7 @@ __all__ = [
     "description",
     "evaluate",
     "evaluation_loader",
+    "image_files",
     "labels_of",
     "load_checkpoint",
     "model_classes",

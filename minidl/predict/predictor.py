@@ -20,11 +20,14 @@ from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
 from minidl.ir.printed import never_raises
 from minidl.ir.readers import ANYTHING, COUNT
+from minidl.ir.warned import warn_caller
 from minidl.predict.card import ModelCard
 from minidl.predict.evaluating import evaluate, labels_of
+from minidl.predict.files import image_files
 from minidl.predict.images import Broken, evaluation_loader, require_images
 from minidl.predict.trained import Trained, description
 from minidl.train import Evaluation
+from minidl.train.best import Which
 
 SAY_DATA = "say it with path="
 """Hint where nobody knows which images are meant."""
@@ -76,12 +79,20 @@ class Predictor:
         classes: int | None = None,
         image: int | None = None,
         names: Sequence[str] = (),
-        averaged: bool = False,
+        averaged: bool | None = None,
+        checkpoint: Which | None = None,
         **how: Any,
     ) -> Predictor:
-        """Of a run's folder, a checkpoint, or a file of weights; see `Trained.at`."""
+        """Of a run's folder, the best checkpoint where one was kept, of a checkpoint, or a file of
+        weights; see `Trained.at`."""
         found = Trained.at(
-            path, model=model, classes=classes, image=image, names=names, averaged=averaged
+            path,
+            model=model,
+            classes=classes,
+            image=image,
+            names=names,
+            averaged=averaged,
+            checkpoint=checkpoint,
         )
         return cls(found, batch=batch, **how)
 
@@ -123,12 +134,18 @@ class Predictor:
         top: int = 5,
         unreadable: Unreadable | None = None,
     ) -> Iterator[Answer]:
-        """The `top` likeliest classes of each JPEG or PNG, in order.
+        """The `top` likeliest classes of each JPEG or PNG, in order; of a folder, of all images in
+        it, see `image_files`. A UserWarning says what was passed over there.
 
         unreadable: is told of a file that cannot be read or decoded, which is then passed over; an
         error, BrokenImageError or OSError, where there is none.
         """
         step, images = self.step, self._readable(map(Path, paths), unreadable)
+        if self.trained.assumed:
+            warn_caller(
+                f"{self.trained.path}: the class names are assumed, ImageNet's 1,000 as "
+                "torchvision orders them; names (--class-names) say others"
+            )
         while chunk := list(itertools.islice(images, self.batch)):
             rows = softmax(step.predict(np.stack([image for _, image in chunk])))
             for (path, _), row in zip(chunk, rows, strict=True):
@@ -137,7 +154,7 @@ class Predictor:
     def _readable(
         self, paths: Iterable[Path], unreadable: Unreadable | None
     ) -> Iterator[tuple[Path, Array]]:
-        for path in paths:
+        for path in itertools.chain.from_iterable(map(_files, paths)):
             try:
                 yield path, self.card.see(read_image(path), str(path))
             except (BrokenImageError, OSError) as error:
@@ -147,7 +164,12 @@ class Predictor:
 
     def _top(self, row: Array, count: int) -> tuple[Guess, ...]:
         order = np.argsort(-row, kind="stable")[:count]
-        return tuple(Guess(i, self.card.name_of(i), float(row[i])) for i in order.tolist())
+        return tuple(Guess(i, self._name_of(i), float(row[i])) for i in order.tolist())
+
+    def _name_of(self, label: int) -> str:
+        """What a class is called; its number where nobody knows, nor can assume."""
+        assumed = self.trained.assumed
+        return assumed[label] if assumed else self.card.name_of(label)
 
     # -- measure ---------------------------------------------------------------------------
 
@@ -197,6 +219,14 @@ class Predictor:
         """Write .safetensors with PyTorch's names and layouts; its header has the card."""
         header = description(self.card, self.trained.flags)
         save_weights(path, self.step.state_dict(), header)
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    """A file, or the images in a folder."""
+    found = image_files([path])
+    for note in found.notes:
+        warn_caller(note)
+    return found.paths
 
 
 @called()

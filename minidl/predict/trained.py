@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import minidl as dl
 from minidl.data import HeldOut
@@ -17,7 +17,7 @@ from minidl.files.safetensors import read_header
 from minidl.interop import load_weights
 from minidl.ir import ArgumentError, CheckpointError
 from minidl.ir.calls import called
-from minidl.ir.readers import PATH, either, instance
+from minidl.ir.readers import PATH, choice, either, instance, optional
 from minidl.ir.warned import warn_caller
 from minidl.predict.card import (
     PUBLISHED,
@@ -27,8 +27,10 @@ from minidl.predict.card import (
     model_image,
     published_constants,
 )
+from minidl.predict.imagenet import COUNT, imagenet_names
 from minidl.runtime.finite import warn_not_finite
-from minidl.train import Checkpoint, checkpoint, checkpoint_file
+from minidl.train import Checkpoint, checkpoint_file
+from minidl.train.best import Which, averaged_in, chosen
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "weights-averaged.safetensors"
@@ -50,8 +52,12 @@ class Trained:
     """Whether the path is a checkpoint."""
     averaged: bool = False
     """Of a checkpoint: whether the averaged weights are meant."""
+    which: str = ""
+    """Which checkpoint of a run it is, in words."""
     flags: Mapping[str, Any] = field(default_factory=dict)
     """How the run was asked for, as the command line has it; empty where nobody knows."""
+    assumed: tuple[str, ...] = ()
+    """ImageNet's class names, for 1,000 classes of which nobody says any."""
 
     @classmethod
     def at(
@@ -64,23 +70,35 @@ class Trained:
         mean: Numbers | None = None,
         std: Numbers | None = None,
         names: Sequence[str] = (),
-        averaged: bool = False,
+        averaged: bool | None = None,
+        checkpoint: Which | None = None,
         run: bool | None = None,
     ) -> Trained:
-        """What lies at `path`: a run's folder, of which the last good checkpoint is taken, a
-        checkpoint, or a file of weights, .safetensors, .pth or .npz.
+        """What lies at `path`: a run's folder, a checkpoint, or a file of weights, .safetensors,
+        .pth or .npz.
+
+        Of a folder the best checkpoint is taken where the run kept one, else the last good one;
+        checkpoint: "best" or "last" says which.
 
         A run and the weights that it wrote know their network; of others `model` says it, with the
         model's own classes, image and ImageNet's constants where nothing is said here. image: side
         of the images; mean, std: for pixels in [0, 255]; names: of the classes; averaged: take a
-        run's averaged weights; run: whether it is a folder or a checkpoint, by default what lies
-        there says it. ArgumentError, CheckpointError or OSError say what is not there.
+        run's averaged weights, by default where the best checkpoint is the best by these; run:
+        whether it is a folder or a checkpoint, by default what lies there says it. ArgumentError,
+        CheckpointError or OSError say what is not there.
         """
         where = Path(path)
+        if checkpoint is not None and not where.is_dir():
+            raise ArgumentError(
+                f"{where}: this is no run's folder, with a {checkpoint} checkpoint in it",
+                "leave checkpoint out",
+            )
         is_run = where.is_dir() or _is_checkpoint(where) if run is None else run
+        which = ""
         if is_run:
-            found = checkpoint.opened(where)
+            found, which = chosen(where, checkpoint)
             where, arguments = found.path, found.state.arguments
+            averaged = averaged_in(found) if averaged is None else averaged
         else:
             if averaged:
                 raise ArgumentError(
@@ -89,8 +107,9 @@ class Trained:
                 )
             open_file(where).close()
             arguments = described(where)
-        known = written(arguments, where)
+        known, foreign = written(arguments, where), False
         if known is None:
+            foreign = not is_run
             known = _of_model(where, model, classes, names)
             if known.model in PUBLISHED and mean is std is None:
                 say_constants(where, known.model)
@@ -100,7 +119,9 @@ class Trained:
         if image is not None:
             changes["image"] = (image, image, known.image[2])
         changes |= {k: v for k, v in (("mean", mean), ("std", std)) if v is not None}
-        return cls(replace(known, **changes), where, is_run, averaged, _flags(arguments, where))
+        flags, card = _flags(arguments, where), replace(known, **changes)
+        assumed = imagenet_names() if foreign and _is_nameless_imagenet(card) else ()
+        return cls(card, where, is_run, bool(averaged), which, flags, assumed)
 
     def load(self, step: dl.Step) -> None:
         """Put the weights into a step of the card's network; ShapeError, ArgumentError or
@@ -109,6 +130,10 @@ class Trained:
             load_checkpoint(step, self.path, self.averaged)
         else:
             load_weights(step, self.path)
+
+
+def _is_nameless_imagenet(card: ModelCard) -> bool:
+    return not card.names and card.classes == COUNT and card.image[2] == 3
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -208,10 +233,25 @@ def say_constants(path: Path, model: str) -> None:
     )
 
 
-@called(readers={"source": either(PATH, instance(Checkpoint))})
-def load_checkpoint(step: dl.Step, source: Path | Checkpoint, averaged: bool = False) -> None:
-    """A checkpoint's weights, whatever optimizer it had; CheckpointError where they do not fit."""
-    given = source if isinstance(source, Checkpoint) else checkpoint.opened(source)
+@called(
+    readers={
+        "source": either(PATH, instance(Checkpoint)),
+        "checkpoint": optional(choice(get_args(Which))),
+    }
+)
+def load_checkpoint(
+    step: dl.Step,
+    source: Path | Checkpoint,
+    averaged: bool = False,
+    *,
+    checkpoint: Which | None = None,
+) -> None:
+    """A checkpoint's weights, whatever optimizer it had; CheckpointError where they do not fit.
+
+    checkpoint: which one of a run's folder, "best" or "last"; the best by default, where one was
+    kept.
+    """
+    given = source if isinstance(source, Checkpoint) else chosen(Path(source), checkpoint)[0]
     path, variables, state = given.path, given.variables, given.state
     try:
         if averaged:

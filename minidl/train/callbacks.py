@@ -43,8 +43,14 @@ class Run(Protocol):
     stop: str
     """A reason ends the run after the epoch."""
 
+    resumed: Path | None
+    """The checkpoint that the run went on from."""
+
     def save(self) -> Path:
         """Write a checkpoint of this moment."""
+
+    def save_best(self) -> Path:
+        """Write the one that stays, of this moment, in the place of the one before it."""
 
 
 class Callback:
@@ -66,12 +72,18 @@ class Callback:
     def on_step_end(self, trainer: Run) -> None:
         """After each step: `trainer.loss`, `trainer.steps`."""
 
+    def on_validation_begin(self, trainer: Run) -> None:
+        """After the last step of an epoch, where there is something to validate on."""
+
     def on_epoch_end(self, trainer: Run) -> None:
         """After the validation: `trainer.history.last`; `trainer.epoch` epochs are done. Setting
         `trainer.stop` to a reason ends the run."""
 
     def on_fit_end(self, trainer: Run) -> None:
         """After the last epoch, not where an error or Ctrl-C ended the run."""
+
+    def on_exit(self, trainer: Run) -> None:
+        """At the very end, whatever ended the run: what was opened is closed."""
 
     def state(self) -> dict[str, Any]:
         """What to keep, as JSON has it."""
@@ -86,6 +98,11 @@ class Callback:
 
 
 HIGHER_IS_BETTER = ("top1", "top5", "ema_top1", "ema_top5")
+
+
+def gain(metric: str, value: float, before: float) -> float:
+    """By how much a value of a field of `Epoch` is better than one before it; NaN is not."""
+    return value - before if metric in HIGHER_IS_BETTER else before - value
 
 
 @dataclass(frozen=True)
@@ -144,8 +161,7 @@ class EarlyStopping(Callback):
     def _better(self, value: float) -> bool:
         if self.best is None:
             return not math.isnan(value)
-        gain = value - self.best if self.metric in HIGHER_IS_BETTER else self.best - value
-        return gain > self.min_delta
+        return gain(self.metric, value, self.best) > self.min_delta
 
     def _judge(self, trainer: Run) -> None:
         if self.bad >= self.patience:

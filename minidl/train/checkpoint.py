@@ -2,7 +2,8 @@
 
 A folder holds `checkpoint-00000123.safetensors` for step 123: every variable of the step, averaged
 weights where there are some, and the run's state as JSON in the same file, so that no moment leaves
-half of a checkpoint. One run writes to a folder.
+half of a checkpoint. `checkpoint-best.safetensors` is such a file too, of the best epoch so far,
+and stays. One run writes to a folder.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import Any, TypeVar
 
 from minidl.console import tell
 from minidl.data.fingerprint import Fingerprint
-from minidl.files.atomic import sweep
+from minidl.files.atomic import sweep, write_atomically
 from minidl.files.fields import parse_json, take
+from minidl.files.opening import open_file
 from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
 from minidl.ir.calls import called
 from minidl.ir.printed import never_raises
@@ -31,6 +33,7 @@ from minidl.train import checkpoint_file
 
 FORMAT = 1
 NAME = re.compile(r"checkpoint-(\d{8,})\.safetensors")
+BEST = "checkpoint-best.safetensors"
 VARIABLES = "variables"
 
 Arrays = dict[str, Array]
@@ -123,6 +126,9 @@ class Checkpoint:
         return f"<Checkpoint {self.path}: {at}, {len(self.variables):,} variables>"
 
 
+PIECE = 2**20
+"""Bytes that are copied at a time."""
+
 COUNTS = ("steps", "epoch", "batch", "steps_per_epoch", "loss_count")
 HEAD = tuple(f.name for f in fields(_Head))
 
@@ -135,20 +141,39 @@ def save(folder: str | Path, step: Step, state: State, keep: int = 3) -> Path:
     ones removed. CheckpointError where it cannot be written: those before it are untouched.
     """
     folder = Path(folder)
-    path = folder / f"checkpoint-{state.steps:08d}.safetensors"
+    path = _written(folder / f"checkpoint-{state.steps:08d}.safetensors", step, state)
+    for old in [p for p in found(folder) if steps_of(p) <= state.steps][:-keep]:
+        with suppress(OSError):
+            os.unlink(old)
+    return path
+
+
+def save_best(folder: str | Path, step: Step, state: State) -> Path:
+    """Write the checkpoint that stays, in the place of the one before it, as `save` does."""
+    return _written(Path(folder) / BEST, step, state)
+
+
+def _written(path: Path, step: Step, state: State) -> Path:
     tensors = _Tensors({VARIABLES: _Variables(step), **state.arrays})
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder, "checkpoint-")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, "checkpoint-")
         checkpoint_file.write(path, tensors, _to_json(step, state))
     except OSError as error:
         raise CheckpointError(
             f"{path}: not saved: {error.strerror or error}; the checkpoints before it are untouched"
         ) from error
-    for old in [p for p in found(folder) if steps_of(p) <= state.steps][:-keep]:
-        with suppress(OSError):
-            os.unlink(old)
     return path
+
+
+def copy(source: Path, target: Path) -> None:
+    """Write what a checkpoint has to another place, whole or not at all; CheckpointError where
+    that fails."""
+    try:
+        with open_file(source) as file:
+            write_atomically(target, iter(lambda: file.read(PIECE), b""), check=verify)
+    except OSError as error:
+        raise CheckpointError(f"{target}: not saved: {error.strerror or error}") from error
 
 
 def found(folder: str | Path) -> list[Path]:
@@ -161,6 +186,36 @@ def steps_of(path: Path) -> int:
     """The step that a checkpoint's name gives."""
     match = NAME.fullmatch(path.name)
     return int(match[1]) if match else 0
+
+
+def require_own(folder: Path, resumed: Path | None) -> None:
+    """ArgumentError where the folder's checkpoints are another run's, or later than the one that
+    is resumed: the new ones would be mixed up with them."""
+    known = found(folder)
+    if not known and not (folder / BEST).exists():
+        return
+    if resumed is None:
+        raise ArgumentError(
+            f"{folder} has checkpoints of another run",
+            "resume it (--resume), or choose another folder",
+        )
+    if resumed.resolve().parent != folder.resolve():
+        raise ArgumentError(f"{folder} has checkpoints, and {resumed} is not one of them")
+    later = [p for p in known if steps_of(p) > steps_of(resumed)]
+    good = [p.name for p in later if _is_good(p)]
+    if good:
+        raise ArgumentError(
+            f"{folder} has later checkpoints than {resumed.name}",
+            f"remove {', '.join(good)}, or choose another folder",
+        )
+
+
+def _is_good(path: Path) -> bool:
+    try:
+        verify(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 @called()
@@ -188,7 +243,8 @@ def opened(where: str | Path) -> Checkpoint:
         return Checkpoint(where, *read(where))
     for path, (variables, state) in _good(where, read):
         return Checkpoint(path, variables, state)
-    raise CheckpointError(f"{where}: no good checkpoint in this folder")
+    best = f"name {where / BEST}" if (where / BEST).exists() else ""
+    raise CheckpointError(f"{where}: no good checkpoint in this folder", best)
 
 
 def read(path: str | Path) -> tuple[Arrays, State]:
@@ -204,11 +260,18 @@ def read(path: str | Path) -> tuple[Arrays, State]:
     return state.arrays.pop(VARIABLES, {}), state
 
 
-def verify(path: str | Path) -> None:
-    """CheckpointError where `read` would raise it; little of the file is in memory at a time."""
+def glance(path: Path) -> State:
+    """The state that a checkpoint's header has; its tensors are not looked at."""
+    with _naming(path):
+        return _from_json(checkpoint_file.glance(path))
+
+
+def verify(path: str | Path) -> State:
+    """The state of a checkpoint, without arrays; CheckpointError where `read` would raise it.
+    Little of the file is in memory at a time."""
     path = Path(path)
     with _naming(path):
-        _from_json(checkpoint_file.verify(path))
+        return _from_json(checkpoint_file.verify(path))
 
 
 @contextmanager

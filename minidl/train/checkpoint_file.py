@@ -13,6 +13,7 @@ from minidl.files.safetensors import (
     DTYPES,
     Header,
     raw_bytes,
+    read_header,
     read_in_pieces,
     read_safetensors,
     write_safetensors,
@@ -66,6 +67,14 @@ def read(path: Path) -> tuple[dict[str, Array], str]:
     state = _state_of(path, header)
     _require(path, header, digest(tensors, state))
     return tensors, state
+
+
+def glance(path: Path) -> str:
+    """The state of a file, whatever became of its tensors. Errors as `read`."""
+    try:
+        return _state_of(path, read_header(path))
+    except ArgumentError as error:
+        raise _damaged(error) from None
 
 
 def verify(path: Path) -> str:

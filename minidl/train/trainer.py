@@ -17,9 +17,10 @@ from minidl.ir import ArgumentError, Array, CheckpointError, NotFiniteError
 from minidl.ir.calls import called
 from minidl.ir.copies import Uncopied
 from minidl.ir.printed import never_raises
-from minidl.ir.readers import COUNT, PATH, Reader, either, instance, optional, whole
+from minidl.ir.readers import COUNT, FLAG, PATH, Reader, choice, either, instance, optional, whole
 from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
+from minidl.train.best import METRICS, KeepBest
 from minidl.train.callbacks import Callback, Checkpoints
 from minidl.train.checkpoint import Checkpoint
 from minidl.train.ema import Ema
@@ -50,6 +51,7 @@ def _callbacks(value: Any) -> tuple[Callback, ...]:
         "schedule": optional(SCHEDULE),
         "callbacks": Reader("a list of callbacks", _callbacks),
         "keep": COUNT,
+        "keep_best": either(FLAG, choice(METRICS)),
         "print_freq": optional(COUNT),
         "resume": optional(either(PATH, instance(Checkpoint))),
         "checkpoint_every": optional(COUNT),
@@ -62,9 +64,12 @@ class Trainer(Uncopied):
     schedule: factor of the learning rate that the step has now. callbacks: run in order, before
     those for the folder. output_dir: gets `args.json`, `log.csv`, `steps.csv` (a row every
     `print_freq` steps), `report.html`, `confusion.csv` and the last `keep` checkpoints, one an
-    epoch, and one every `checkpoint_every` steps. ema: averaged weights, validated beside the
-    step's. resume: a checkpoint, by its path or as `minidl.train.opened` read it, or a folder, of
-    which the last good one is taken. arguments: how the run was asked for, to be kept.
+    epoch, and one every `checkpoint_every` steps. keep_best: beside these stays
+    `checkpoint-best.safetensors`, of the epoch that is the best by a field of `Epoch`; True is the
+    accuracy, or the loss where there is none, of the averaged weights where these are validated. A
+    smaller loss is better; of equal epochs the first stays. ema: averaged weights, validated
+    beside the step's. resume: a checkpoint, by its path or as `minidl.train.opened` read it, or a
+    folder, of which the last good one is taken. arguments: how the run was asked for, to be kept.
     other_data: go on with other images than the checkpoint's run had, of the same classes.
     own_rate: go on with the step's learning rate, not the checkpoint's. measured: what the split is
     called that `fit` validates on, as lines have it. quiet: print nothing.
@@ -89,6 +94,7 @@ class Trainer(Uncopied):
         callbacks: Sequence[Callback] = (),
         output_dir: str | Path | None = None,
         keep: int = 3,
+        keep_best: bool | str = True,
         print_freq: int | None = None,
         ema: Ema | None = None,
         resume: str | Path | Checkpoint | None = None,
@@ -103,6 +109,7 @@ class Trainer(Uncopied):
         self.output_dir = None if output_dir is None else Path(output_dir).expanduser()
         self.keep, self.arguments, self.measured = keep, dict(arguments or {}), measured
         self.other_data, self.own_rate = other_data, own_rate
+        self.resumed: Path | None = None
         self.data: dict[str, Fingerprint] = {}
         """Of the images, where somebody asks for it."""
         self._data_before: dict[str, Fingerprint] | None = None
@@ -122,13 +129,20 @@ class Trainer(Uncopied):
         self.callbacks = [*([] if quiet else [Progress(print_freq=print_freq)]), *callbacks]
         if self.output_dir is not None:
             self.callbacks += [Log(every=print_freq), Report()]
+            if keep_best:
+                self.callbacks.append(KeepBest(None if keep_best is True else keep_best))
             self.callbacks.append(Checkpoints(every=checkpoint_every))
-        elif checkpoint_every is not None:
-            raise ArgumentError("checkpoint_every needs an output_dir")
+        else:
+            _require_no_folder(checkpoint_every=checkpoint_every, keep_best=keep_best)
+        if isinstance(keep_best, str) and keep_best.startswith("ema_") and ema is None:
+            raise ArgumentError(
+                f"keep_best watches {keep_best}, and there are no averaged weights",
+                "give an ema, or choose another metric",
+            )
         if resume is not None and not isinstance(resume, Checkpoint):
             resume = checkpoint.opened(resume)
         if self.output_dir is not None:
-            _require_own(self.output_dir, None if resume is None else resume.path)
+            checkpoint.require_own(self.output_dir, None if resume is None else resume.path)
         if resume is not None:
             self._resume(resume)
 
@@ -175,6 +189,7 @@ class Trainer(Uncopied):
                 raise
             finally:
                 self.step.learning_rate = self.base_rate
+                self._call("on_exit")
         if self.ema is not None and self.stop:
             self.ema.warn_short(self.steps // self.step.accumulate)
         self.history.stopped = self.stop
@@ -190,7 +205,7 @@ class Trainer(Uncopied):
         with locked(self.output_dir) as why:
             if why:
                 tell(f"minidl: {self.output_dir} is not locked against other runs: {why}")
-            _require_own(self.output_dir, self._kept[1])
+            checkpoint.require_own(self.output_dir, self._kept[1])
             sweep(self.output_dir, "")
             yield
 
@@ -201,6 +216,13 @@ class Trainer(Uncopied):
         path = checkpoint.save(self.output_dir, self.step, self._state(), self.keep)
         self._kept = (self.steps, self.epoch), path
         return path
+
+    def save_best(self) -> Path:
+        """Write a checkpoint of this moment as the one that stays; ArgumentError without an
+        output_dir."""
+        if self.output_dir is None:
+            raise ArgumentError("a checkpoint needs an output_dir")
+        return checkpoint.save_best(self.output_dir, self.step, self._state())
 
     def _keep(self, error: BaseException) -> None:
         """Save what an error or a signal between steps would lose, and note what is kept."""
@@ -296,7 +318,10 @@ class Trainer(Uncopied):
     def _end_epoch(self, val: Feed | None, interrupt: Interrupt) -> None:
         if val is not None and self.output_dir is not None:
             self.save()  # what is trained is safe, whatever becomes of the validation
-        measured = {} if val is None else self._validate(val, interrupt)
+        measured = {}
+        if val is not None:
+            self._call("on_validation_begin")
+            measured = self._validate(val, interrupt)
         done = Epoch(
             epoch=self.epoch + 1,
             steps=self.steps,
@@ -371,6 +396,7 @@ class Trainer(Uncopied):
 
     def _resume(self, given: Checkpoint) -> None:
         path, state = given.path, checkpoint.load(given, self.step)
+        self.resumed = path
         self._kept, self._data_before = ((state.steps, state.epoch), path), state.data
         try:
             self.history = History.of(state.history)
@@ -397,31 +423,8 @@ class Trainer(Uncopied):
         self.base_rate = saved
 
 
-def _require_own(folder: Path, resumed: Path | None) -> None:
-    """ArgumentError where the folder's checkpoints are another run's, or later than the one that
-    is resumed: the new ones would be mixed up with them."""
-    known = checkpoint.found(folder)
-    if not known:
-        return
-    if resumed is None:
-        raise ArgumentError(
-            f"{folder} has checkpoints of another run",
-            "resume it (--resume), or choose another folder",
-        )
-    if resumed.resolve().parent != folder.resolve():
-        raise ArgumentError(f"{folder} has checkpoints, and {resumed} is not one of them")
-    later = [p for p in known if checkpoint.steps_of(p) > checkpoint.steps_of(resumed)]
-    good = [p.name for p in later if _is_good(p)]
-    if good:
-        raise ArgumentError(
-            f"{folder} has later checkpoints than {resumed.name}",
-            f"remove {', '.join(good)}, or choose another folder",
-        )
-
-
-def _is_good(path: Path) -> bool:
-    try:
-        checkpoint.verify(path)
-    except CheckpointError:
-        return False
-    return True
+def _require_no_folder(**asked: Any) -> None:
+    """ArgumentError for what is kept in a folder, where there is none."""
+    for name, value in asked.items():
+        if value is not None and not isinstance(value, bool):
+            raise ArgumentError(f"{name} needs an output_dir")

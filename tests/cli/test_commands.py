@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import minidl as dl
-from minidl.cli import main
+from minidl.cli import COMMANDS, main
 from minidl.data import digits
 from minidl.interop import read_weights
 from minidl.placed.verify.file import check_file
@@ -60,7 +60,11 @@ def test_train_off_a_terminal_prints_the_table_and_a_line_an_epoch(
     assert main(["train", *flags]) == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
-    assert lines[0].startswith("lenet  batch 32  image 32x32x1")
+    assert lines[0].startswith("digits: 1,797 images in 10 classes")
+    assert lines[0].endswith(": 1,438 train, 359 test")
+    assert lines[1].startswith("nothing is kept: --output-dir DIR keeps ")
+    assert lines[2].startswith("lenet  batch 32  image 32x32x1")
+    assert lines[11].startswith("  epoch 1/6  step 1/44  loss 2.")
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert [line.split()[1] for line in epochs] == [f"{i}/6" for i in range(1, 7)]
     assert float(epochs[-1].split("test accuracy")[1].split()[0]) > 90
@@ -131,7 +135,7 @@ def test_a_budget_that_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["plan", "-b", "0"], ["batch-size", "at least 1"]),
         (["plan", "--scratch", "12GQ"], ["12GQ", "12GiB"]),
         (["train", "--epochs", "many"], ["--epochs"]),
-        ([], ["COMMAND"]),
+        (["--traceback"], ["COMMAND"]),
     ],
 )
 def test_bad_usage_exits_with_2(
@@ -174,3 +178,29 @@ def test_bare_checkout_runs_and_imports_models() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "vgg16\n"
+
+
+def test_without_a_word_there_is_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it is, each command in one line of 80 columns, three examples; nothing else."""
+    assert main([]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].startswith(f"minidl {dl.__version__}: train neural networks")
+    rows = lines[lines.index("commands:") + 1 : lines.index("examples:") - 1]
+    assert [row.split()[0] for row in rows] == list(COMMANDS)
+    assert all(command.summary in row for row, command in zip(rows, COMMANDS.values(), strict=True))
+    assert sum(line.startswith("  minidl ") for line in lines) == 3
+    assert (max(map(len, lines)) < 80, err) == (True, "")
+
+
+def test_an_overview_and_a_version_need_no_numpy() -> None:
+    for arguments in ([], ["--version"]):
+        run = (
+            f"import sys\nfrom minidl.cli import main\ntry: main({arguments})\n"
+            "except SystemExit as stop: assert not stop.code\nprint('numpy' in sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", run], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith(f"minidl {dl.__version__}")
+        assert done.stdout.splitlines()[-1] == "False"

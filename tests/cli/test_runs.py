@@ -49,7 +49,7 @@ def test_eval_of_the_folder_of_the_weights_and_of_the_flags_agree(
     capsys.readouterr()
     lines = []
     for how in (
-        ["eval", "--run", str(run), "-j", "0"],
+        ["eval", "--run", str(run), "--checkpoint", "last", "-j", "0"],
         ["eval", "--weights", str(run / WEIGHTS), "-b", "1", *data],
         ["train", "--test-only", "--weights", str(run / WEIGHTS), *SMALL, *data],
         ["train", "--test-only", "--resume", str(run), *data],
@@ -204,7 +204,9 @@ def test_predict_names_the_classes_and_the_broken_images(
     out, error = capsys.readouterr()
     assert [line.split(": ")[0] for line in out.splitlines()] == [files[0], files[3], files[4]]
     assert all(line.count(" %") == 2 for line in out.splitlines())
-    assert [line.split(": ")[1] for line in error.splitlines()] == [files[1], files[2]]
+    lines = [line.split(": ")[1] for line in error.splitlines()]
+    assert lines[:2] == [files[1], files[2]]
+    assert lines[2].startswith("weights of epoch ")
     assert main(["predict", "--run", str(run), "--json", files[0]]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["file"] == files[0]
@@ -234,7 +236,7 @@ def test_export_gives_the_probabilities_of_predict(
 ) -> None:
     model, weights = tmp_path / "m.onnx", tmp_path / "w.safetensors"
     files = ["--onnx", str(model), "--safetensors", str(weights)]
-    assert main(["export", "--run", str(run), *files, *flags]) == 0
+    assert main(["export", "--run", str(run), "--checkpoint", "last", *files, *flags]) == 0
     assert bits(tmp_path, "w.safetensors") == bits(run)
     image = tmp_path / "p.png"
     shown = pixels(32, 32)

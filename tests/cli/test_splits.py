@@ -25,10 +25,11 @@ __all__ = ["run"]
 def of_0_1_0(run: Path, folder: Path) -> Path:
     """The run as 0.1.0 would have kept it: nothing says how images were held out."""
     shutil.copytree(run, folder)
+    (folder / checkpoint.BEST).unlink()
     for path in checkpoint.found(folder):
         tensors, words = checkpoint_file.read(path)
         state = json.loads(words)
-        del state["arguments"]["about"]["held_out"], state["data"]
+        del state["arguments"]["about"]["held_out"], state["data"], state["callbacks"]["KeepBest"]
         checkpoint_file.write(path, tensors, json.dumps(state))
     weights = read_weights(folder / "weights.safetensors")
     about = {"about": state["arguments"]["about"], "flags": state["arguments"]["flags"]}

@@ -25,8 +25,16 @@ __all__ = ["run"]
 EPOCHS = ["--epochs", "2", "--print-freq", "2"]
 
 
+MAIN = """
+import sys
+from minidl import cli, console
+console.PATIENCE = 3600.0  # lines on waits depend on how busy the machine is
+sys.exit(cli.main())
+"""
+
+
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "minidl", *arguments]
+    return [sys.executable, "-c", MAIN, *arguments]
 
 
 @contextmanager

@@ -51,7 +51,12 @@ def run(folder: Path, epochs: int = 2, **how: Any) -> Trainer:
 def test_the_folder_of_a_run(tmp_path: Path) -> None:
     done = run(tmp_path, arguments={"lr": 0.1, "data_path": Path("x")}, ema=Ema(0.5))
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {*FILES, "checkpoint-00000006.safetensors", "checkpoint-00000012.safetensors"}
+    assert names == {
+        *FILES,
+        "checkpoint-00000006.safetensors",
+        "checkpoint-00000012.safetensors",
+        "checkpoint-best.safetensors",
+    }
     asked = json.loads((tmp_path / "args.json").read_text())
     assert asked["arguments"] == {"lr": 0.1, "data_path": "x"}
     assert asked["step"]["model"] == "small"
@@ -274,6 +279,7 @@ def printed(capsys: pytest.CaptureFixture[str], **how: Any) -> tuple[list[str], 
 def test_off_a_terminal_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     lines, errors = printed(capsys)
     assert errors == ""
+    assert lines.pop(0).startswith("  epoch 1/2  step 1/6  loss ")
     for i, line in enumerate(lines):
         assert re.fullmatch(
             rf"epoch {i + 1}/2  loss \d\.\d{{4}}  test accuracy \d+\.\d\d %  [\d,]+ images/s  "
@@ -285,8 +291,10 @@ def test_off_a_terminal_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> N
 def test_lines_between_epochs(capsys: pytest.CaptureFixture[str]) -> None:
     lines, _ = printed(capsys, print_freq=3, ema=Ema(0.5))
     assert [line.split("  loss")[0] for line in lines] == [
-        "  step 3/6", "  step 6/6", "epoch 1/2", "  step 3/6", "  step 6/6", "epoch 2/2"
-    ]  # fmt: skip
+        "  epoch 1/2  step 1/6",
+        *("  epoch 1/2  step 3/6", "  epoch 1/2  step 6/6", "epoch 1/2"),
+        *("  epoch 2/2  step 3/6", "  epoch 2/2  step 6/6", "epoch 2/2"),
+    ]
     assert "averaged weights" in lines[-1]
 
 
@@ -316,7 +324,7 @@ def test_the_short_way(capsys: pytest.CaptureFixture[str]) -> None:
     other = compiled()
     history = Trainer(other, quiet=True).fit(source, test, 2)
     assert accuracy == history.last.top1
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 3
     assert fit(step, data, 0) == 0.0
     few = Dataset("few", (), source.images[:3], source.labels[:3], test.images, test.labels)
     with pytest.raises(ArgumentError, match="batch 4 is larger than the 3 training images"):

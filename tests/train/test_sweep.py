@@ -18,6 +18,7 @@ import pytest
 import minidl as dl
 from minidl.ir import CheckpointError
 from minidl.train import EarlyStopping, Ema, State, Trainer, checkpoint, latest, load, save
+from minidl.train.best import best_in
 from minidl.train.log import rows_until
 from tests.train.disk import Disk, KilledError
 from tests.train.small import BATCH, CLASSES, IMAGE, training, validation
@@ -142,6 +143,10 @@ def contents(folder: Path) -> dict[str, object]:
         if path.name == "log.csv":
             with path.open(newline="") as file:
                 found[path.name] = [row[:10] for row in csv.reader(file)]
+        elif path.name == checkpoint.BEST:
+            variables, state = checkpoint.read(path)
+            bits = {name: array.tobytes() for name, array in variables.items()}
+            found[path.name] = state.epoch, best_in(state), bits
         elif path.suffix in (".html", ".safetensors"):
             found[path.name] = None
         else:

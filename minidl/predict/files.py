@@ -1,0 +1,56 @@
+"""Which image files are meant: those that are named, and all that lie in folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minidl.data.layout import EXTENSIONS, is_image, told
+from minidl.data.tree import FolderTree, Passed
+from minidl.ir import ArgumentError
+from minidl.ir.calls import called
+from minidl.ir.readers import ITERABLE
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Files, and what was passed over, a line a folder and kind."""
+
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+@called(readers={"paths": ITERABLE})
+def image_files(paths: Iterable[str | Path]) -> ImageFiles:
+    """Files as they are named; of a folder its images, .jpg, .jpeg and .png, and those of the
+    folders in it, in the order of their names.
+
+    Links are followed, no folder is entered twice. ArgumentError where there is no image at all.
+    """
+    files: list[Path] = []
+    notes: list[str] = []
+    empty: list[str] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside, passed = _inside(path)
+        files += inside
+        empty += [] if inside else [str(path)]
+        notes += [f"{path}: {note}" for note in told(passed)]
+    if not files:
+        raise ArgumentError(
+            f"no image in {', '.join(empty) or 'what is named'}; expected {', '.join(EXTENSIONS)}"
+        )
+    return ImageFiles(tuple(files), (*notes, *(f"{path}: no image in it" for path in empty)))
+
+
+def _inside(folder: Path) -> tuple[list[Path], Passed]:
+    passed, files = Passed(), []
+    for parts, _ in FolderTree(folder).below((), passed):
+        if is_image(parts[-1]):
+            files.append(folder.joinpath(*parts))
+        else:
+            passed.file(*parts)
+    return files, passed
