@@ -52,7 +52,6 @@ def run(options: argparse.Namespace) -> int:
     network = predictor(options, batch=1)
     if options.safetensors is not None:
         network.save_weights(options.safetensors)
-        result(f"weights: {options.safetensors}")
     if options.onnx is not None:
         network.export_onnx(
             options.onnx,
@@ -60,5 +59,7 @@ def run(options: argparse.Namespace) -> int:
             channels_last=options.channels_last,
             probabilities=options.probabilities,
         )
-        result(f"ONNX model: {options.onnx}")
+    for name, written in (("weights", options.safetensors), ("ONNX model", options.onnx)):
+        if written is not None:
+            result(f"{name}: {written}")
     return 0

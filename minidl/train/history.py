@@ -37,6 +37,14 @@ class Epoch:
 
 FIELDS = tuple(f.name for f in fields(Epoch))
 
+OF_VALIDATION = ("val_loss", "top1", "top5")
+OF_AVERAGES = ("ema_loss", "ema_top1", "ema_top5")
+METRICS = ("loss", *OF_VALIDATION, *OF_AVERAGES)
+"""Fields that say how good an epoch is."""
+
+LABELLED = ("top1", "top5", "ema_top1", "ema_top5")
+"""Those that need labels; they are better where they are higher."""
+
 
 @dataclass
 class History:
