@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -91,6 +92,7 @@ def complete(
             options = commands.parse(arguments)
             options.changed = changed(options, saved, parser)
         options.found = found
+    options.typed = list(sys.argv[1:] if arguments is None else arguments)
     return options
 
 

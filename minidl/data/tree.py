@@ -85,6 +85,8 @@ class FolderTree:
                 is_folder = entry.is_dir()
                 if is_litter(entry.name):
                     (passed.folder if is_folder else passed.file)(*folder, entry.name)
+                elif entry.is_symlink() and not os.path.exists(entry.path):
+                    passed.file(*folder, entry.name)  # it leads nowhere
                 else:
                     (found.folders if is_folder else found.files).append(entry.name)
         return found

@@ -44,10 +44,12 @@ def run_tiles(task: Callable[[int, int], None], count: int, lanes: int = HOST_LA
     """Run `task(tile, lane)` for every tile; tiles that run at once have different lanes."""
     workers = min(cores(), lanes, count)
     tickets = itertools.count()
+    of_caller = np.geterr()  # of this thread alone
 
     def work(lane: int) -> None:
-        while (tile := next(tickets)) < count:
-            task(tile, lane)
+        with np.errstate(**of_caller):
+            while (tile := next(tickets)) < count:
+                task(tile, lane)
 
     helpers = [_pool().submit(work, lane) for lane in range(1, workers)]
     work(0)
