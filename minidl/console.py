@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 
@@ -23,11 +24,16 @@ class Display:
         self.name, self.words = name, words
         self.other: Display | None = None
         """Where it is said that this one broke."""
+        self.bar: Callable[[], Any] = lambda: None
+        """The progress bar that is drawn here, which makes room for lines; its owner holds it."""
         self._broken: Any = None
         """The stream that broke: one that takes its place is tried anew."""
 
     def say(self, line: str) -> None:
-        """Show a line at once."""
+        """Show a line at once, and no part of a bar in it."""
+        bar = ERRORS.bar()
+        if bar is not None:
+            bar.clear()
         self.write(f"{line}\n")
         self.flush()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from typing import Any, NoReturn
 
 from tqdm.auto import tqdm
@@ -49,6 +50,8 @@ class Progress(Callback):
             disable=not someone_looks(),
             file=bar_file(),
         )
+        if bar_file() is ERRORS and not self._bar.disable:
+            ERRORS.bar = weakref.ref(self._bar)
 
     def on_step_end(self, trainer: Run) -> None:
         if self._bar is not None and not self._bar.disable:
