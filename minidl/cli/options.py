@@ -184,7 +184,7 @@ def _refused(options: argparse.Namespace, device: str) -> Iterator[tuple[str, st
 
 def _way_out(options: argparse.Namespace, outs: list[str], able: list[str]) -> str:
     if getattr(options, "found", None) is not None:  # the run had them, and no flag here says so
-        return f"that is how the run was; go on with: {typed(options, *outs)}"
+        return f"go on with: {typed(options, *outs)}"
     ways = [f"--device {name}" for name in able] + [" ".join(outs)]
     return f"say {' or '.join(ways)}"
 

@@ -92,8 +92,8 @@ class _Checkpoint:
         if f"{self.folder}/constants.pkl" in names:
             raise ArgumentError(
                 "it is a TorchScript program, which is code, not weights alone",
-                "torch.save(torch.jit.load(PATH).state_dict(), 'weights.pth') in PyTorch makes a "
-                "file of its weights",
+                "write a file of its weights with PyTorch: "
+                "torch.save(torch.jit.load(PATH).state_dict(), 'weights.pth')",
             )
         self.order = self._byte_order(names)
 

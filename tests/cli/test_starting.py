@@ -71,3 +71,18 @@ runpy.run_module("minidl", run_name="__main__")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.startswith("minidl ")
     assert done.stderr == ""
+
+
+def test_without_docstrings_and_asserts_it_says_and_does_the_same() -> None:
+    """`python -OO`."""
+    words = ("-m", "minidl", "plan", "--model", "lenet", "-b", "1", "--classes", "10")
+    for more in (("--help",), ("--summary",)):
+        plain, stripped = (
+            subprocess.run(
+                [sys.executable, *flags, *words, *more], cwd=ROOT, capture_output=True, text=True
+            )
+            for flags in ((), ("-OO",))
+        )
+        assert plain.returncode == stripped.returncode == 0
+        assert stripped.stdout == plain.stdout != ""
+        assert stripped.stderr == ""
