@@ -1,13 +1,12 @@
 """minidl: a mini deep-learning framework in which one training step is one planned arena.
 
 A name's module is imported when the name is asked for: `import minidl` alone loads nothing, not
-even NumPy, so that `minidl --help` is there at once.
+even NumPy or `typing`, so that `minidl --help` is there at once, and Ctrl-C soon understood.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from minidl.checkout import find_models
 
@@ -37,8 +36,11 @@ HOMES = {
 ROOMS = ("data", "layers", "models", "optim")
 """Modules that are attributes without an import of their own."""
 
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:  # the same for mypy and editors; a test compares the two
     from types import ModuleType
+    from typing import Any
 
     from minidl import data as data
     from minidl import layers as layers

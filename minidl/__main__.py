@@ -1,7 +1,20 @@
-"""`python -m minidl`: the same as `minidl`."""
+"""The command `minidl`, and `python -m minidl`."""
 
 import sys
 
-from minidl.cli import main
+import minidl.starting as starting
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command of `sys.argv`; the exit status."""
+    starting.begin()
+    from minidl.cli import main as command  # takes long, and can be interrupted
+
+    try:
+        return command()
+    finally:
+        starting.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

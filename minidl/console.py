@@ -1,17 +1,22 @@
 """Where people see what goes on: standard output and error, which may break and end nothing.
 
 A pipe that nobody reads any more, a full disk and a closed stream cost what would have been shown.
-The other stream says so, once.
+The other stream says so, once. What an encoding lacks is escaped, whoever named it: file names are
+any bytes. Prose ends at the terminal's width, words whole.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
+import re
+import shutil
 import sys
+import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,21 +28,22 @@ class Display:
         self.name, self.words = name, words
         self.other: Display | None = None
         """Where it is said that this one broke."""
+        self.bar: Callable[[], Any] = lambda: None
+        """The progress bar that is drawn here, which makes room for lines; its owner holds it."""
         self._broken: Any = None
         """The stream that broke: one that takes its place is tried anew."""
 
     def say(self, line: str) -> None:
-        """Show a line at once."""
+        """Show a line at once, and no part of a bar in it."""
+        bar = ERRORS.bar()
+        if bar is not None:
+            bar.clear()
         self.write(f"{line}\n")
         self.flush()
 
     def write(self, text: str) -> int:
         """Show text; what the stream's encoding lacks is escaped."""
-        try:
-            self._try(lambda stream: stream.write(text))
-        except UnicodeEncodeError as error:
-            plain = text.encode(error.encoding, "backslashreplace").decode(error.encoding)
-            self._try(lambda stream: stream.write(plain))
+        self._try(lambda stream: stream.write(encodable(text, stream)))
         return len(text)
 
     def flush(self) -> None:
@@ -49,8 +55,6 @@ class Display:
             return
         try:
             act(stream)
-        except UnicodeEncodeError:
-            raise
         except (OSError, ValueError) as error:  # a closed stream raises ValueError
             self._broken = stream
             if self.other is not None:
@@ -83,23 +87,72 @@ ERRORS = Display("stderr", "standard error")
 OUTPUT.other, ERRORS.other = ERRORS, OUTPUT
 
 
+def encodable(text: str, stream: Any) -> str:
+    """A text as the stream can take it: what its encoding lacks is escaped."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding, getattr(stream, "errors", None) or "strict")
+    except UnicodeEncodeError:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def width() -> int:
+    """Columns of the terminal, or what COLUMNS says; 80 where there is none."""
+    return shutil.get_terminal_size().columns
+
+
+def wrapped(text: str) -> str:
+    """Lines of prose and of tables within the terminal's width; words stay whole, and what is left
+    of a row goes on below its last column."""
+    return "\n".join(map(_wrapped_line, text.split("\n")))
+
+
+def _wrapped_line(line: str) -> str:
+    most = width()
+    if len(line) <= most:
+        return line
+    if set(line) == {"-"}:  # the rule of a table
+        return line[:most]
+    columns = [gap.end() for gap in COLUMN.finditer(line) if gap.end() <= most * 3 // 4]
+    head, below = (line[: columns[-1]], columns[-1]) if columns else ("", INDENT)
+    how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    margins: dict[str, Any] = {"initial_indent": " " * len(head), "subsequent_indent": " " * below}
+    rows = textwrap.wrap(line[len(head) :], most, **margins, **how)
+    return "\n".join([head + rows[0].removeprefix(margins["initial_indent"]), *rows[1:]])
+
+
+COLUMN = re.compile(r"  +(?=\S)|^\w+: (?=\S)")
+"""What a column begins behind."""
+
+INDENT = 4
+"""Columns before what is left of a line without columns."""
+
+
 def say(line: str) -> None:
     """Show a line of what a run comes to on standard output."""
-    OUTPUT.say(line)
+    OUTPUT.say(wrapped(line))
+
+
+def show(text: object) -> None:
+    """Show a command's result that people read, as `result` does, within the terminal's width."""
+    result(wrapped(str(text)))
 
 
 def result(text: object, end: str = "\n") -> None:
-    """Show what a command was asked for, without which it failed: OSError, which names the stream,
-    where it is lost; BrokenPipeError where nobody reads it."""
+    """Show what a command was asked for, as it is, without which it failed: OSError, which names
+    the stream, where it is lost; BrokenPipeError where nobody reads it."""
     try:
-        print(text, end=end, flush=True)
+        print(encodable(f"{text}{end}", sys.stdout), end="", flush=True)
     except OSError as error:
         raise OSError(error.errno, error.strerror, OUTPUT.words) from None
+    except ValueError as error:  # it is closed
+        raise OSError(errno.EBADF, str(error), OUTPUT.words) from None
 
 
 def tell(line: str) -> None:
-    """Show a note or an error, a line, on standard error."""
-    ERRORS.say(line)
+    """Show a note or an error on standard error: one line, which a terminal shows in several."""
+    ERRORS.say(wrapped(line) if ERRORS.is_terminal() else line)
 
 
 PATIENCE = 1.0

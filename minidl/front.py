@@ -119,7 +119,10 @@ def plan(
     if gpu is not None:
         card = named(gpu) if isinstance(gpu, str) else gpu
         chosen = replace(chosen, device=OF_CARDS, card=card)
-    return _planned(_recipe(network, batch, loss, optimizer, image, chosen)).training
+    recipe = _recipe(network, batch, loss, optimizer, image, chosen)
+    planned = _planned(recipe).training
+    recipe.prediction(planned)  # as `compile` would, it refuses a network that computes nothing
+    return planned
 
 
 @with_keywords(Options)

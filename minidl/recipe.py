@@ -77,6 +77,11 @@ class Recipe:
     def inference(self, training: PlacedGraph, guard: int = 0) -> PlacedGraph:
         """The plan of a prediction with the weights of a training step."""
         plain = replace(self.options, recompute=None, budget=None)
+        return self._placed(self.prediction(training), plain, guard)
+
+    def prediction(self, training: PlacedGraph) -> StepGraph:
+        """The ops of a prediction; ArgumentError where there are none."""
+        plain = replace(self.options, recompute=None, budget=None)
         how = self.batch, plain, target_of(plain), training.graph, self.seed
         graph = lower_inference(self.network, *how)
         if not graph.ops:
@@ -85,7 +90,7 @@ class Recipe:
                 "input",
                 "add a layer with weights, Linear or Conv2d",
             )
-        return self._placed(graph, plain, guard)
+        return graph
 
     def _placed(self, graph: StepGraph, options: Options, guard: int) -> PlacedGraph:
         """Proven; LimitError where the device cannot launch an op of it."""

@@ -398,6 +398,14 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: dl.compile(dl.Sequential(dl.Input(2), dl.Dropout()), 2),
         "nothing to compute in a prediction: its output is its input: add a layer",
     ),
+    "a plan of Dropout alone": (
+        lambda: dl.plan(dl.Sequential(dl.Input(2), dl.Dropout()), 2),
+        "nothing to compute in a prediction: its output is its input: add a layer",
+    ),
+    "a plan of Flatten alone": (
+        lambda: dl.plan(dl.Sequential(dl.Input((2, 2, 1)), dl.Flatten()), 2),
+        "nothing to compute in a prediction: its output is its input: add a layer",
+    ),
     "ragged": (lambda: step().predict([[1], [1, 2]]), "input: a list is no array of numbers"),  # type: ignore[list-item]
     "None": (lambda: step()(None, None), "input: .*got"),  # type: ignore[arg-type]
     "masked": (lambda: step().predict(MASKED), "input: 1 masked elements"),

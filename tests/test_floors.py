@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("minidl.front",),
     ("minidl", "minidl.interop", "minidl.train"),
     ("minidl.predict",),
-    ("minidl.cli", "minidl.__main__"),
+    ("minidl.cli", "minidl.__main__", "minidl.starting"),
 )
 """From the bottom up."""
 

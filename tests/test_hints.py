@@ -15,9 +15,9 @@ from tests.messages import HOLE, errors
 from tests.test_floors import MODULES
 
 INSTRUCTIONS = """
-    add allow ask call change check choose close compile convert drop end export get give increase
-    install keep leave let lower make move name open pass pip put remove resume run save say see set
-    state take train try unpack unset update use write"""
+    add allow ask call change check choose close compile convert drop end export get give go
+    increase install keep leave let lower make move multiply name open pass pip put remove resume
+    run save say see set state take train try unpack unset update use write"""
 """What an instruction begins with; pip is one as well. A hint that begins with another is found by
 a test below, so that the list knows all that are in use."""
 

@@ -66,7 +66,7 @@ def test_top_help_shows_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as exit_:
         main(["--help"])
     assert exit_.value.code == 0
-    shown = " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.replace("\\\n", " ").split())
     for name, command in COMMANDS.items():
         assert f"{name} {command.summary}" in shown
         assert " ".join(command.examples[0]) in shown

@@ -15,6 +15,8 @@ from minidl import data, train
 from minidl.cli import main
 from minidl.ir import Array
 from minidl.predict import ModelCard, training_loader
+from minidl.train import opened
+from tests.cli.runs import SMALL, photos
 
 COUNT = 64
 X = np.arange(COUNT * 8 * 8 * 3, dtype=np.uint8).reshape(COUNT, 8, 8, 3)
@@ -122,13 +124,25 @@ def test_small_seeds_draw_what_they_always_drew(seed: int) -> None:
     np.testing.assert_array_equal(images, expected)
 
 
-@pytest.mark.parametrize(
-    ("word", "said"),
-    [("-1", "at least 0"), (str(2**63), "below 2^63"), ("1.5", "invalid"), ("one", "invalid")],
-)
-def test_the_command_line_refuses_what_it_cannot_keep(
-    word: str, said: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("word", ["-1", str(2**64), "1.5", "one", "1e3", "9" * 5000])
+def test_the_command_line_refuses_what_is_no_seed(
+    word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         main(["train", f"--seed={word}"])
-    assert said in capsys.readouterr().err
+    assert "--seed: must be a whole number in [0, 2^64), got " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", [2**63 - 1, 2**63, 2**64 - 1])
+def test_the_command_line_takes_and_keeps_every_seed(
+    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a flag, in a file, in the record of a run that goes on and that is measured."""
+    config, out = tmp_path / "c.toml", tmp_path / "run"
+    config.write_text(f"seed = {seed}\n")
+    how = ["train", "--config", str(config), *SMALL, "--data-path", str(photos(tmp_path))]
+    assert main([*how, "--epochs", "1", "--output-dir", str(out)]) == 0
+    assert main(["train", "--resume", str(out), "--epochs", "2", f"--seed={seed}"]) == 0
+    assert main(["eval", "--run", str(out), "-j", "0"]) == 0
+    assert capsys.readouterr().err == ""
+    assert opened(out).state.arguments["flags"]["seed"] == seed

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import traceback
 import warnings
 from collections.abc import Sequence
 
+import minidl.starting as starting
 from minidl.cli.config import changed, inherited, of_run, read_config
 from minidl.cli.hints import in_flags
 from minidl.cli.parser import Commands
@@ -25,6 +27,7 @@ def call(options: argparse.Namespace, commands: Commands, arguments: Sequence[st
     """
     name = f"minidl {options.command}"
     if options.traceback:
+        starting.ready()
         return _run(name, options, commands, arguments)
     try:
         return _told(name, options, commands, arguments)
@@ -40,6 +43,7 @@ def _told(
 ) -> int:
     """The exit status, errors in a line."""
     try:
+        starting.ready()
         return _run(name, options, commands, arguments)
     except BrokenPipeError:
         return 1  # whoever read has what they wanted
@@ -88,6 +92,7 @@ def complete(
             options = commands.parse(arguments)
             options.changed = changed(options, saved, parser)
         options.found = found
+    options.typed = list(sys.argv[1:] if arguments is None else arguments)
     return options
 
 

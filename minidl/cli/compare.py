@@ -23,7 +23,7 @@ from minidl.cli.options import (
 )
 from minidl.cli.values import positive, seed
 from minidl.compiler.modes import MODES
-from minidl.console import result
+from minidl.console import show
 from minidl.ir import Array, format_size
 
 EXAMPLES = (
@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     net = network(options)
-    result(f"{net.name}, batch {options.batch_size}, {options.steps + 1} steps in every mode")
-    result(f"  {'mode':<12} {'arena':>12} {'step':>10}  bits")
+    show(f"{net.name}, batch {options.batch_size}, {options.steps + 1} steps in every mode")
+    show(f"  {'mode':<12} {'arena':>12} {'step':>10}  bits")
     reference: bytes | None = None
     agree = True
     for mode in MODES:
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         same = bits == reference
         agree &= same
         word = "reference" if mode == "naive" else "same as naive" if same else "DIFFERENT"
-        result(
+        show(
             f"  {mode:<12} {format_size(step.plan.arena_bytes):>12} {1e3 * seconds:8.1f} ms  {word}"
         )
         del step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.compiler.modes import MODES, switches
-from minidl.console import result
+from minidl.console import show
 from minidl.fitting import largest_fitting
 from minidl.ir import format_size
 from minidl.recipe import Plan
@@ -20,10 +20,10 @@ def print_card(plan: Plan, named: bool) -> None:
     if card is None:
         return
     if not named:
-        result(f"{card.name} is the default card, no device was touched: --gpu names another")
+        show(f"{card.name} is the default card, no device was touched: --gpu names another")
         return
     fits = "fits" if plan.arena_bytes <= card.free else "does not fit"
-    result(f"batch {batch} {fits} on {card.name}, {plan.largest_batch()} is the largest that does")
+    show(f"batch {batch} {fits} on {card.name}, {plan.largest_batch()} is the largest that does")
 
 
 def print_largest_batches(plan: Plan, memory: int) -> None:
@@ -31,14 +31,14 @@ def print_largest_batches(plan: Plan, memory: int) -> None:
     share = plan.options.recompute or RECOMPUTE
     rows: list[tuple[str, dict[str, Any]]] = [(mode, {"memory": mode}) for mode in MODES]
     rows.append((f"arena, {100 * share:g} % more work", {"memory": "arena", "recompute": share}))
-    result(f"largest batch in {format_size(memory)}:")
-    result(f"  {'mode':<24} {'batch':>7} {'of caffe':>9}  arena")
+    show(f"largest batch in {format_size(memory)}:")
+    show(f"  {'mode':<24} {'batch':>7} {'of caffe':>9}  arena")
     found: dict[str, int] = {}
     for name, how in rows:
         found[name] = _largest(plan, memory, how)
         times = f"{found[name] / found['caffe']:.2f} x" if found.get("caffe") else ""
         need = _needs(plan, found[name], how) if found[name] else 0
-        result(f"  {name:<24} {found[name]:>7} {times:>9}  {format_size(need)}")
+        show(f"  {name:<24} {found[name]:>7} {times:>9}  {format_size(need)}")
 
 
 def _largest(plan: Plan, memory: int, how: dict[str, Any]) -> int:
@@ -54,9 +54,9 @@ def print_ablation(plan: Plan) -> None:
     """`arena` with each pass left out in turn: what the pass buys where all others are on."""
     batch = plan.batch
     base = _needs(plan, batch, {"memory": "arena", "disable_passes": ()})
-    result(f"arena without one pass (all: {format_size(base)}):")
+    show(f"arena without one pass (all: {format_size(base)}):")
     for name in switches():
         size = _needs(plan, batch, {"memory": "arena", "disable_passes": (name,)})
-        result(f"  {name:<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")
+        show(f"  {name:<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")
     size = _needs(plan, batch, {"memory": "arena", "disable_passes": tuple(switches())})
-    result(f"  {'all of them':<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")
+    show(f"  {'all of them':<20} {format_size(size):>12}  {(size - base) / 2**20:+10,.1f} MiB")

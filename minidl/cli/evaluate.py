@@ -9,7 +9,7 @@ from minidl.cli.images import add_images, loading
 from minidl.cli.options import Group, add_config, add_device, add_network
 from minidl.cli.trained import add_trained, predictor, say_formulas, say_weights
 from minidl.cli.values import path, seed
-from minidl.console import result, tell, waiting
+from minidl.console import result, say, show, tell, waiting
 from minidl.predict import ModelCard, write_confusion
 from minidl.train import Evaluation
 from minidl.train.metrics import no_confusion
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     network = predictor(options, options.batch_size)
     with waiting("listing the images"):
         images = network.images(options.data_path, options.seed)
-    result(str(images))
+    say(str(images))
     split = options.split or images.unseen
     count = sum(map(len, images.chosen(split)))
     with waiting(f"measuring {count:,} images"):
@@ -72,15 +72,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def report(found: Evaluation, name: str, card: ModelCard, confusion: Path | None) -> None:
-    """A line, and the confusion matrix where a file is named."""
+    """The confusion matrix where a file is named, then a line."""
+    if confusion is not None and found.confusion is not None:
+        write_confusion(confusion, card, found.confusion)
     left = f" ({found.left_out:,} left out: they cannot be decoded)" if found.left_out else ""
-    result(
+    show(
         f"{name}  {found.count:,} images{left}  loss {found.loss:.4f}  "
         f"top-1 {100 * (found.top1 or 0.0):.2f} %  top-5 {100 * (found.top5 or 0.0):.2f} %"
     )
     if confusion is not None and found.confusion is None:
         tell(f"minidl: {no_confusion(str(confusion))}")
-    elif confusion is not None and found.confusion is not None:
-        write_confusion(confusion, card, found.confusion)
+    elif confusion is not None:
         say_formulas(card.names)
         result(f"confusion: {confusion}")

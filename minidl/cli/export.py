@@ -53,7 +53,6 @@ def run(options: argparse.Namespace) -> int:
     compiled(network)
     if options.safetensors is not None:
         network.save_weights(options.safetensors)
-        result(f"weights: {options.safetensors}")
     if options.onnx is not None:
         network.export_onnx(
             options.onnx,
@@ -61,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
             channels_last=options.channels_last,
             probabilities=options.probabilities,
         )
-        result(f"ONNX model: {options.onnx}")
+    for name, written in (("weights", options.safetensors), ("ONNX model", options.onnx)):
+        if written is not None:
+            result(f"{name}: {written}")
     say_weights(network, options)
     return 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Iterable
+import shlex
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import Field, fields
 from typing import Any
 
@@ -158,14 +159,44 @@ def add_device(parser: argparse.ArgumentParser) -> Group:
 
 
 def device(options: argparse.Namespace) -> dict[str, Any]:
-    """The flags of `add_device` as keywords of dl.plan and dl.compile."""
-    if options.amp and "bf16" in DEVICES[options.device].refused:
-        able = " or ".join(name for name, kind in DEVICES.items() if "bf16" not in kind.refused)
-        raise ArgumentError(f"--amp computes in bf16 on tensor cores: it needs --device {able}")
+    """The flags of `add_device` as keywords of dl.plan and dl.compile; ArgumentError names all
+    that the device has not, and what to add to the command, or to leave out of it."""
     if options.amp and options.precision == "tf32":
         raise ArgumentError("--amp is bf16", "leave --precision tf32 out")
+    if refused := list(_refused(options, options.device)):
+        able = [n for n in DEVICES if not list(_refused(options, n))]
+        why = f"{options.device} has no {' and no '.join(flag for flag, _ in refused)}"
+        raise ArgumentError(why, _way_out(options, [out for _, out in refused], able))
     own = settings(options, "device")
     return {**own, "precision": "bf16"} if options.amp else own
+
+
+def _refused(options: argparse.Namespace, device: str) -> Iterator[tuple[str, str]]:
+    """Flags that ask for what a device has not, and the flag that takes each back."""
+    kind = DEVICES[device]
+    if options.amp and "bf16" in kind.refused:
+        yield "--amp", "--no-amp"
+    if options.precision in kind.refused:
+        yield f"--precision {options.precision}", "--precision float32"
+    if getattr(options, "prefetch", False) and not kind.overlaps_copies:
+        yield "--prefetch", "--no-prefetch"
+
+
+def _way_out(options: argparse.Namespace, outs: list[str], able: list[str]) -> str:
+    if getattr(options, "found", None) is not None:  # the run had them, and no flag here says so
+        return f"go on with: {typed(options, *outs)}"
+    ways = [f"--device {name}" for name in able] + [" ".join(outs)]
+    return f"say {' or '.join(ways)}"
+
+
+def typed(options: argparse.Namespace, *more: str) -> str:
+    """The command as it was typed, and what else to type."""
+    return " ".join([shlex.join(["minidl", *options.typed]), *more])
+
+
+def elsewhere(options: argparse.Namespace, device: str) -> str:
+    """The command as it would run on another device."""
+    return typed(options, f"--device {device}", *(out for _, out in _refused(options, device)))
 
 
 def add_planning(parser: argparse.ArgumentParser) -> Group:

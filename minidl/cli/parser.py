@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import minidl
 from minidl.cli.command import Command
+from minidl.console import ERRORS, hush, result, tell, width
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -25,14 +28,32 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"allow_abbrev": False, "formatter_class": Formatter, **how})
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        tell(f"{self.prog}: error: {message} (see {self.prog} --help)")
+        self.exit(2)
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        if message:
+            ERRORS.write(message)
+        hush()
+        sys.exit(status)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """--help and --version: a result, without which the command failed."""
+        try:
+            result(message, end="")
+        except BrokenPipeError:
+            self.exit(1)
+        except OSError as error:
+            tell(f"{self.prog}: error: {error.filename}: {error.strerror}")
+            self.exit(1)
 
 
 class CommandParser(Parser):
     """The parser of one command, which gets its arguments when it is first asked to parse."""
 
     def __init__(self, command: Command, **how: Any) -> None:
-        texts = {"description": command.description, "epilog": examples(command.examples)}
+        about = textwrap.fill(command.description, width())
+        texts = {"description": about, "epilog": examples(command.examples)}
         super().__init__(**texts, **how)
         self.command = command
         self.has_arguments = False
@@ -161,6 +182,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def examples(lines: Iterable[tuple[str, str]]) -> str:
-    """Commands and what each does."""
-    rows = [f"  {command}\n      {words}" for command, words in lines]
-    return "\n".join(["examples:", *rows])
+    """Commands and what each does; one that is too long goes on in another line."""
+    return "\n".join(["examples:", *(_example(*line) for line in lines)])
+
+
+def _example(command: str, words: str) -> str:
+    how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    typed = textwrap.wrap(
+        command, width() - len("  ") - len(" \\"), subsequent_indent="    ", **how
+    )
+    said = textwrap.fill(words, width(), initial_indent=6 * " ", subsequent_indent=6 * " ", **how)
+    return "  " + " \\\n  ".join(typed) + "\n" + said

@@ -23,7 +23,7 @@ from minidl.cli.options import (
     planning,
 )
 from minidl.cli.values import gpu, path, size
-from minidl.console import result
+from minidl.console import result, show
 from minidl.devices.known import OF_CARDS
 from minidl.files.atomic import write_text
 
@@ -76,31 +76,39 @@ def run(options: argparse.Namespace) -> int:
         **planning(options),
         gpu=options.gpu,
     )
-    result(plan.table())
+    _write(plan, options)
+    show(plan.table())
     print_card(plan, named=options.gpu is not None)
     if options.gpu_memory is not None:
         print_largest_batches(plan, options.gpu_memory)
     if options.ablate:
         print_ablation(plan)
     if options.summary:
-        result(plan.summary())
+        show(plan.summary())
     if options.explain:
-        result(plan.explain())
-    _write(plan, options)
+        show(plan.explain())
+    for name, what in FILES.items():
+        if getattr(options, name) is not None:
+            result(f"{what}: {getattr(options, name)}")
     return 0
 
 
+FILES = {
+    "json": "plan file",
+    "html": "page",
+    "png": "drawing",
+    "snapshot": "snapshot for pytorch.org/memory_viz",
+}
+"""What is written, by the flag that names it."""
+
+
 def _write(plan: dl.Plan, options: argparse.Namespace) -> None:
-    """The files that were asked for."""
+    """The files that were asked for, before anything is printed: a lost stream costs no file."""
     if options.json is not None:
         write_text(options.json, plan.to_json() + "\n")
-        result(f"plan file: {options.json}")
     if options.html is not None:
         write_text(options.html, plan.to_html())
-        result(f"page: {options.html}")
     if options.png is not None:
         plan.to_png(options.png)
-        result(f"drawing: {options.png}")
     if options.snapshot is not None:
         plan.to_snapshot(options.snapshot)
-        result(f"snapshot for pytorch.org/memory_viz: {options.snapshot}")

@@ -28,7 +28,8 @@ def add_schedule(parser: argparse.ArgumentParser) -> None:
         "--lr-scheduler",
         choices=list(SCHEDULES),
         default="cosine",
-        help="how the learning rate changes",
+        metavar="NAME",
+        help=f"how the learning rate changes: {', '.join(SCHEDULES)}",
     )
     group.add_argument(
         "--lr-step-size",

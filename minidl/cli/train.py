@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import minidl as dl
+from minidl.cards import ANYWHERE
 from minidl.cli.config import saved_flags
 from minidl.cli.evaluate import add_confusion, report
 from minidl.cli.images import (
@@ -25,6 +26,7 @@ from minidl.cli.options import (
     add_planning,
     add_switch,
     device,
+    elsewhere,
     optimizer,
     planning,
     planning_of,
@@ -40,6 +42,7 @@ from minidl.cli.schedules import add_schedule, schedule
 from minidl.cli.values import path
 from minidl.console import say, tell, waiting
 from minidl.data import HeldOut, Loader, Splits, open_data
+from minidl.devices.presence import DeviceError
 from minidl.interop import load_weights, save_weights
 from minidl.ir import ArgumentError, Array
 from minidl.predict import (
@@ -176,17 +179,25 @@ NOTHING_KEPT = "nothing is kept: --output-dir DIR keeps checkpoints, a log and t
 
 
 def _step(options: argparse.Namespace, card: ModelCard) -> dl.Step:
-    with waiting(planning_of(options.model, options.batch_size, options.device)):
-        return dl.compile(
-            card.network(),
-            options.batch_size,
-            loss=dl.CrossEntropy(label_smoothing=options.label_smoothing),
-            optimizer=optimizer(options),
-            seed=options.seed,
-            check_finite=options.check_finite,
-            **device(options),
-            **planning(options),
-        )
+    try:
+        with waiting(planning_of(options.model, options.batch_size, options.device)):
+            return _compiled(options, card)
+    except DeviceError as error:
+        own = "" if error.hint == ANYWHERE else f"{error.hint}, or "
+        raise error.hinting(f"{own}go without it: {elsewhere(options, 'cpu')}") from None
+
+
+def _compiled(options: argparse.Namespace, card: ModelCard) -> dl.Step:
+    return dl.compile(
+        card.network(),
+        options.batch_size,
+        loss=dl.CrossEntropy(label_smoothing=options.label_smoothing),
+        optimizer=optimizer(options),
+        seed=options.seed,
+        check_finite=options.check_finite,
+        **device(options),
+        **planning(options),
+    )
 
 
 def _fit(made: Trainer, options: argparse.Namespace, card: ModelCard, splits: Splits) -> int:

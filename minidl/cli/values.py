@@ -9,7 +9,9 @@ from typing import TypeVar
 
 from minidl import options
 from minidl.cards import named
+from minidl.files.words import shown
 from minidl.ir import ArgumentError, parse_size
+from minidl.ir.readers import SEED, UnfitError
 
 Value = TypeVar("Value")
 
@@ -46,11 +48,11 @@ def natural(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """What random numbers can start from: a whole number in [0, 2^63)."""
-    value = natural(text)
-    if value >= 2**63:
-        raise argparse.ArgumentTypeError(f"must be below 2^63, got {value}")
-    return value
+    """What random numbers can start from: a whole number in [0, 2^64)."""
+    try:
+        return int(SEED.read(int(text)))
+    except (UnfitError, ValueError):
+        raise argparse.ArgumentTypeError(f"must be {SEED.what}, got {shown(text)}") from None
 
 
 def path(text: str) -> Path:

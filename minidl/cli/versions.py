@@ -7,7 +7,7 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator
 
-from minidl.console import result
+from minidl.console import show
 from minidl.devices import nvrtc
 from minidl.devices.architecture import OLDEST
 from minidl.devices.cubins import cache_folder
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     for name, value in rows():
-        result(f"{name:8} {value}")
+        show(f"{name:8} {value}")
     return 0
 
 

@@ -47,10 +47,22 @@ def sliced_calls(calls: list[Call], slices: int) -> list[Call]:
     coupled = next((i for i, c in enumerate(calls) if c.layer.couples_samples), len(calls))
     ends = [end for end in range(1, coupled + 1) if _one_tensor_goes_on(calls, end)]
     if not ends:
-        raise ArgumentError(f"slices={slices}: {calls[0].name} cannot run on a part of the batch")
+        raise _unsliceable(calls, coupled, slices)
     sizes = [_sample_size(call) for call in calls]
     small = (end for end in ends if max(sizes[end:], default=0) * slices <= max(sizes))
     return calls[: next(small, ends[-1])]
+
+
+def _unsliceable(calls: list[Call], coupled: int, slices: int) -> ArgumentError:
+    """Why no layer can run on a part of the batch."""
+    first = calls[coupled]
+    why = f"{first.name}, {first.layer!r}, needs the whole batch"
+    if coupled:
+        before = "the layers in front of it end in no one tensor that carries all that follows"
+        why = f"{why}, and {before}"
+    else:
+        why = f"the first layer, {why}"
+    return ArgumentError(f"slices={slices}: {why}", "leave slices out, or put other layers first")
 
 
 def _one_tensor_goes_on(calls: list[Call], end: int) -> bool:

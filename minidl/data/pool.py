@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 
-from minidl.data.errors import BrokenImageError, WorkerError
+from minidl.data.errors import WorkerError
 from minidl.data.recipe import Recipe, Skipped
 from minidl.data.ring import Ring, Shape, file_with, unnamed_file
 from minidl.data.worker import Done, Order, Worker, job_of
@@ -53,8 +53,8 @@ class Pool:
                 raise ArgumentError("the loader was closed, or another epoch of it was begun")
             done = self._await(first + count, epoch, ordered)
             try:
-                if done.broken:
-                    raise BrokenImageError(done.broken)
+                if done.broken is not None:
+                    raise done.broken
                 yield self.ring.images[done.slot], self.ring.labels[done.slot], done.skipped
             finally:
                 self._free.append(done.slot)

@@ -82,9 +82,11 @@ class FolderTree:
         found = Inside()
         with os.scandir(self.root.joinpath(*folder)) as entries:
             for entry in sorted(entries, key=lambda e: e.name):
-                is_folder = entry.is_dir()
+                is_folder = os.path.isdir(entry.path)  # of a link that leads to itself: no
                 if is_litter(entry.name):
                     (passed.folder if is_folder else passed.file)(*folder, entry.name)
+                elif entry.is_symlink() and not os.path.exists(entry.path):
+                    passed.file(*folder, entry.name)  # it leads nowhere
                 else:
                     (found.folders if is_folder else found.files).append(entry.name)
         return found

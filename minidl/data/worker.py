@@ -55,8 +55,8 @@ class Done(NamedTuple):
     ticket: int
     slot: int
     skipped: list[Skipped]
-    broken: str = ""
-    """A broken image, where those are refused."""
+    broken: BrokenImageError | None = None
+    """An image, where broken ones are refused."""
     failed: str = ""
     """The traceback of anything else; the worker ends after it."""
 
@@ -165,7 +165,7 @@ def carry_out(recipe: Recipe, ring: Ring, order: Order) -> Done:
     try:
         return done._replace(skipped=recipe.fill(order.epoch, order.number, images, labels))
     except BrokenImageError as error:
-        return done._replace(broken=str(error))
+        return done._replace(broken=error)
     except Exception:
         return done._replace(failed=traceback.format_exc())
 

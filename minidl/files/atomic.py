@@ -40,7 +40,7 @@ def write_atomically(
 
 def write_text(path: str | Path, text: str) -> None:
     """The same with text, as UTF-8."""
-    write_atomically(path, text.encode())
+    write_atomically(path, encoded(text))
 
 
 def append_line(path: str | Path, line: str) -> None:
@@ -50,7 +50,12 @@ def append_line(path: str | Path, line: str) -> None:
     disk is full.
     """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o666)
-    _write(handle, [line.encode()], flush=False)
+    _write(handle, [encoded(line)], flush=False)
+
+
+def encoded(text: str) -> bytes:
+    """A text as UTF-8; bytes of file names that are none are escaped."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def unfinished(path: Path) -> Path:

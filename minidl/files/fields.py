@@ -24,6 +24,11 @@ DEEPEST = 64
 LARGEST = 2**63
 """Whole numbers are below it, and above its negative."""
 
+
+class Seed(int):
+    """What random numbers start from, as an annotation: a whole number in [0, 2^64)."""
+
+
 TOLD = 5
 """Problems that one error tells of."""
 
@@ -123,6 +128,8 @@ def _fits(kind: Any, value: Any) -> bool:
 
 def _is_plain(kind: Any, value: Any) -> bool:
     """Whether it is a number, a word, a boolean or None, as it is asked for."""
+    if kind is Seed:
+        return type(value) is int and 0 <= value < 2**64
     if kind in (int, float) and type(value) is int:
         return -LARGEST < value < LARGEST
     return kind in (float, str, bool, NoneType, None) and type(value) is (kind or NoneType)
@@ -146,7 +153,13 @@ def _named(kind: Any) -> str:
         return " or ".join(map(_named, parts))
     if origin is tuple and parts[-1] is not ...:
         return f"a list of {len(parts)}"
-    known = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+    known = {
+        int: "a whole number",
+        float: "a number",
+        str: "a word",
+        bool: "true or false",
+        Seed: "a whole number in [0, 2^64)",
+    }
     if kind in (NoneType, None):
         return "null"
     return known.get(kind, "a list" if origin in (list, tuple, Sequence) else "an object")

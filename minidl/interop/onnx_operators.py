@@ -35,8 +35,17 @@ def gemm(m: Model, node: Any) -> Value:
     if (how["alpha"], how["beta"], how["transA"]) != (1.0, 1.0, 0) or w.ndim != 2:
         raise refused(node, "other than x w + b")
     w = w if how["transB"] else np.ascontiguousarray(w.T)
-    if len(x.shape) != 2 or w.shape[1] != x.shape[1] or (b is not None and b.shape != w.shape[:1]):
+    if len(x.shape) != 2 or w.shape[1] != x.shape[1]:
         raise refused(node, f"weights {w.shape} do not fit an input of shape {x.shape}")
+    if b is not None:
+        bias = bias_of(b, len(w))
+        if bias is None:
+            raise refused(
+                node,
+                f"bias {node.input[2]} of shape {b.shape} is not one number for each of the "
+                f"{len(w)} outputs",
+            )
+        b = bias
     layer, name = owned(
         m,
         node,
@@ -75,8 +84,20 @@ def _bias_behind(m: Model, node: Any, count: int) -> tuple[int, Any, str, Array]
     index = int(behind.input[0] == node.output[0])
     if behind.input[index] not in m.constants:
         return None
-    bias = m.required(behind, index)
-    return (position, behind, behind.input[index], bias) if bias.shape == (count,) else None
+    bias = bias_of(m.required(behind, index), count)
+    return None if bias is None else (position, behind, behind.input[index], bias)
+
+
+def bias_of(given: Array, count: int) -> Array | None:
+    """A number for each of `count` outputs, which ONNX may give as a row, or one for all; None
+    where it is another for each sample."""
+    if (
+        given.ndim > 2
+        or given.shape[:-1] not in ((), (1,))
+        or given.shape[-1:] not in ((), (1,), (count,))
+    ):
+        return None
+    return np.ascontiguousarray(np.broadcast_to(given.reshape(-1), (count,)))
 
 
 def batch_normalization(m: Model, node: Any) -> Value:

@@ -91,7 +91,9 @@ class _Checkpoint:
         self.folder = pickles[0][:-9]
         if f"{self.folder}/constants.pkl" in names:
             raise ArgumentError(
-                "it is a TorchScript program", "save torch.jit.load(path).state_dict() instead"
+                "it is a TorchScript program, which is code, not weights alone",
+                "write a file of its weights with PyTorch: "
+                "torch.save(torch.jit.load(PATH).state_dict(), 'weights.pth')",
             )
         self.order = self._byte_order(names)
 

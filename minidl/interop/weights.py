@@ -36,6 +36,7 @@ OTHER_CLASSES = (
     "classifier of your own"
 )
 NO_HEAD = "leave new_head out"
+SAME_NUMBERS = "give them the network's shapes: reshape drops axes of one element"
 OTHER_WIDTHS = "build the network with the same widths and image as the one that was saved"
 """Hints of `load_weights`."""
 
@@ -163,6 +164,8 @@ def load_weights(
     replaced = {n for n in differing & head if _only_classes(arrays[n].shape, wanted[n])}
     if wrong := sorted(differing - replaced if new_head else differing):
         hint = OTHER_CLASSES if set(wrong) <= replaced else OTHER_WIDTHS
+        if all(_plain(arrays[name].shape) == _plain(wanted[name]) for name in wrong):
+            hint = SAME_NUMBERS
         raise ShapeError(_difference(path, wrong, arrays, wanted), hint)
     if new_head and not head:
         raise ArgumentError(
@@ -236,6 +239,11 @@ def _difference(
 ) -> str:
     about = [f"{n}: the network has {wanted[n]}, the file {arrays[n].shape}" for n in wrong]
     return f"{path}: shapes differ: {'; '.join(about[:3])}{_more(len(about) - 3)}"
+
+
+def _plain(shape: Shape) -> Shape:
+    """Without axes of one element."""
+    return tuple(size for size in shape if size != 1)
 
 
 def _more(count: int) -> str:

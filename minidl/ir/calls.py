@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from minidl.ir.annotations import reader_of
 from minidl.ir.errors import ArgumentError
-from minidl.ir.printed import in_words
-from minidl.ir.readers import Reader, SizeError, UnfitError
+from minidl.ir.readers import Reader, SizeError, UnfitError, short
 
 Called = TypeVar("Called", bound=Callable[..., object])
 
@@ -155,11 +154,5 @@ def _choice(own: list[inspect.Parameter]) -> str:
 def _shown(args: tuple[Any, ...], named: Mapping[str, Any]) -> str:
     """The call's arguments, short."""
     return ", ".join(
-        [*map(_brief, args), *(f"{word}={_brief(value)}" for word, value in named.items())]
+        [*map(short, args), *(f"{word}={short(value)}" for word, value in named.items())]
     )
-
-
-def _brief(value: object) -> str:
-    """A value, or the name of its class where it takes more room than a line has."""
-    text = in_words(value)
-    return type(value).__name__ if "\n" in text or len(text) > 40 else text

@@ -30,9 +30,12 @@ class Normalize(Layer):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         channels = inputs[0][-1]
-        for constants in (self.mean, self.std):
+        for name, constants in (("mean", self.mean), ("std", self.std)):
             if isinstance(constants, tuple) and len(constants) != channels:
-                raise ShapeError(f"{len(constants)} constants do not fit {channels} channels")
+                raise ShapeError(
+                    f"{name} has {len(constants)} numbers, and the input {channels} channels",
+                    f"give one for all, or {channels}",
+                )
         return inputs[0]
 
     def lower(self, site: Site, *inputs: Tensor) -> Tensor:

@@ -73,10 +73,12 @@ def run_tiles(
     """
     workers = min(cores(), lanes, count) if products >= SMALL else 1
     tickets = itertools.count()
+    of_caller = np.geterr()  # of this thread alone
 
     def work(lane: int) -> None:
-        while (tile := next(tickets)) < count:
-            task(tile, lane)
+        with np.errstate(**of_caller):
+            while (tile := next(tickets)) < count:
+                task(tile, lane)
 
     helpers = [_pool().submit(work, lane) for lane in range(1, workers)]
     work(0)

@@ -20,6 +20,7 @@ from minidl.files.words import shown
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
 from minidl.ir.readers import COUNT
+from minidl.ops.normalize import Constants
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -86,7 +87,10 @@ class ModelCard:
             yield f"an input of {shown(self.reads)}"
         for name, numbers in (("mean", self.mean), ("std", self.std)):
             if numbers is not None and len(numbers) not in (1, self.image[2]):
-                yield f"{name} of {len(numbers)} numbers for {self.image[2]} channels"
+                yield (
+                    f"{name} of {len(numbers)} numbers for images of {self.image[2]} channels, "
+                    "which takes one for all or one each"
+                )
             if numbers is not None and not all(map(math.isfinite, numbers)):
                 yield f"{name} {numbers}"
         try:
@@ -102,7 +106,7 @@ class ModelCard:
         net = build(self.classes, self.image)
         if self.reads != "uint8":
             return net
-        return dl.from_bytes(net, self.mean or 0.0, self.std or 1.0)
+        return dl.from_bytes(net, _for_all(self.mean, 0.0), _for_all(self.std, 1.0))
 
     def see(self, raw: bytes, name: str) -> Array:
         """A JPEG or PNG as the network reads it, (H, W, C) of `reads`: resized, cut from the
@@ -178,3 +182,28 @@ def _parameter(model: str, name: str) -> Any:
             f"no model {model!r}", f"choose from {', '.join(sorted(dl.models.MODELS))}"
         )
     return inspect.signature(dl.models.MODELS[model]).parameters[name].default
+
+
+def _for_all(numbers: Numbers | None, usual: float) -> Constants:
+    """Constants of the first layer: one number is meant for every channel."""
+    if numbers is None:
+        return usual
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def require_of_bytes(mean: Numbers | None, std: Numbers | None) -> None:
+    """ArgumentError for constants of pixels in [0, 1], as torchvision has them."""
+    small = std if std is not None else mean
+    if small is None or not 0 < max(small) < 1:
+        return
+    known = [(name, n) for name, n in (("mean", mean), ("std", std)) if n is not None]
+    said = " and ".join(f"{name} {_listed(numbers)}" for name, numbers in known)
+    times = [(name, tuple(255 * n for n in numbers)) for name, numbers in known]
+    raise ArgumentError(
+        f"{said}: of pixels in [0, 1], and these are in [0, 255]",
+        f"multiply by 255: {' and '.join(f'{name} {_listed(n)}' for name, n in times)}",
+    )
+
+
+def _listed(numbers: Numbers) -> str:
+    return ",".join(f"{number:g}" for number in numbers)

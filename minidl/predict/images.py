@@ -12,7 +12,13 @@ from minidl.data.source import SOURCE
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
 from minidl.ir.readers import COUNT, SEED, Reader, choice, optional, real, several, whole
-from minidl.predict.card import ModelCard, Numbers, model_image, usual_constants
+from minidl.predict.card import (
+    ModelCard,
+    Numbers,
+    model_image,
+    require_of_bytes,
+    usual_constants,
+)
 
 MOST_WORKERS = 8
 
@@ -64,6 +70,8 @@ def card_for(
         centre, spread = digit_constants()
         usual = ((centre,), (spread,)) if known else (None, None)
         card = replace(card, reads="float32")
+    else:
+        require_of_bytes(mean, std)
     return replace(card, mean=mean or usual[0], std=std or usual[1])
 
 

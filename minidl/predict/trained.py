@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import minidl as dl
 from minidl.data import HeldOut
-from minidl.files.fields import parse_json, take
+from minidl.files.fields import Seed, parse_json, take
 from minidl.files.opening import open_file
 from minidl.files.safetensors import read_header
 from minidl.interop import load_weights
@@ -26,6 +26,7 @@ from minidl.predict.card import (
     model_classes,
     model_image,
     published_constants,
+    require_of_bytes,
 )
 from minidl.predict.imagenet import COUNT, imagenet_names
 from minidl.runtime.finite import warn_not_finite
@@ -118,6 +119,8 @@ class Trained:
         changes: dict[str, Any] = {"names": tuple(names)} if names else {}
         if image is not None:
             changes["image"] = (image, image, known.image[2])
+        if known.reads == "uint8":
+            require_of_bytes(mean, std)
         changes |= {k: v for k, v in (("mean", mean), ("std", std)) if v is not None}
         flags, card = _flags(arguments, where), replace(known, **changes)
         assumed = imagenet_names() if foreign and _is_nameless_imagenet(card) else ()
@@ -196,7 +199,7 @@ class _Flags:
     """Those of a run's flags that are read here."""
 
     data_path: str | None = None
-    seed: int = 0
+    seed: Seed = field(default=Seed(0))
 
 
 def _flags(arguments: Mapping[str, Any], path: Path) -> dict[str, Any]:

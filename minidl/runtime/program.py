@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import MappingProxyType
 
+import numpy as np
+
 from minidl.ir import NotFiniteError, Op
 from minidl.placed.graph import PlacedGraph
 from minidl.runtime.arena import Arena
@@ -37,9 +39,10 @@ class Program:
         self.guards = Guards(plan, arena, checks) if debug else None
 
     def run(self, observe: Observer | None = None) -> None:
-        """One pass over all ops; `observe(index, op)` is called after each."""
+        """One pass over all ops; `observe(index, op)` is called after each. What overflows is
+        infinite, as on a GPU, and no warning: who looks for it finds the step and the op."""
         device = self.arena.device
-        with device.running():
+        with device.running(), np.errstate(all="ignore"):
             if observe is None and self.guards is None:
                 if self._whole is None:
                     self._whole = device.whole(self.calls)

@@ -269,11 +269,21 @@ class Step(Uncopied):
         with self._alone():
             return self._predicted(inputs)
 
+    def require_inputs(self, *inputs: ArrayLike) -> None:
+        """ShapeError or ArgumentError unless `predict` could take them."""
+        self._inputs(inputs)
+
+    def _inputs(self, given: tuple[ArrayLike, ...]) -> list[Given]:
+        """The network's inputs as arrays of as many samples, once they fit."""
+        tensors = self._predict.plan.graph.inputs
+        arrays = self._given(given, tensors)
+        _require_shapes(arrays, tensors, len(arrays[0]) if arrays and arrays[0].ndim else 0)
+        return arrays
+
     def _predicted(self, inputs: tuple[ArrayLike, ...]) -> Array:
         plan, graph = self._predict.plan, self._predict.plan.graph
-        arrays = self._given(inputs, graph.inputs)
-        count = len(arrays[0]) if arrays and arrays[0].ndim else 0
-        _require_shapes(arrays, graph.inputs, count)
+        arrays = self._inputs(inputs)
+        count = len(arrays[0])
         self._draw()
         batch, result = self.plan.batch, graph.outputs[0]
         dtype = "float32" if result.dtype == "bfloat16" else result.dtype

@@ -12,7 +12,7 @@ from minidl.console import tell
 from minidl.files.fields import take
 from minidl.ir import ArgumentError, CheckpointError
 from minidl.train import checkpoint
-from minidl.train.callbacks import Callback, Run, gain
+from minidl.train.callbacks import Callback, Run, gain, require_measured
 from minidl.train.checkpoint import BEST, Checkpoint, State
 
 METRICS = ("top1", "top5", "val_loss", "ema_top1", "ema_top5", "ema_loss")
@@ -66,6 +66,8 @@ class KeepBest(Callback):
         self.best: Best | None = None
 
     def on_fit_begin(self, trainer: Run) -> None:
+        if self.metric is not None:
+            require_measured(trainer, self.metric, "keep_best")
         if self.best is not None and self.metric in (None, self.best.metric):
             self.best = self._found(self.best, trainer)
         else:
@@ -88,8 +90,6 @@ class KeepBest(Callback):
     def _measured(self, trainer: Run) -> tuple[str, float | None]:
         last = asdict(trainer.history.last)
         metric = self.metric or next((m for m in USUAL if last[m] is not None), USUAL[-1])
-        if self.metric and last[metric] is None and not metric.startswith("ema_"):
-            raise ArgumentError(f"keep_best watches {metric}, which this run does not measure")
         return metric, last[metric]
 
     def _found(self, best: Best, trainer: Run) -> Best | None:

@@ -14,7 +14,7 @@ from minidl.ir.calls import called
 from minidl.ir.printed import fields_of, never_raises
 from minidl.ir.readers import COUNT, choice, optional, real
 from minidl.runtime.step import Step
-from minidl.train.history import FIELDS, History
+from minidl.train.history import LABELLED, METRICS, OF_AVERAGES, OF_VALIDATION, History
 from minidl.train.metrics import Evaluation
 
 
@@ -40,6 +40,8 @@ class Run(Protocol):
     steps_per_epoch: int
     loss: float
     """Of the last step."""
+    measured_fields: frozenset[str]
+    """What an epoch of this run has, of `minidl.train.history.METRICS`."""
     stop: str
     """A reason ends the run after the epoch."""
 
@@ -97,12 +99,28 @@ class Callback:
         """Take back what `state` and `arrays` gave."""
 
 
-HIGHER_IS_BETTER = ("top1", "top5", "ema_top1", "ema_top5")
+def require_measured(trainer: Run, metric: str, who: str) -> None:
+    """ArgumentError, before the first step, where a run does not measure what a callback asks."""
+    if metric not in trainer.measured_fields:
+        able = [name for name in METRICS if name in trainer.measured_fields]
+        raise ArgumentError(
+            f"{who} watches {metric}, which this run does not measure",
+            f"choose from {', '.join(able)}, or give what it needs: {NEEDS[metric]}",
+        )
+
+
+NEEDS = {
+    **dict.fromkeys(OF_VALIDATION, "fit(train, val)"),
+    **dict.fromkeys(OF_AVERAGES, "Trainer(step, ema=Ema(...)) and fit(train, val)"),
+} | {
+    name: f"labels to validate on{' and ema=Ema(...)' * name.startswith('e')}" for name in LABELLED
+}
+"""What a metric takes that a run does not measure."""
 
 
 def gain(metric: str, value: float, before: float) -> float:
     """By how much a value of a field of `Epoch` is better than one before it; NaN is not."""
-    return value - before if metric in HIGHER_IS_BETTER else before - value
+    return value - before if metric in LABELLED else before - value
 
 
 @dataclass(frozen=True)
@@ -116,15 +134,17 @@ class _Kept:
 
 @called(
     "write EarlyStopping('val_loss', patience=5)",
-    {"metric": choice(FIELDS), "patience": COUNT, "min_delta": real(0)},
+    {"metric": choice(METRICS), "patience": COUNT, "min_delta": real(0)},
     monitor="metric",
     restore_best_weights="restore_best",
 )
 class EarlyStopping(Callback):
     """Stop once `metric` has not improved by more than `min_delta` for `patience` epochs.
 
-    metric: a field of `Epoch`; a larger accuracy and a smaller loss are better. restore_best: at
-    the end the step gets the weights of the best epoch; a copy of them is held on the host.
+    metric: a loss or an accuracy of `Epoch` (`minidl.train.history.METRICS`); a larger accuracy and
+    a smaller loss are better; one that the run does not measure is refused before its first step.
+    restore_best: at the end the step gets the weights of the best epoch; a copy of them is held on
+    the host.
     """
 
     def __init__(
@@ -142,14 +162,13 @@ class EarlyStopping(Callback):
         self._weights: dict[str, Array] = {}
 
     def on_fit_begin(self, trainer: Run) -> None:
+        require_measured(trainer, self.metric, "EarlyStopping")
         self._judge(trainer)
 
     def on_epoch_end(self, trainer: Run) -> None:
         value = trainer.history[self.metric][-1]
-        if value is None:
-            raise ArgumentError(
-                f"EarlyStopping watches {self.metric}, which this run does not measure"
-            )
+        if value is None:  # nothing is averaged yet
+            return
         if self._better(value):
             self.best, self.best_epoch, self.bad = value, trainer.epoch, 0
             if self.restore_best:

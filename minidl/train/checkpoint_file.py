@@ -34,7 +34,15 @@ def write(path: Path, tensors: Tensors, state: str) -> None:
     is asked for when it is needed, and not held. OSError or CheckpointError where that fails;
     `path` is then as it was before."""
     words = {"format": "np", STATE: state, DIGEST: digest(tensors, state)}
-    write_safetensors(path, tensors, words, check=verify)
+
+    def check(part: Path) -> None:
+        try:
+            verify(part)
+        except CheckpointError as error:
+            why = "the disk or the memory is at fault"
+            raise CheckpointError(f"{path}: reads back as something else: {why}") from error
+
+    write_safetensors(path, tensors, words, check=check)
 
 
 def digest(tensors: Tensors, state: str) -> str:

@@ -42,6 +42,14 @@ TOLD = tuple(name for name in FIELDS if name not in ("steps", "speed"))
 LAST = 10
 """Epochs that are printed."""
 
+OF_VALIDATION = ("val_loss", "top1", "top5")
+OF_AVERAGES = ("ema_loss", "ema_top1", "ema_top5")
+METRICS = ("loss", *OF_VALIDATION, *OF_AVERAGES)
+"""Fields that say how good an epoch is."""
+
+LABELLED = ("top1", "top5", "ema_top1", "ema_top5")
+"""Those that need labels; they are better where they are higher."""
+
 
 @dataclass(repr=False)
 class History:

@@ -65,19 +65,16 @@ class Metrics:
         """Take in a batch. Integer targets are labels, others what the outputs should be;
         ShapeError or ArgumentError where they do not fit."""
         require_unmasked(outputs=outputs, targets=targets)
+        require_targets(targets, outputs.shape)
         if np.issubdtype(targets.dtype, np.integer):
             self._add_labels(outputs, targets)
         else:
-            _require_shape(targets, outputs.shape)
             difference = outputs.astype(np.float64) - targets
             self._losses.append(np.square(difference).reshape(len(outputs), -1).mean(axis=1))
         self.count += len(outputs)
 
     def _add_labels(self, outputs: Array, labels: Array) -> None:
-        _require_shape(labels, outputs.shape[:1])
         classes = outputs.shape[1]
-        if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-            raise ArgumentError(f"labels must be in [0, {classes}), the network's classes")
         place = ranks(outputs, labels)
         self._losses.append(cross_entropy(outputs, labels))
         self._top1 += int((place < 1).sum())
@@ -106,9 +103,14 @@ def _mean(losses: Array) -> float:
     return math.fsum(losses) / losses.size
 
 
-def _require_shape(targets: Array, expected: tuple[int, ...]) -> None:
+def require_targets(targets: Array, outputs: tuple[int, ...]) -> None:
+    """ShapeError or ArgumentError unless outputs of that shape can be compared with the targets."""
+    labels = np.issubdtype(targets.dtype, np.integer)
+    expected = outputs[:1] if labels else outputs
     if targets.shape != expected:
         raise ShapeError(f"targets must have shape {expected}, got {targets.shape}")
+    if labels and targets.size and not 0 <= targets.min() <= targets.max() < outputs[1]:
+        raise ArgumentError(f"labels must be in [0, {outputs[1]}), the network's classes")
 
 
 def ranks(outputs: Array, labels: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import weakref
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
@@ -75,6 +76,8 @@ class Progress(Callback):
         )
         if self._bar.disable:
             self._open.enter_context(waiting("reading the first batch"))
+        if bar_file() is ERRORS and not self._bar.disable:
+            ERRORS.bar = weakref.ref(self._bar)
 
     def on_step_end(self, trainer: Run) -> None:
         self._open.close()

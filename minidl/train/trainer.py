@@ -20,6 +20,7 @@ from minidl.ir.printed import never_raises
 from minidl.ir.readers import COUNT, FLAG, PATH, Reader, choice, either, instance, optional, whole
 from minidl.runtime.step import Prepared, Step
 from minidl.train import checkpoint
+from minidl.train.beforehand import measured, require_batches, require_validation
 from minidl.train.best import METRICS, KeepBest
 from minidl.train.callbacks import Callback, Checkpoints
 from minidl.train.checkpoint import Checkpoint
@@ -117,6 +118,7 @@ class Trainer(Uncopied):
         self.base_rate = step.learning_rate
         self.epochs = self.epoch = self.batch = self.steps = self.steps_per_epoch = 0
         self.loss = math.nan
+        self.measured_fields: frozenset[str] = frozenset()
         self.history = History()
         self.evaluation: Evaluation | None = None
         self.stop = ""
@@ -171,6 +173,10 @@ class Trainer(Uncopied):
         the learning rate is what it was.
         """
         train, val = as_loader(train), None if val is None else as_loader(val)
+        require_batches(self.step, train)
+        if val is not None:
+            require_validation(self.step, val)
+        self.measured_fields = measured(self.step, val, self.ema is not None)
         self._begin(train, epochs)
         if self.ema is not None:
             self.ema.warn_short(self.steps_per_epoch * epochs // self.step.accumulate)

@@ -166,3 +166,40 @@ def test_an_image_that_breaks_the_validation_loses_no_epoch(
     assert bits(where, WEIGHTS) == bits(whole, WEIGHTS)
     rows, expected = ((f / "log.csv").read_text().splitlines() for f in (where, whole))
     assert [r.split(",")[:7] for r in rows] == [r.split(",")[:7] for r in expected]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_what_is_said_at_ctrl_c_stands_in_lines_of_its_own(run: Path, tmp_path: Path) -> None:
+    """On a terminal, with a bar drawn: no part of the bar is in it, nor erases it later."""
+    import pty
+
+    where = tmp_path / "run"
+    data = ["--data-path", str(run.parent / "photos"), *SMALL, "--epochs", "999999"]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command("train", *data, "--output-dir", str(where)),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": "300"},
+    )
+    os.close(theirs)
+    shown, sent = b"", False
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+        shown += part
+        if not part:
+            break
+        if not sent and b"loss=" in shown:
+            process.send_signal(signal.SIGINT)
+            sent = True
+    os.close(ours)
+    assert process.wait(60) == 130
+    lines = shown.decode().replace("\r\n", "\n").split("\n")
+    (said,) = (line for line in lines if "interrupted" in line)
+    visible = said.rpartition("\r")[2]
+    assert visible.startswith(f"minidl train: interrupted: saved {where}")
+    assert visible.endswith(f"minidl train --resume {where}")

@@ -95,10 +95,31 @@ def test_bad_numbers_of_slices(slices: int) -> None:
         dl.plan(plain(), 8, slices=slices)
 
 
-def test_a_network_that_cannot_be_sliced() -> None:
-    x = dl.Input((8, 8, 3))
-    net = dl.Network(x, dl.Linear(4)(dl.Flatten()(dl.BatchNorm2d()(x))))
-    with pytest.raises(dl.ArgumentError, match="batchnorm2d1 cannot run on a part of the batch"):
+def residual(image: tuple[int, int, int] = (8, 8, 3)) -> dl.Network:
+    """The first layer could be sliced; what is added to it is the input itself."""
+    x = dl.Input(image)
+    y = dl.BatchNorm2d()(dl.Conv2d(3, 1)(x))
+    return dl.Network(x, dl.Linear(4)(dl.Flatten()(dl.Add()(x, y))))
+
+
+def beginning_with(layer: dl.Layer) -> dl.Sequential:
+    return dl.Sequential(dl.Input((8, 8, 3)), layer, dl.Flatten(), dl.Linear(4))
+
+
+@pytest.mark.parametrize(
+    ("net", "cause"),
+    [
+        (beginning_with(dl.BatchNorm2d()), r"the first layer, 0, BatchNorm2d\(.*the whole batch: "),
+        (
+            beginning_with(dl.Dropout()),
+            r"the first layer, 0, Dropout\(.*\), needs the whole batch: ",
+        ),
+        (residual(), r"batchnorm2d1, BatchNorm2d\(.* whole batch, and the layers .* no one tensor"),
+    ],
+    ids=["normalised", "dropped", "residual"],
+)
+def test_a_network_that_cannot_be_sliced(net: dl.Network, cause: str) -> None:
+    with pytest.raises(dl.ArgumentError, match=cause):
         dl.plan(net, 8, slices=2)
 
 

@@ -232,6 +232,18 @@ def test_links_are_followed_and_no_folder_is_entered_twice(tmp_path: Path) -> No
     assert "2 folders passed over: cat/back, dog/self" in str(splits)
 
 
+def test_links_that_lead_nowhere_are_passed_over_and_said(tmp_path: Path) -> None:
+    """A class, an image, one that leads to itself."""
+    folder = as_folder(tmp_path, of("", each=5))
+    (folder / "bird").symlink_to(tmp_path / "moved" / "bird")
+    (folder / "cat" / "moved.jpg").symlink_to(tmp_path / "moved.jpg")
+    (folder / "dog" / "self.jpg").symlink_to(folder / "dog" / "self.jpg")
+    splits = open_data(folder)
+    assert splits.classes == ("cat", "dog")
+    assert len(splits.train) + len(splits.test) == 10
+    assert "3 files passed over: bird, cat/moved.jpg, dog/self.jpg" in str(splits)
+
+
 def test_splits_that_are_links(tmp_path: Path) -> None:
     folder = as_folder(tmp_path / "a", of("train/"))
     (folder / "val").symlink_to(as_folder(tmp_path / "b", of("", each=3)))

@@ -87,6 +87,11 @@ ROWS = [
     Row("product", (dl.Linear,), [n("MatMul", "x w", "y")], {"w": W}, VECTOR),
     Row("product and bias", (dl.Linear,), [n("MatMul", "x w", "a"), n("Add", "a b", "y")],
         {"w": W, "b": B}, VECTOR),
+    Row("product and a row of biases", (dl.Linear,), [
+        n("MatMul", "x w", "a"), n("Add", "a b", "y")],
+        {"w": W, "b": B[None]}, VECTOR),
+    *(Row(f"product with a bias of shape {b.shape}", (dl.Linear,), [n("Gemm", "x w b", "y")],
+        {"w": W, "b": b}, VECTOR) for b in (B, B[None], B[:1], B[:1, None], B[0])),
     Row("bias and product", (dl.Linear,), [n("MatMul", "x w", "a"), n("Add", "b a", "y")],
         {"w": W, "b": B}, VECTOR),
     Row("one matrix, two biases", (dl.Linear, dl.Linear, dl.Add), [

@@ -234,6 +234,14 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: model([node("Gemm", "x m", alpha=2.0, transB=1)], {"m": MATRIX}, ("n", 5)),
         "other than x w",
     ),
+    "bias of each sample": (
+        lambda: model(
+            [node("Gemm", "x m b", transB=1)],
+            {"m": MATRIX, "b": np.ones((2, 3), np.float32)},
+            ("n", 5),
+        ),
+        r"bias b of shape \(2, 3\) is not one number for each of the 3 outputs",
+    ),
     "product": (lambda: model([node("MatMul", "x m")], {"m": MATRIX}, ("n", 4)), "do not fit"),
     "product of images": (lambda: model([node("MatMul", "x m")], {"m": MATRIX}), "do not fit"),
     "product with nothing": (

@@ -305,6 +305,11 @@ WRONG: dict[str, tuple[dict[str, Array], dict[str, Any], list[str]]] = {
         {"new_head": True},
         ["features.0.weight: the network has (4, 2, 3, 3), the file (5, 2, 3, 3)", "same widths"],
     ),
+    "a bias as a row": (
+        others() | {"fc.bias": others()["fc.bias"][None]},
+        {},
+        ["fc.bias: the network has (3,), the file (1, 3): give them the network's shapes: reshape"],
+    ),
     "widths without strict": (others(width=5), {"strict": False}, ["features.0.bias", "and"]),
     "columns of the head": (
         others() | {"fc.weight": np.zeros((7, 40), "f4")},

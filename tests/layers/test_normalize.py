@@ -24,7 +24,14 @@ CASES = [
     Case("normalize-all", lambda: Normalize(3.0, 0.5), ((3, 5),), lambda x: (x - 3.0) / 0.5),
 ]
 
-BAD = [BadCase("normalize-channels", lambda: Normalize(MEAN, STD), ((2, 3, 4, 5),), "3 constants")]
+BAD = [
+    BadCase(
+        "normalize-channels",
+        lambda: Normalize(MEAN, STD),
+        ((2, 3, 4, 5),),
+        "mean has 3 numbers, and the input 5 channels",
+    )
+]
 
 
 @each_check(CASES)

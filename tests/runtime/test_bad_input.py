@@ -95,7 +95,7 @@ def test_a_target_that_is_not_finite() -> None:
     assert state_bits(step) == before
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("error")
 def test_the_first_op_that_is_not_finite_is_named() -> None:
     step = dl.compile(network(), BATCH, check_finite=True, optimizer=dl.SGD(1e38))
 
@@ -107,7 +107,7 @@ def test_the_first_op_that_is_not_finite_is_named() -> None:
         diverge()
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("error")
 def test_without_the_check_a_nan_goes_through() -> None:
     step = dl.compile(network(), BATCH)
     assert np.isnan(step(with_value(X, np.nan), Y))

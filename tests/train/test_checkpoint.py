@@ -290,3 +290,15 @@ def test_another_network_is_named(how: dict[str, object], message: str, tmp_path
         load(path, step)
     assert "\n" not in str(caught.value)
     assert state_bits(step) == before
+
+
+def test_a_disk_that_keeps_something_else_is_said_of_the_file_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of the hidden one that it is for a moment."""
+    step = compiled()
+    monkeypatch.setattr(checkpoint_file, "digest", lambda *_: "0" * 64)
+    with pytest.raises(CheckpointError, match=r"checkpoint-00000000\.safetensors: reads back") as e:
+        save(tmp_path, step, State(steps=0, epoch=0))
+    assert ".part" not in str(e.value)
+    assert not list(tmp_path.glob(".*.part"))
