@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from minidl.compiler.order.bound import order_lower_bound
 from minidl.compiler.order.by_layer import order_by_layer
-from minidl.compiler.order.cut import followers, least_during
+from minidl.compiler.order.cut import least_during
 from minidl.compiler.order.problem import Problem
 from minidl.compiler.order.repair import Repair
 from minidl.compiler.order.search import find_order
@@ -16,16 +16,22 @@ from minidl.options import ALIGNMENT
 EFFORT = 60_000
 """Choices that the search over whole orders may look at: a third of a second."""
 
-REPAIR = 25
-"""Steps of repair for each of those choices: about as much time."""
+LEAST_STEPS, STEPS, MOST_STEPS = 200_000, 4_000, 4_000_000
+"""Steps of repair for any graph, more for each op, and at most: a million take about a second."""
 
 TRIES = 24
 """Limits that are looked for: the bound, and once that gives up, between it and the best."""
 
-CUTS = 12
+SHARE = 4
+"""The part of the effort that one try may take."""
+
+GAP = 100
+"""The part of the peak between it and the bound that is worth all of a try; less is worth less."""
+
+CUTS = 8
 """Ops that the bound is raised by, the highest first."""
 
-NEAR = 4000
+NEAR = 1000
 """The part of the peak that is not worth another try."""
 
 
@@ -64,41 +70,51 @@ class _Best:
     def __init__(self, problem: Problem, bound: int, effort: int) -> None:
         self.problem, self.bound, self.effort = problem, bound, effort
         self.order = list(range(len(problem.before)))
+        self.share = min(LEAST_STEPS + STEPS * len(self.order), MOST_STEPS) // SHARE
+        """Steps of one try at a limit."""
+        self.steps, self.proving = SHARE * self.share, self.share
+        """Steps that are left, for repair and for the bound."""
         self.most = problem.loads(self.order)
         """By op, the least bytes live at it in any order that was found."""
         self.peak = max(self.most, default=problem.base)
 
     def lower(self) -> None:
+        """Look for orders at limits between bound and peak, until effort or the gap ends."""
         if self.peak <= self.bound:
             return
         repair = Repair(self.problem, self.order, 0)
         low: int | None = None  # the largest limit at which nothing was found
         for _ in range(TRIES):
-            self._raise()
-            limit = max(self.bound, (low + self.peak) // 2 if low is not None else 0)
-            if limit >= self.peak or (low is not None and self.peak - low <= self.peak // NEAR):
-                break
+            self._raise(repair.after)
+            limit = self.bound if low is None else max(self.bound, (low + self.peak) // 2)
+            near = low is not None and self.peak - low <= self.peak // NEAR
+            if limit >= self.peak or near or self.steps <= 0:
+                return
             if not self._repaired(repair, limit) and not self._searched(limit):
                 low = limit
-        self._raise()
 
     def _repaired(self, repair: Repair, limit: int) -> bool:
+        worth = min(1, GAP * (self.peak - self.bound) / self.peak)
+        share = min(self.steps, int(self.share * worth))
+        repair.effort = share
         repair.take(self.order)
-        repair.effort = self.effort * REPAIR // TRIES
         found = repair.lower(limit)
+        self.steps -= share - repair.effort
         self._take(repair.order)
         return found
 
     def _searched(self, limit: int) -> bool:
-        if limit < self.bound or limit >= self.peak:
-            return limit >= self.peak
-        found = find_order(self.problem, limit, self.effort // TRIES)
+        """Whether an order was found, or that there is none, so that the bound is above the limit."""
+        if limit >= self.peak:
+            return True
+        share = self.effort // SHARE
+        self.effort -= share
+        found = find_order(self.problem, limit, share)
         if found.order is not None:
             self._take(found.order)
         elif found.exhausted:
             self.bound = max(self.bound, min(found.next_limit, self.peak))
-            return True  # the next limit is a higher one
-        return found.order is not None
+        return found.order is not None or found.exhausted
 
     def _take(self, order: list[int]) -> None:
         loads = self.problem.loads(order)
@@ -107,12 +123,13 @@ class _Best:
         if max(loads) < self.peak:
             self.order, self.peak = list(order), max(loads)
 
-    def _raise(self) -> None:
+    def _raise(self, after: list[list[int]]) -> None:
         """Raise the bound by what the highest ops need in every order."""
-        after = followers(self.problem)
         highest = sorted(range(len(self.most)), key=lambda op: -self.most[op])
         for op in highest[:CUTS]:
-            if self.most[op] <= self.bound:
+            if self.most[op] <= self.bound or self.proving <= 0:
                 return
-            self.most[op] = least_during(self.problem, after, op).least
-            self.bound = max(self.bound, self.most[op])
+            cut = least_during(self.problem, after, op)
+            self.proving -= cut.steps
+            self.most[op] = cut.least
+            self.bound = max(self.bound, cut.least)

@@ -73,6 +73,7 @@ class Flow:
     def _blocking(self, level: list[int]) -> int:
         """Flow along shortest ways until each has an edge without room."""
         out, to, room = self._out, self._to, self._room
+        self.steps += len(to)
         total, at, a = 0, [0] * len(out), SOURCE
         """`at`: by node, its edges before that one lead nowhere any more."""
         way: list[int] = []
