@@ -103,9 +103,9 @@ def branches(name: str, join: Callable[[], Any], count: int = 64) -> dl.Network:
 def shared(times: int = 6) -> dl.Network:
     """One convolution, applied to its own output again and again."""
     x = dl.Input((32, 32, 3))
-    y, again = dl.Conv2d(32, 3, padding=1)(x), dl.Conv2d(32, 3, padding=1)
+    y, repeated = dl.Conv2d(32, 3, padding=1)(x), dl.Conv2d(32, 3, padding=1)
     for _ in range(times):
-        y = dl.ReLU()(again(y))
+        y = dl.ReLU()(repeated(y))
     y = dl.Flatten()(dl.AdaptiveAvgPool2d(1)(y))
     return dl.Network(x, dl.Linear(10)(y), name="shared layer")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 
@@ -29,7 +29,7 @@ def random_step(seed: int, most: int) -> StepGraph:
     w = Variable("w", Tensor("w", (chance.randint(1, 9),), "uint8", "parameter"), nothing)
     whole = Tensor("whole", (chance.randint(3, 12),), "uint8", "activation")
     bounds = [0, chance.randint(1, whole.shape[0] - 1), whole.shape[0]]
-    parts = [part_of(whole, 0, a, b, f"part{a}") for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [part_of(whole, 0, a, b, f"part{a}") for a, b in pairwise(bounds)]
     made, ops = [x, w.tensor], []
     for k in range(chance.randint(3, most)):
         reads = tuple(chance.sample(made, min(len(made), chance.choice((0, 1, 1, 2, 3)))))
@@ -48,7 +48,7 @@ def random_step(seed: int, most: int) -> StepGraph:
 
 
 class Every:
-    """All sets of ops that can have run, and what is live at an op that runs next: sets are bits."""
+    """All sets of ops that can have run, as bits, and what is live at an op that runs next."""
 
     def __init__(self, graph: StepGraph) -> None:
         self.ops = graph.ops

@@ -9,7 +9,7 @@ from minidl.compiler.order.by_layer import order_by_layer
 from minidl.compiler.order.cut import least_during
 from minidl.compiler.order.problem import Problem
 from minidl.compiler.order.repair import Repair
-from minidl.compiler.order.search import find_order
+from minidl.compiler.order.search import fewest_live, find_order
 from minidl.ir import StepGraph
 from minidl.options import ALIGNMENT
 
@@ -90,21 +90,28 @@ class _Best:
             near = low is not None and self.peak - low <= self.peak // NEAR
             if limit >= self.peak or near or self.steps <= 0:
                 return
-            if not self._repaired(repair, limit) and not self._searched(limit):
+            found = self._repaired(repair, self.order, limit)
+            if not found and low is None and self._gap() > 1 / GAP:
+                other = fewest_live(self.problem, repair.after)
+                found = self._repaired(repair, other, limit)
+            if not found and not self._searched(limit):
                 low = limit
 
-    def _repaired(self, repair: Repair, limit: int) -> bool:
-        worth = min(1, GAP * (self.peak - self.bound) / self.peak)
-        share = min(self.steps, int(self.share * worth))
+    def _gap(self) -> float:
+        """The part of the peak that it is above the bound."""
+        return (self.peak - self.bound) / self.peak
+
+    def _repaired(self, repair: Repair, start: list[int], limit: int) -> bool:
+        share = min(self.steps, int(self.share * min(1, GAP * self._gap())))
         repair.effort = share
-        repair.take(self.order)
+        repair.take(start)
         found = repair.lower(limit)
         self.steps -= share - repair.effort
         self._take(repair.order)
         return found
 
     def _searched(self, limit: int) -> bool:
-        """Whether an order was found, or that there is none, so that the bound is above the limit."""
+        """Whether there is an order, or there is none at all: then the bound is above the limit."""
         if limit >= self.peak:
             return True
         share = self.effort // SHARE
