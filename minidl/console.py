@@ -2,7 +2,7 @@
 
 A pipe that nobody reads any more, a full disk and a closed stream cost what would have been shown.
 The other stream says so, once. What an encoding lacks is escaped, whoever named it: file names are
-any bytes. Prose ends at the terminal's width, words whole.
+any bytes. On a terminal prose ends at its width, words whole.
 """
 
 from __future__ import annotations
@@ -129,14 +129,21 @@ INDENT = 4
 """Columns before what is left of a line without columns."""
 
 
+def fitted(text: str) -> str:
+    """Within the width where people look at it, or say one by COLUMNS; in a file or a pipe a line
+    stays a line, for who searches it."""
+    looked_at = OUTPUT.is_terminal() or "COLUMNS" in os.environ
+    return wrapped(text) if looked_at else text
+
+
 def say(line: str) -> None:
     """Show a line of what a run comes to on standard output."""
-    OUTPUT.say(wrapped(line))
+    OUTPUT.say(fitted(line))
 
 
 def show(text: object) -> None:
     """Show a command's result that people read, as `result` does, within the terminal's width."""
-    result(wrapped(str(text)))
+    result(fitted(str(text)))
 
 
 def result(text: object, end: str = "\n") -> None:

@@ -65,11 +65,7 @@ def _within_budget(graph: StepGraph, subject: Subject, options: Options, guard: 
 def _planned(
     graph: StepGraph, subject: Subject, options: Options, guard: int = 0, target: int = 0
 ) -> PlacedGraph:
-    mode = find_mode(options.memory)
-    for change in mode.passes:
-        if change.__name__ not in options.disable_passes:
-            graph = change(graph)
-    ordered = _searched(graph, options, target) if mode.exact else Ordered(graph)
+    mode, ordered = find_mode(options.memory), scheduled(graph, options, target)
     sharing = mode.share(ordered.graph)
     buffers = sharing.buffers()
     blocks = [_block(b, sharing, options.alignment, guard) for b in buffers]
@@ -89,6 +85,18 @@ def _planned(
         guard=guard,
         order_lower_bound_bytes=ordered.lower_bound(options.alignment),
     )
+
+
+def scheduled(graph: StepGraph, options: Options, target: int = 0) -> Ordered:
+    """The ops as `options.memory` rewrites and orders them, before anything has a place.
+
+    target: bytes at which recomputation may stop.
+    """
+    mode = find_mode(options.memory)
+    for change in mode.passes:
+        if change.__name__ not in options.disable_passes:
+            graph = change(graph)
+    return _searched(graph, options, target) if mode.exact else Ordered(graph)
 
 
 def _searched(graph: StepGraph, options: Options, target: int) -> Ordered:

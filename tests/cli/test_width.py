@@ -1,4 +1,4 @@
-"""What people read ends at the terminal's width, 80 columns where there is none."""
+"""What people read ends at the terminal's width; in a file or a pipe a line stays a line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minidl.cli import COMMANDS, main
-from minidl.console import wrapped
+from minidl.console import fitted, wrapped
 from tests.cli.runs import SMALL, run
 
 __all__ = ["run"]
@@ -90,6 +90,14 @@ def test_words_stay_whole(line: str, said: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("COLUMNS", "16")
     assert wrapped(line) == said
     assert wrapped(f"{line}\n{line}") == f"{said}\n{said}"
+
+
+def test_a_line_in_a_pipe_stays_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "words " * 40
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert fitted(line) == line
+    monkeypatch.setattr("minidl.console.OUTPUT.is_terminal", lambda: True)
+    assert fitted(line) == wrapped(line) != line
 
 
 def test_an_error_is_one_line_but_on_a_terminal(

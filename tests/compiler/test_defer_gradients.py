@@ -42,6 +42,24 @@ def test_nothing_else_moves() -> None:
     assert defer_gradients(graph).ops == graph.ops
 
 
+def test_what_backward_goes_on_with_does_not_wait() -> None:
+    """BatchNorm's dgrad reads what its wgrad writes: behind the backward pass, all that follows
+    would be there too."""
+    options = Options(device="cuda", clip_norm=1.0)
+    how = dl.CrossEntropy(), dl.SGD(0.1, 0.9), 2, options, target_of(options)
+    graph = hoist_updates(lower_training(dl.models.resnet18(image=IMAGE), *how))
+    deferred = defer_gradients(graph)
+    moved = [op.kernel for op in deferred.ops[_same(graph, deferred) :] if op.phase == "wgrad"]
+    assert "conv2d_wgrad" in moved
+    assert "batchnorm2d_wgrad" not in moved
+
+
+def _same(graph: StepGraph, deferred: StepGraph) -> int:
+    """Where what is last in `deferred` begins: the ops that stood before others of backward."""
+    backward = [op for op in graph.ops if op.phase in ("dgrad", "wgrad")]
+    return deferred.ops.index(backward[-1]) + 1
+
+
 LIMITS_MIB = {"alexnet": (128, 705), "vgg16": (64, 3410)}
 """What clipping may need; without it 664 and 3,316."""
 

@@ -6,16 +6,33 @@ from dataclasses import dataclass, replace
 
 from minidl.compiler.order.bound import order_lower_bound
 from minidl.compiler.order.by_layer import order_by_layer
+from minidl.compiler.order.cut import least_during
 from minidl.compiler.order.problem import Problem
-from minidl.compiler.order.search import find_order
+from minidl.compiler.order.repair import Repair
+from minidl.compiler.order.search import fewest_live, find_order
 from minidl.ir import StepGraph
 from minidl.options import ALIGNMENT
 
 EFFORT = 60_000
 """Choices that the search over whole orders may look at: a third of a second."""
 
-TRIES = 8
-"""Limits that are searched for: the bound, and once that gives up, between it and the best."""
+LEAST_STEPS, STEPS, MOST_STEPS = 200_000, 4_000, 4_000_000
+"""Steps of repair for any graph, more for each op, and at most: a million take about a second."""
+
+TRIES = 24
+"""Limits that are looked for: the bound, and once that gives up, between it and the best."""
+
+SHARE = 4
+"""The part of the effort that one try may take."""
+
+GAP = 100
+"""The part of the peak between it and the bound that is worth all of a try; less is worth less."""
+
+CUTS = 8
+"""Ops that the bound is raised by, the highest first."""
+
+NEAR = 1000
+"""The part of the peak that is not worth another try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +51,92 @@ class Ordered:
 
 
 def order_for_peak(graph: StepGraph, alignment: int = ALIGNMENT, effort: int = EFFORT) -> Ordered:
-    """The order of least peak: exact layer by layer, then exact over the whole step where needed.
+    """The order of least peak: exact layer by layer, then better over the whole step where needed.
 
-    Where no order reaches the lower bound, the search that failed has proved a higher one, and the
-    next starts there; each gives up after its share of `effort`, so that the bound may stay below.
+    Where that is above the bound of all orders, limits between the two are halved: `Repair` moves
+    ops past the peak, and where it ends, a search over all orders begins anew. What either spends
+    is counted, so that every run and every machine gives the same order.
     """
     graph = order_by_layer(graph)
     problem = Problem.of(graph, alignment)
-    bound, best = order_lower_bound(problem), list(range(len(graph.ops)))
-    peak = _peak(problem, best)
-    low: int | None = None  # the largest limit at which a search gave up
-    for _ in range(TRIES):
-        limit = bound if low is None else (low + peak) // 2
-        if limit >= peak:
-            break
-        found = find_order(problem, limit, effort // TRIES)
+    best = _Best(problem, order_lower_bound(problem), effort)
+    best.lower()
+    return Ordered(replace(graph, ops=tuple(graph.ops[i] for i in best.order)), best.bound)
+
+
+class _Best:
+    """The best order so far and the highest bound."""
+
+    def __init__(self, problem: Problem, bound: int, effort: int) -> None:
+        self.problem, self.bound, self.effort = problem, bound, effort
+        self.order = list(range(len(problem.before)))
+        self.share = min(LEAST_STEPS + STEPS * len(self.order), MOST_STEPS) // SHARE
+        """Steps of one try at a limit."""
+        self.steps, self.proving = SHARE * self.share, self.share
+        """Steps that are left, for repair and for the bound."""
+        self.most = problem.loads(self.order)
+        """By op, the least bytes live at it in any order that was found."""
+        self.peak = max(self.most, default=problem.base)
+
+    def lower(self) -> None:
+        """Look for orders at limits between bound and peak, until effort or the gap ends."""
+        if self.peak <= self.bound:
+            return
+        repair = Repair(self.problem, self.order, 0)
+        low: int | None = None  # the largest limit at which nothing was found
+        for _ in range(TRIES):
+            self._raise(repair.after)
+            limit = self.bound if low is None else max(self.bound, (low + self.peak) // 2)
+            near = low is not None and self.peak - low <= self.peak // NEAR
+            if limit >= self.peak or near or self.steps <= 0:
+                return
+            found = self._repaired(repair, self.order, limit)
+            if not found and low is None and self._gap() > 1 / GAP:
+                other = fewest_live(self.problem, repair.after)
+                found = self._repaired(repair, other, limit)
+            if not found and not self._searched(limit):
+                low = limit
+
+    def _gap(self) -> float:
+        """The part of the peak that it is above the bound."""
+        return (self.peak - self.bound) / self.peak
+
+    def _repaired(self, repair: Repair, start: list[int], limit: int) -> bool:
+        share = min(self.steps, int(self.share * min(1, GAP * self._gap())))
+        repair.effort = share
+        repair.take(start)
+        found = repair.lower(limit)
+        self.steps -= share - repair.effort
+        self._take(repair.order)
+        return found
+
+    def _searched(self, limit: int) -> bool:
+        """Whether there is an order, or there is none at all: then the bound is above the limit."""
+        if limit >= self.peak:
+            return True
+        share = self.effort // SHARE
+        self.effort -= share
+        found = find_order(self.problem, limit, share)
         if found.order is not None:
-            best, peak = found.order, _peak(problem, found.order)
+            self._take(found.order)
         elif found.exhausted:
-            bound = max(bound, min(found.next_limit, peak))
-        else:
-            low = limit
-    return Ordered(replace(graph, ops=tuple(graph.ops[i] for i in best)), bound)
+            self.bound = max(self.bound, min(found.next_limit, self.peak))
+        return found.order is not None or found.exhausted
 
+    def _take(self, order: list[int]) -> None:
+        loads = self.problem.loads(order)
+        for op, load in zip(order, loads, strict=True):
+            self.most[op] = min(self.most[op], load)
+        if max(loads) < self.peak:
+            self.order, self.peak = list(order), max(loads)
 
-def _peak(problem: Problem, order: list[int]) -> int:
-    return max(problem.loads(order), default=problem.base)
+    def _raise(self, after: list[list[int]]) -> None:
+        """Raise the bound by what the highest ops need in every order."""
+        highest = sorted(range(len(self.most)), key=lambda op: -self.most[op])
+        for op in highest[:CUTS]:
+            if self.most[op] <= self.bound or self.proving <= 0:
+                return
+            cut = least_during(self.problem, after, op)
+            self.proving -= cut.steps
+            self.most[op] = cut.least
+            self.bound = max(self.bound, cut.least)

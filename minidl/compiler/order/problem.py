@@ -88,7 +88,7 @@ class Problem:
 def _lasting(graph: StepGraph) -> set[Tensor]:
     """What holds its bytes for the whole step in every order: variables, inputs that wait, and a
     lone scalar."""
-    scalars = {t for t in graph.outputs if t.size == 1}
+    scalars = {t.storage for t in graph.outputs if t.size == 1}
     return {v.tensor for v in graph.variables}.union(graph.waiting, scalars)
 
 

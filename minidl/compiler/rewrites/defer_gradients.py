@@ -31,9 +31,14 @@ def _end_of_backward(ops: tuple[Op, ...]) -> int:
 
 
 def _waits(op: Op, position: int, end: int, late: set[int], uses: Uses) -> bool:
-    """Whether a weight gradient is kept beyond the backward pass, and is worth its operands."""
+    """Whether a weight gradient is kept beyond the backward pass, and is worth its operands.
+
+    One that the backward pass goes on with, as BatchNorm's does, cannot wait: all else would too.
+    """
     made = [t for t in op.writes if t.kind == "weight_gradient"]
     if op.phase != "wgrad" or not any(uses.reading(t)[-1:] > [end] for t in made):
+        return False
+    if any(uses.ops[p].phase in BACKWARD for t in op.writes for p in uses.reading(t)):
         return False
     ending = (
         t.nbytes
