@@ -13,6 +13,7 @@ from minidl.ir.readers import (
     ITERABLE,
     MAPPING,
     PATH,
+    PATHS,
     TEXT,
     WORDS,
     Reader,
@@ -42,6 +43,7 @@ READERS = {
     "Mapping[str, Any]": MAPPING,
     "Mapping[str, str]": MAPPING,
     "Iterable[str]": ITERABLE,
+    "Iterable[str | Path]": PATHS,
     "Iterable[Any]": ITERABLE,
     "Iterable[tuple[Array, ...]]": ITERABLE,
 }

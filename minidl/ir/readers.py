@@ -305,6 +305,10 @@ def _iterable(value: Any) -> Any:
     return value
 
 
+def _paths(value: Any) -> Any:
+    return (_path(value),) if isinstance(value, (str, os.PathLike)) else _iterable(value)
+
+
 def _function(value: Any) -> Any:
     if isinstance(value, type) or not callable(value):
         raise UnfitError
@@ -322,6 +326,7 @@ TEXT = Reader("text", _text)
 PATH = Reader("a path", _path)
 MAPPING = Reader("a mapping", _mapping)
 ITERABLE = Reader("an iterable", _iterable)
+PATHS = Reader("a path, or an iterable of paths", _paths)
 FUNCTION = Reader("a function", _function)
 BYTES = Reader("bytes", _bytes)
 ANYTHING = Reader("anything", lambda value: value)

@@ -10,7 +10,6 @@ from minidl.data.layout import EXTENSIONS, is_image, told
 from minidl.data.tree import FolderTree, Passed
 from minidl.ir import ArgumentError
 from minidl.ir.calls import called
-from minidl.ir.readers import ITERABLE
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class ImageFiles:
     notes: tuple[str, ...] = ()
 
 
-@called(readers={"paths": ITERABLE})
+@called()
 def image_files(paths: Iterable[str | Path]) -> ImageFiles:
     """Files as they are named; of a folder its images, .jpg, .jpeg and .png, and those of the
     folders in it, in the order of their names.

@@ -19,7 +19,7 @@ from minidl.interop import export_onnx, save_weights
 from minidl.ir import ArgumentError, Array
 from minidl.ir.calls import called
 from minidl.ir.printed import never_raises
-from minidl.ir.readers import ANYTHING, COUNT
+from minidl.ir.readers import ANYTHING, COUNT, PATHS
 from minidl.ir.warned import warn_caller
 from minidl.predict.card import ModelCard
 from minidl.predict.evaluating import evaluate, labels_of
@@ -140,7 +140,7 @@ class Predictor:
         unreadable: is told of a file that cannot be read or decoded, which is then passed over; an
         error, BrokenImageError or OSError, where there is none.
         """
-        step, images = self.step, self._readable(map(Path, paths), unreadable)
+        step, images = self.step, self._readable(map(Path, PATHS.take(paths, "paths")), unreadable)
         if self.trained.assumed:
             warn_caller(
                 f"{self.trained.path}: the class names are assumed, ImageNet's 1,000 as "
