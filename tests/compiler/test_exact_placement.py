@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
+from benchmarks.instances import KINDS, instance
 from minidl.cli import main
 from minidl.compiler.lifetimes import Lifetime
-from minidl.compiler.place import Block, max_load, place, top
+from minidl.compiler.place import Block, Impossible, Placed, Undecided, fit, max_load, place, top
 from minidl.compiler.place.blocks import crowds, neighbours
-from minidl.compiler.place.exact import find_placement
+from minidl.compiler.place.exact import decide
 from minidl.compiler.place.greedy import RANKS, fits, greedy
 from minidl.compiler.place.table import read_table
 from tests.compiler.test_place import blocks, optimum, st
@@ -35,14 +37,72 @@ def meet(found: tuple[Block, ...] | list[Block], offsets: list[int]) -> bool:
 
 @QUICK
 @given(blocks(6, st.integers(1, 9), 5))
-def test_it_finds_the_optimum_and_nothing_below(found: list[Block]) -> None:
+def test_it_finds_the_optimum_and_proves_that_nothing_is_below(found: list[Block]) -> None:
     best = optimum(found)
-    offsets = find_placement(found, best, nodes=10**6)
-    assert offsets is not None
-    assert top(found, offsets) <= best
-    assert not meet(found, offsets)
+    for height in (best, best + 1, best + 3):
+        answer = decide(found, height, nodes=10**6)
+        assert isinstance(answer, Placed)
+        assert top(found, answer.offsets) <= height
+        assert not meet(found, answer.offsets)
     if found:
-        assert find_placement(found, best - 1, nodes=10**6) is None
+        assert isinstance(decide(found, best - 1, nodes=10**6), Impossible)
+
+
+ABOVE_ITS_LOAD = (
+    *((1, 3, 3), (0, 2, 4), (2, 4, 2), (0, 8, 4), (4, 6, 3), (3, 5, 2), (2, 5, 3), (5, 9, 4)),
+)
+"""First, last, size: no placement reaches the load of these eight."""
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_variants_of_blocks_that_do_not_reach_their_load(seed: int) -> None:
+    chance = random.Random(seed)
+    rows = [list(row) for row in ABOVE_ITS_LOAD]
+    for _ in range(seed % 3):
+        row = chance.choice(rows)
+        row[chance.choice((1, 2))] += 1
+    found = [Block(size, Lifetime(first, last)) for first, last, size in rows]
+    best = optimum(found)
+    answer = decide(found, best, nodes=10**6)
+    assert isinstance(answer, Placed)
+    assert not meet(found, answer.offsets)
+    assert isinstance(decide(found, best - 1, nodes=10**6), Impossible)
+
+
+def test_what_is_not_decided_is_not_called_impossible() -> None:
+    """What is known to fit is placed or not decided, however little may be searched."""
+    for kind in KINDS:
+        known = instance(kind, 60, seed=3)
+        for nodes in (0, 1, 50, 2000):
+            answer = decide(known.blocks, known.height, nodes)
+            assert isinstance(answer, Placed | Undecided), (kind, nodes)
+            if isinstance(answer, Placed):
+                assert not meet(known.blocks, answer.offsets)
+            else:
+                assert answer.nodes <= nodes
+        assert isinstance(fit(known.blocks, known.height - 1, 1000), Impossible)
+
+
+NODES = {"guillotine": 2000, "pinwheel": 2000, "long under short": 4000, "separate": 2000}
+HARD_KINDS = {"equal": 12000, "unaligned": 2000}
+
+
+@pytest.mark.parametrize(("kind", "nodes"), {**NODES, **HARD_KINDS}.items())
+@pytest.mark.parametrize("over", [0, 0.01, 0.05])
+def test_known_packings_are_found(kind: str, nodes: int, over: float) -> None:
+    known = instance(kind, 300, seed=1)
+    answer = decide(known.blocks, int(known.height * (1 + over)), nodes)
+    assert isinstance(answer, Placed)
+    assert top(known.blocks, answer.offsets) <= known.height * (1 + over)
+    assert not meet(known.blocks, answer.offsets)
+
+
+def test_as_many_blocks_as_there_are() -> None:
+    """No depth of the search is too deep: 700 blocks, one above the other."""
+    pile = [Block(1 + k % 3, Lifetime(0, 1 + k % 3)) for k in range(700)]
+    answer = decide(pile, max_load(pile), 10_000)
+    assert isinstance(answer, Placed)
+    assert top(pile, answer.offsets) == max_load(pile)
 
 
 @QUICK
@@ -55,8 +115,8 @@ def test_placement_is_valid_repeatable_and_no_worse_than_greedy(found: list[Bloc
     beside, crowd = neighbours(found), crowds(found)
     for rank in RANKS.values():
         order = sorted(range(len(found)), key=lambda i: rank(found[i], crowd[i]))
-        for fit in fits(max_load(found)).values():
-            assert top(found, offsets) <= greedy(found, beside, order, fit).height
+        for way in fits(max_load(found)).values():
+            assert top(found, offsets) <= greedy(found, beside, order, way).height
 
 
 def test_many_blocks_take_the_short_way() -> None:
@@ -111,7 +171,20 @@ def test_a_capacity_that_is_too_small(tmp_path: Path, capsys: pytest.CaptureFixt
     code, out = run(tmp_path, GOOD, "--capacity", "9")
     assert code == 1
     assert not out.exists()
-    assert "do not fit into 9 bytes" in capsys.readouterr().err
+    assert "proven: they do not fit into 9 bytes; 10 bytes are live" in capsys.readouterr().err
+
+
+def test_a_capacity_that_is_not_decided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minidl.cli.place.fit", lambda *_: Undecided(1234))
+    code, out = run(tmp_path, GOOD, "--capacity", "10", "--effort", "2")
+    assert code == 3
+    assert not out.exists()
+    assert "not decided whether they fit into 10 bytes: 1,234 nodes" in (
+        error := capsys.readouterr().err
+    )
+    assert "--effort 20" in error
 
 
 @pytest.mark.parametrize(

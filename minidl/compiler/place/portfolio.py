@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minidl.compiler.place.blocks import Block, crowds, max_load, neighbours
-from minidl.compiler.place.exact import find_placement
+from minidl.compiler.place.answer import Answer, Impossible, Placed, Undecided
+from minidl.compiler.place.blocks import Block, crowds, max_load, neighbours, top
+from minidl.compiler.place.core import around_a_core, core_of
+from minidl.compiler.place.exact import decide
 from minidl.compiler.place.greedy import RANKS, Candidate, fits, greedy, lowest_gap
 from minidl.compiler.place.repair import repaired
 from minidl.ir import Array
 
 EFFORT = 4_000_000
-"""Pairs of blocks that repair may look at, and 2,000 times the nodes that the exact search may:
-about a second each."""
+"""Pairs of blocks that repair may look at, and twice the blocks at the nodes that a search
+may visit: about a second each."""
 
 STARTS = 4
 """Greedy placements that get a short repair, lowest first, before the lowest gets a long one."""
 
 SHORT = 100
 """Rounds of a short repair at most."""
+
+NODE = 2
+"""Of the effort, for one block at one node of a search."""
+
+FROM_CORE = 30
+"""Rounds of repair from a placement around a core."""
+
+LONG = 4000
+"""Rounds of a long repair at most."""
 
 MANY = 3000
 """Blocks from which on only first fit is tried, in every order, and neither repair nor search."""
@@ -27,27 +38,57 @@ MANY = 3000
 def place(blocks: Sequence[Block], effort: int = EFFORT, target: int = 0) -> list[int]:
     """An offset for each block, none overlapping in bytes and in time.
 
-    A portfolio of greedy placements, then the exact search, then repairs of the lowest. Stops at
-    the first placement that reaches the load, the lower bound of all, or `target` bytes; else
-    returns the lowest found.
+    A portfolio of greedy placements, then searches, then repairs of the lowest. Stops at the first
+    placement that reaches the load, the lower bound of all, or `target` bytes; else returns the
+    lowest found.
     """
+    return _lowest(blocks, effort, target)[0]
+
+
+def fit(blocks: Sequence[Block], height: int, effort: int = EFFORT) -> Answer:
+    """Whether the blocks fit into `height` bytes: an offset for each; or a proof that they do not;
+    or neither within the effort."""
+    if (load := max_load(blocks)) > height:
+        return Impossible(f"{load:,} bytes are live at once")
+    offsets, answer = _lowest(blocks, effort, height)
+    return Placed(offsets) if top(blocks, offsets) <= height else answer
+
+
+def _lowest(blocks: Sequence[Block], effort: int, target: int) -> tuple[list[int], Answer]:
+    """The lowest placement found, and what the searches say of the target."""
     target = max(target, max_load(blocks))
     beside = neighbours(blocks)
     found = _greedy_ones(blocks, beside, target)
     best = min(found, key=lambda c: c.height)
     if best.height <= target or len(blocks) > MANY:
-        return best.offsets
+        return best.offsets, Undecided(0)
+    answer, around = _searched(blocks, beside, target, effort)
+    if isinstance(answer, Placed):
+        return answer.offsets, answer
     rounds = effort // max(1, len(blocks) ** 2)
-    ways = list(fits(target).values())
-    for start in sorted(found, key=lambda c: c.height)[:STARTS]:
-        better = repaired(blocks, beside, start, [start.fit], target, min(SHORT, rounds // 10))
+    short = min(SHORT, rounds // 10)
+    starts = [(c, short) for c in sorted(found, key=lambda c: c.height)[:STARTS]]
+    for one, most in [*((c, FROM_CORE) for c in around[:1]), *starts]:
+        better = repaired(blocks, beside, one, [one.fit], target, most)
         best = min(best, better, key=lambda c: c.height)
         if best.height <= target:
-            return best.offsets
-    exact = find_placement(blocks, target, effort // 2000)
-    if exact is not None:
-        return exact
-    return repaired(blocks, beside, best, ways, target, rounds).offsets
+            return best.offsets, answer
+    ways = list(fits(target).values())
+    return repaired(blocks, beside, best, ways, target, min(LONG, rounds)).offsets, answer
+
+
+def _searched(
+    blocks: Sequence[Block], beside: list[Array], target: int, effort: int
+) -> tuple[Answer, list[Candidate]]:
+    """A search for all blocks; where few are crowded for these first, and for all only with more
+    than the usual effort."""
+    crowd, nodes = crowds(blocks), effort // (NODE * len(blocks))
+    if 2 * len(core_of(crowd, target)) > len(blocks):
+        return decide(blocks, target, nodes), []
+    answer, around = around_a_core(blocks, beside, crowd, target, nodes)
+    if isinstance(answer, Undecided) and effort > EFFORT:
+        return decide(blocks, target, nodes), around
+    return answer, around
 
 
 def _greedy_ones(blocks: Sequence[Block], beside: list[Array], target: int) -> list[Candidate]:
