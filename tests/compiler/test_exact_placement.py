@@ -88,7 +88,9 @@ HARD_KINDS = {"equal": 12000, "unaligned": 2000}
 
 
 @pytest.mark.parametrize(("kind", "nodes"), {**NODES, **HARD_KINDS}.items())
-@pytest.mark.parametrize("over", [0, 0.01, 0.05])
+@pytest.mark.parametrize(
+    "over", [0, *(pytest.param(over, marks=pytest.mark.slow) for over in (0.01, 0.05))]
+)
 def test_known_packings_are_found(kind: str, nodes: int, over: float) -> None:
     known = instance(kind, 300, seed=1)
     answer = decide(known.blocks, int(known.height * (1 + over)), nodes)
