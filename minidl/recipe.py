@@ -11,7 +11,7 @@ from typing import Any
 
 from minidl.compiler.lower import lower_accumulation, lower_inference, lower_training
 from minidl.compiler.modes import MODES
-from minidl.compiler.planner import make_plan
+from minidl.compiler.planner import Progress, make_curve, make_plan, silent
 from minidl.devices.known import DEVICES, target_of
 from minidl.fitting import largest_fitting
 from minidl.ir import ArgumentError, BudgetError, StepGraph, parse_size
@@ -45,6 +45,8 @@ class Recipe:
     options: Options
     seed: int = 0
     """Of random numbers that a step draws."""
+    progress: Progress = field(default=silent, compare=False, repr=False)
+    """Called while plans are searched for, with what is being done and the share of it that is."""
 
     def at(self, batch: int | None = None, **changes: Any) -> Recipe:
         """The same at another batch, and with other options by name."""
@@ -68,6 +70,19 @@ class Recipe:
         own = {f.name: getattr(placed, f.name) for f in fields(placed)}
         return Plans(Plan(**own, recipe=self), more)
 
+    def curve(self) -> Iterator[Plan]:
+        """Plans of a step from the least work to the fewest bytes."""
+        options = replace(self.options, budget=None, recompute=None)
+        how = self.batch, options, target_of(options)
+        graph = lower_training(self.network, self.loss, self.optimizer, *how, self.seed)
+        least = self.at(budget=None, recompute=None)
+        more = least.plans().accumulation if options.accumulate > 1 else None
+        for placed in make_curve(graph, self._subject, options, self.progress):
+            own = {f.name: getattr(placed, f.name) for f in fields(placed)}
+            if more is not None:
+                own["arena_bytes"] = max(placed.arena_bytes, more.arena_bytes)
+            yield Plan(**own, recipe=replace(self, options=placed.options))
+
     def inference(self, training: PlacedGraph, guard: int = 0) -> PlacedGraph:
         """The plan of a prediction with the weights of a training step."""
         plain = replace(self.options, recompute=None, budget=None)
@@ -80,10 +95,13 @@ class Recipe:
             )
         return self._placed(graph, plain, guard)
 
+    @property
+    def _subject(self) -> Subject:
+        return Subject(self.network.name, self.batch, self.network.image)
+
     def _placed(self, graph: StepGraph, options: Options, guard: int) -> PlacedGraph:
         """Proven; LimitError where the device cannot launch an op of it."""
-        subject = Subject(self.network.name, self.batch, self.network.image)
-        placed = make_plan(graph, subject, options, guard)
+        placed = make_plan(graph, self._subject, options, guard, self.progress)
         DEVICES[options.device].check(placed.graph.ops, options)
         return placed
 

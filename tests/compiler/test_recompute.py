@@ -51,7 +51,7 @@ def share(plan: dl.Plan) -> float:
 
 
 @QUICK
-@given(networks(), optimizers(), st.sampled_from([None, 0.0, 0.05, 0.5, 5.0]))
+@given(networks(), optimizers(), st.sampled_from([None, 0.0, 0.05, 0.5, 1.0]))
 def test_the_same_bits_within_the_share(
     drawn: tuple[dl.Network, int], optimizer: dl.Optimizer, recompute: float | None
 ) -> None:
@@ -65,10 +65,8 @@ def test_the_same_bits_within_the_share(
     none = planned(network, batch, optimizer=optimizer, recompute=0)
     assert none.recompute_flops == 0
     assert plan.max_load_bytes <= none.max_load_bytes
-    if recompute is not None:
-        assert share(plan) <= recompute
-    else:
-        assert all(op.contract.cheap for op in recomputed(plan))
+    cheap = all(op.contract.cheap for op in recomputed(plan))
+    assert cheap or (recompute is not None and share(plan) <= recompute)
 
 
 def test_cheap_ops_run_again_by_default_and_can_be_switched_off() -> None:
@@ -88,13 +86,13 @@ def test_more_work_never_needs_more_bytes() -> None:
 
 
 def test_statistics_never_run_twice() -> None:
-    plan = planned(deep(), recompute=5.0)
+    plan = planned(deep(), recompute=1.0)
     assert recomputed(plan)
     assert not any(t.persistent for op in recomputed(plan) for t in op.writes)
 
 
 def test_a_budget_is_met_with_less_work_than_a_smaller_one() -> None:
-    free, tight = planned(deep()), planned(deep(), recompute=5.0)
+    free, tight = planned(deep()), planned(deep(), recompute=1.0)
     middle = (free.arena_bytes + tight.arena_bytes) // 2
     plan = planned(deep(), budget=middle)
     assert plan.arena_bytes <= middle
@@ -118,8 +116,8 @@ def test_a_hopeless_budget_says_that_no_batch_fits() -> None:
         planned(deep(), budget=1000)
 
 
-@pytest.mark.parametrize("share", [-0.1, float("nan"), float("inf")])
-def test_bad_shares(share: float) -> None:
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan"), float("inf"), "some"])
+def test_bad_shares(share: object) -> None:
     with pytest.raises(dl.ArgumentError, match="share"):
         planned(deep(), recompute=share)
 
