@@ -20,9 +20,11 @@ from minidl.cli.options import (
     planning,
 )
 from minidl.cli.values import gpu, path, size
+from minidl.cli.waiting import told
 from minidl.console import result
 from minidl.devices.known import OF_CARDS
 from minidl.files.atomic import write_text
+from minidl.report.curve import Curve
 
 EXAMPLES = (
     ("minidl plan --model vgg16 -b 128", "what one step needs, in every memory mode"),
@@ -31,6 +33,7 @@ EXAMPLES = (
         "minidl plan --model vgg16 --device cuda --gpu-memory 12GiB --recompute 0.01",
         "the largest batch that fits",
     ),
+    ("minidl plan --model resnet50 -b 64 --gpu a100 --curve", "what more work saves, plan by plan"),
     ("minidl plan --model resnet50 -b 64 --gpu rtx3060", "for one card, and which batch fits"),
     ("minidl plan --model lenet --classes 10 --summary --explain", "layer by layer"),
 )
@@ -52,6 +55,7 @@ def _add_output(group: Group) -> None:
         "--gpu-memory", type=size, metavar="SIZE", help="show the largest batch that fits"
     )
     add_switch(group, "--summary", "show layer by layer shape, parameters, work, stash")
+    add_switch(group, "--curve", "show what more work saves: about ten plans, each proven")
     add_switch(group, "--explain", "say layer by layer what was chosen, and why")
     add_switch(group, "--ablate", "show what each pass of the compiler buys")
     group.add_argument("--json", type=path, metavar="FILE", help="write the plan file")
@@ -72,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
         **device(options),
         **planning(options),
         gpu=options.gpu,
+        progress=told,
     )
     result(plan.table())
     print_card(plan, named=options.gpu is not None)
@@ -83,17 +88,20 @@ def run(options: argparse.Namespace) -> int:
         result(plan.summary())
     if options.explain:
         result(plan.explain())
-    _write(plan, options)
+    curve = plan.curve() if options.curve else None
+    if curve is not None:
+        result(curve.table())
+    _write(plan, curve, options)
     return 0
 
 
-def _write(plan: dl.Plan, options: argparse.Namespace) -> None:
+def _write(plan: dl.Plan, curve: Curve | None, options: argparse.Namespace) -> None:
     """The files that were asked for."""
     if options.json is not None:
-        write_text(options.json, plan.to_json() + "\n")
+        write_text(options.json, plan.to_json(curve) + "\n")
         result(f"plan file: {options.json}")
     if options.html is not None:
-        write_text(options.html, plan.to_html())
+        write_text(options.html, plan.to_html("" if curve is None else curve.to_html()))
         result(f"page: {options.html}")
     if options.png is not None:
         plan.to_png(options.png)

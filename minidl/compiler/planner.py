@@ -30,6 +30,9 @@ BLURRED = 1.1
 ALIKE = 1.03
 """How much higher a choice may be, in the order as it was, that another order may make the best."""
 
+DEARER = 0.98
+"""Work of a plan of a curve, at most, of the next: else the next is as good for its work."""
+
 RUNGS = 10
 """Plans of a curve, at most."""
 
@@ -122,6 +125,7 @@ class _Planner:
                 share = None if choice == front.cheap else self._share(choice)
                 options = replace(self.options, budget=None, recompute=share)
                 found.append(replace(plan, options=options))
+        self.progress("placing the plans of the curve", 1)
         return found
 
     def _share(self, choice: Choice) -> float:
@@ -175,13 +179,17 @@ class _Planner:
         return plan
 
     def _front(self, target: int | None = None) -> Front:
-        return full_front(
+        phrase = "searching for what to make anew"
+        self.progress(phrase, 0)
+        front = full_front(
             self.graph,
             lambda graph: self._ordered(graph).graph,
             self.options.alignment,
             target,
-            lambda share: self.progress("searching for what to make anew", share),
+            lambda share: self.progress(phrase, share),
         )
+        self.progress(phrase, 1)
+        return front
 
     # -- in which order ---------------------------------------------------------------------------
 
@@ -222,7 +230,7 @@ class _Planner:
 
 
 def _promising(choices: list[Choice], rungs: list[Choice], budget: int) -> list[Choice]:
-    """The choices to try for a budget, least work first: of a curve's those a little above it, which
+    """The choices to try for a budget, least work first: of a curve's those a little above, which
     another order may bring down; of those within it some, each with a lower peak than the last.
     Then, lowest first, those that are further above."""
     above = [c for c in rungs if budget < c.peak <= ALIKE * budget]
@@ -241,11 +249,13 @@ def _rungs(front: Front) -> list[Choice]:
     at equal steps of bytes below it, by ratio."""
     low, high = front.choices[-1].peak, front.cheap.peak
     steps = RUNGS - 2
-    found = {front.choices[0]: None, front.cheap: None}
-    for k in range(1, steps + 1):
+    found = [front.choices[-1]]
+    for k in range(steps - 1, 0, -1):
         level = int(high * (low / high) ** (k / steps))
-        found[next(c for c in front.choices if c.peak <= max(level, low))] = None
-    return sorted(found, key=lambda c: c.work)
+        choice = next(c for c in front.choices if c.peak <= max(level, low))
+        if choice.work < DEARER * found[-1].work:
+            found.append(choice)
+    return sorted({*found, front.cheap, front.choices[0]}, key=lambda c: c.work)
 
 
 def _block(buffer: Buffer, sharing: Sharing, alignment: int, guard: int) -> Block:
