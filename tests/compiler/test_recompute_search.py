@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("quick_placement")
 QUICK = settings(
     deadline=None,
     derandomize=True,
-    max_examples=15,
+    max_examples=8,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -121,12 +121,12 @@ def test_what_is_found_by_moves_is_near_the_best(
         assert best(choice.work, found) <= 1.02 * choice.peak
 
 
-@QUICK
+@settings(QUICK, max_examples=4)
 @given(networks(), st.sampled_from(["cuda", "cpu"]))
 def test_more_work_never_needs_more_bytes(drawn: tuple[dl.Network, int], device: str) -> None:
     network, batch = drawn
     note(described(network))
-    shares = (0, None, 0.001, 0.1, 0.3, 1.0)
+    shares = (0, None, 0.001, 0.1, 0.3)
     plans = [dl.plan(network, batch, device=device, recompute=share) for share in shares]
     sizes = [plan.max_load_bytes for plan in plans]
     assert sizes == sorted(sizes, reverse=True)

@@ -12,7 +12,7 @@ from minidl.compiler.recompute.search import Choice, Found, Search
 from minidl.ir import StepGraph, Tensor
 from minidl.options import ALIGNMENT
 
-MOVES = 500
+MOVES = 300
 """Moves at each level of bytes, in a graph of `OPS` ops; larger ones have fewer, so that a search
 takes about as long."""
 
@@ -21,7 +21,7 @@ OPS = 900
 FEW = 100
 """Moves at each level at least."""
 
-A_UNIT = 20
+A_UNIT = 12
 """Moves at each level for each unit that may run again: more are for nothing."""
 
 STEP = 0.94
@@ -120,19 +120,19 @@ def full_front(
         for share in SHARES:
             search.grow(share * search.whole)
         _Walk(search, progress).down()
-    again, better = _reordered(model, found, order), Found()
-    search = Search(again, better, base=1)
+    other, better = _reordered(model, found, order), Found()
+    search = Search(other, better, base=1)
     for choice in found.choices:
         better.add(choice)
         search.choose(choice.drop)
         search.excess(0)
     if len(search.units) <= EXACT:
         search.exhaust()
-        return Front((graph, again.graph), tuple(better.choices), cheap.cheap, cheap.made)
+        return Front((graph, other.graph), tuple(better.choices), cheap.cheap, cheap.made)
     second = _Walk(search, progress, 0.5)
     second.down()
     second.up(cheap.cheap.peak, *([] if target is None else [target]))
-    return Front((graph, again.graph), tuple(better.choices), cheap.cheap, cheap.made)
+    return Front((graph, other.graph), tuple(better.choices), cheap.cheap, cheap.made)
 
 
 def _reordered(model: Model, found: Found, order: Callable[[StepGraph], StepGraph]) -> Model:

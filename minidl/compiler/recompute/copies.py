@@ -76,8 +76,8 @@ class _Rewriter:
             if op.phase == "forward":
                 yield op, op
                 continue
-            again = [one for unit in self._needed(op.touched) for one in unit.ops]
-            for one in sorted(again, key=self.place.__getitem__):
+            second = [one for unit in self._needed(op.touched) for one in unit.ops]
+            for one in sorted(second, key=self.place.__getitem__):
                 self._require_unchanged(one)
                 yield self._on_copies(one, "recompute"), one
             yield self._on_copies(op, op.phase), op

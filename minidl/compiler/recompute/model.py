@@ -132,7 +132,7 @@ class Model:
         self.end = self.ends[:many].tolist()
         self.end_forward = [(i + 1) * step - 1 for i in self.last_forward]
         self.own = np.arange(1, self.count + 1, dtype=np.int64) * step - 1
-        self.again: dict[int, list[int]] = {}
+        self.second: dict[int, list[int]] = {}
         """By dropped unit that runs again, the keys of its ops there."""
 
     def _overwrites(self) -> None:
@@ -215,9 +215,9 @@ class Model:
         self.stale += (self.fresh[u] < need < n) - (self.fresh[u] < before < n)
         self.need[u] = need
         if need < n:
-            self.again[u] = [need * self.step + f for f in self.places[u]]
+            self.second[u] = [need * self.step + f for f in self.places[u]]
         else:
-            self.again.pop(u, None)
+            self.second.pop(u, None)
         for f in self.places[u]:
             for k, row in self.rows.get(f, ()):
                 self.rounds[k][0][row] = need * self.step + f if need < n else -1
@@ -242,8 +242,8 @@ class Model:
 
     def keys(self) -> Array:
         """Of every op, those that run again included, in order."""
-        again = [key for keys in self.again.values() for key in keys]
-        return np.sort(np.concatenate((self.own, np.array(again, np.int64))), kind="stable")
+        second = [key for keys in self.second.values() for key in keys]
+        return np.sort(np.concatenate((self.own, np.array(second, np.int64))), kind="stable")
 
     def loads(self, keys: Array) -> Array:
         """Bytes live at each of `keys`, as `minidl.compiler.lifetimes.loads` has them."""
