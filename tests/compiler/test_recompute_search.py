@@ -150,14 +150,14 @@ def test_the_same_choices_every_time() -> None:
 
 def test_a_search_makes_no_graph_for_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Choices are weighed as numbers: so many, and one graph for the order of the lowest."""
-    graph = step_of(dl.models.resnet18(classes=10), 8)
+    graph = step_of(dl.models.vgg11(classes=10), 8)
     weighed, made = (
         counted(monkeypatch, Model, "loads"),
         counted(monkeypatch, choose, "in_order_of"),
     )
     twice = counted(monkeypatch, choose, "run_twice")
     front_of(graph)
-    assert 1000 < len(weighed) < 25_000
+    assert 100 < len(weighed) < 15_000
     assert (len(made), len(twice)) == (1, 0)
 
 
@@ -175,7 +175,10 @@ def counted(patch: pytest.MonkeyPatch, where: object, name: str) -> list[None]:
 
 
 def test_units_are_ops_that_write_the_same_tensors() -> None:
-    graph = step_of(dl.models.densenet121(classes=10), 1)
+    x = y = dl.Input((8, 8, 3))
+    for _ in range(3):
+        y = dl.Concat()(y, dl.Conv2d(4, 3, padding=1)(y))
+    graph = step_of(dl.Network(x, dl.Linear(3)(dl.Flatten()(y))), 2)
     found = units(graph)
     forward = [op for op in graph.ops if op.phase == "forward"]
     assert sorted(map(id, forward)) == sorted(id(op) for unit in found for op in unit.ops)

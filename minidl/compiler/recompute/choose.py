@@ -88,7 +88,7 @@ def cheap_front(graph: StepGraph, alignment: int = ALIGNMENT) -> Front:
     search.prune(found.lowest)
     for _ in range(2):
         search.choose(found.choices[-1].drop)
-        search.reach(int(found.lowest * 0.98), moves // 2)
+        search.reach(int(found.lowest * 0.98), 3 * moves // 2)
         search.choose(found.choices[-1].drop)
         search.prune(found.lowest)
     least = found.choices[-1]
