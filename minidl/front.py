@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cards import named
 from minidl.compiler.modes import MODES, check_switches, find_mode
+from minidl.compiler.planner import Progress, silent
 from minidl.devices.device import Device, free_memory
 from minidl.devices.known import DEVICES, OF_CARDS, device_of, require_device
 from minidl.fitting import largest_fitting
@@ -16,6 +18,7 @@ from minidl.ir import (
     ArenaTooLargeError,
     ArgumentError,
     BudgetError,
+    MinidlError,
     Shape,
     format_size,
 )
@@ -24,6 +27,7 @@ from minidl.ir.card import Card
 from minidl.ir.platforms import require_platform
 from minidl.ir.readers import (
     COUNT,
+    FUNCTION,
     SEED,
     SHAPE,
     TEXT,
@@ -85,6 +89,7 @@ READERS: dict[str, Reader] = {
     "gpu": optional(either(TEXT, instance(Card))),
     "device": optional(TEXT),
     "seed": SEED,
+    "progress": optional(FUNCTION),
 }
 
 
@@ -100,6 +105,7 @@ def plan(
     image: Shape | None = None,
     gpu: str | Card | None = None,
     options: Options | None = None,
+    progress: Progress | None = None,
     **settings: Unpack[Settings],
 ) -> Plan:
     """The plan of one training step, with no device touched and nothing allocated.
@@ -111,6 +117,7 @@ def plan(
     gpu: the card to plan for, say "rtx3060", of those in docs/cards.md: implies device="cuda".
     Without it a plan for cuda is one for the h100; `compile` plans for the card that is there.
     options: all settings of the step in one object; a keyword changes one of them.
+    progress: called while plans are searched for, as progress("placing", 0.5), with the share done.
     ShapeError names a layer that does not fit, ArgumentError all that is wrong with the settings.
     """
     chosen = _options(options, settings)
@@ -120,7 +127,7 @@ def plan(
         card = named(gpu) if isinstance(gpu, str) else gpu
         chosen = replace(chosen, device=OF_CARDS, card=card)
     recipe = _recipe(network, batch, loss, optimizer, image, chosen)
-    planned = _planned(recipe).training
+    planned = _planned(replace(recipe, progress=progress or silent)).training
     recipe.prediction(planned)  # as `compile` would, it refuses a network that computes nothing
     return planned
 
@@ -184,6 +191,7 @@ def compile(  # noqa: A001 - the field's word for it
     recipe = _recipe(network, batch, loss, optimizer, image, chosen, seed)
     guard = GUARD if debug else 0
     plans = _planned(recipe, guard)
+    recipe = plans.training.recipe
     inference = recipe.inference(plans.training, guard)
     needed = max(plans.training.arena_bytes, inference.arena_bytes)
     if recipe.options.budget is not None and needed > recipe.options.budget:
@@ -277,17 +285,39 @@ def _planned(recipe: Recipe, guard: int = 0) -> Plans:
         raise _with_way_out(error, recipe) from None
 
 
+SMALL = 80
+"""Layers of a network whose ways into a budget are all tried."""
+
+
 def _with_way_out(error: BudgetError, recipe: Recipe) -> BudgetError:
-    """The same error, saying which batch would fit."""
+    """The same error, saying which batch would fit, and what each other lever gives."""
+    batch = largest_fitting(lambda n: recipe.at(n).least_bytes(), error.budget, recipe.batch)
+    if batch:
+        return error.hinting("; ".join([f"batch {batch} would fit", *_levers(recipe)]))
+    ways = ["batch 1 does not fit either", *_levers(recipe)]
+    if recipe.batch > 1:
+        with suppress(BudgetError):
+            recipe.at(1).plan()
+            ways[0] = "batch 1 would fit"
+    return error.hinting("; ".join(ways))
 
-    def needs(batch: int) -> int:
-        try:
-            return recipe.at(batch).plan().arena_bytes
-        except BudgetError as failed:
-            return failed.needed
 
-    largest = largest_fitting(needs, error.budget, recipe.batch)
-    return error.hinting(f"batch {largest} would fit" if largest else "batch 1 does not fit either")
+def _levers(recipe: Recipe) -> Iterator[str]:
+    """What other settings would need, each without a budget."""
+    if len(recipe.network.nodes) > SMALL:
+        yield "slices, precision and less scratch were not tried, the network is large"
+        return
+    plain = recipe.at(budget=None, recompute=0 if recipe.options.recompute == 0 else None)
+    ways: list[dict[str, Any]] = [
+        {"slices": n} for n in (2, 4) if recipe.options.slices < n <= recipe.batch
+    ]
+    if recipe.options.device == OF_CARDS and recipe.options.precision == "float32":
+        ways.append({"precision": "bf16"})
+    ways.append({"scratch_limit": 2**20})
+    for changes in ways:
+        said = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+        with suppress(MinidlError):
+            yield f"{said} needs {format_size(plain.at(**changes).plan().arena_bytes)}"
 
 
 def _require_memory(needed: int, recipe: Recipe, device: Device) -> None:

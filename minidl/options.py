@@ -127,7 +127,7 @@ def _tuning(value: Any) -> Any:
     return value if isinstance(value, Mapping) else PATH.read(value)
 
 
-BYTES, NORM, LEAST = whole(0), real(0, above=True), whole(16)
+BYTES, NORM, LEAST = whole(1), real(0, above=True), whole(16)
 PASSES = Reader("names of passes", _words)
 POWER = Reader("a power of two of at least 16", _power)
 SIZE = Reader("a number of bytes, or text such as '8GiB'", _bytes)
@@ -137,7 +137,8 @@ SIZE = Reader("a number of bytes, or text such as '8GiB'", _bytes)
 class Options:
     """How a step is made, of whatever network, batch and image.
 
-    recompute: 0.01 for 1 %; None: only ops as cheap as an elementwise pass run again, 0: none does.
+    recompute: 0.01 for 1 %; None: only ops as cheap as an elementwise pass run again, and they may
+    with every other share, too, but 0: none does.
     budget: bytes, or "8GiB"; BudgetError if no plan that was found fits.
     prefetch: the next batch has bytes of its own, so that with `Step.feed` it is copied meanwhile.
     clip_norm: g = g min(1, clip_norm / (|g| + 1e-6)), |g| = sqrt(sum of squares of all weight
@@ -171,7 +172,9 @@ class Options:
         "default only ops as cheap as an elementwise pass run again",
         float,
         unit="SHARE",
-        reader=optional(replace(real(0), what="a share of the step's operations, 0.01 for 1 %")),
+        reader=optional(
+            replace(real(0, 1), what="a share of the step's operations in [0, 1], 0.01 for 1 %")
+        ),
     )
     budget: int | None = option(
         None,

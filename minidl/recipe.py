@@ -11,7 +11,7 @@ from typing import Any
 
 from minidl.compiler.lower import lower_accumulation, lower_inference, lower_training
 from minidl.compiler.modes import MODES
-from minidl.compiler.planner import make_plan
+from minidl.compiler.planner import Progress, make_curve, make_plan, silent
 from minidl.devices.known import DEVICES, target_of
 from minidl.fitting import largest_fitting
 from minidl.ir import ArgumentError, BudgetError, StepGraph, parse_size
@@ -22,7 +22,9 @@ from minidl.optim import Optimizer
 from minidl.options import Options
 from minidl.placed.file import placed_to_dict
 from minidl.placed.graph import PlacedGraph, Subject
+from minidl.placed.loads import scratch_cost
 from minidl.report.columns import Summary
+from minidl.report.curve import Curve
 from minidl.report.explain import explain_text
 from minidl.report.others import ModeRow, Others
 from minidl.report.page import notebook, plan_page
@@ -33,6 +35,10 @@ from minidl.report.table import plan_table
 
 RECOMPUTE = ModeRow("recompute", "arena, and what the settings below spend", 0)
 """The row of a plan that spends work, under those of the modes."""
+
+
+SCRATCH_TRIES = 4
+"""Smaller limits of scratch that are tried for a budget."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,6 +52,8 @@ class Recipe:
     options: Options
     seed: int = 0
     """Of random numbers that a step draws."""
+    progress: Progress = field(default=silent, compare=False, repr=False)
+    """Called while plans are searched for, with what is being done and the share of it that is."""
 
     @never_raises
     def __repr__(self) -> str:
@@ -62,7 +70,49 @@ class Recipe:
         return self.plans().training
 
     def plans(self, guard: int = 0) -> Plans:
-        """What calls of a step run; guard: bytes kept free behind every tensor."""
+        """What calls of a step run; guard: bytes kept free behind every tensor.
+
+        With a budget, in this order: as it is; with smaller kernels; with ops that run again; with
+        both. What kernels may plan as scratch then stands in the options of the plan.
+        """
+        budget = self.options.budget
+        if budget is None:
+            return self._plans(guard)
+        plans = self._unspent(guard)
+        smallest, least = self, plans
+        for limit in () if _fits(plans, budget) else _scratch_limits(plans.training):
+            recipe = self.at(scratch_limit=limit)
+            plans = recipe._unspent(guard)
+            if plans.training.arena_bytes < least.training.arena_bytes:
+                smallest, least = recipe, plans
+            if _fits(plans, budget):
+                break
+        if _fits(plans, budget):
+            return plans
+        failed: list[BudgetError] = []
+        for recipe in dict.fromkeys((self, smallest)):
+            try:
+                return recipe._plans(guard)
+            except BudgetError as error:
+                failed.append(error)
+        raise min(failed, key=lambda error: error.needed)
+
+    def least_bytes(self) -> int:
+        """Arena bytes without extra work, with as much scratch as needs the fewest."""
+        plain = self._unspent(0).training
+        smaller = (self.at(scratch_limit=limit) for limit in _scratch_limits(plain))
+        others = [recipe._unspent(0).training.arena_bytes for recipe in smaller]
+        return min([plain.arena_bytes, *others])
+
+    def _unspent(self, guard: int) -> Plans:
+        """The plans without extra work, whatever the budget."""
+        none = 0 if self.options.recompute == 0 else None
+        plans = self.at(budget=None, recompute=none)._plans(guard)
+        training = replace(plans.training, options=self.options, recipe=self)
+        return replace(plans, training=training)
+
+    def _plans(self, guard: int) -> Plans:
+        """What calls of a step run, with scratch as the options have it."""
         options = self.options
         how = self.batch, options, target_of(options)
         graph = lower_training(self.network, self.loss, self.optimizer, *how, self.seed)
@@ -73,6 +123,19 @@ class Recipe:
             placed = replace(placed, arena_bytes=max(placed.arena_bytes, more.arena_bytes))
         own = {f.name: getattr(placed, f.name) for f in fields(placed)}
         return Plans(Plan(**own, recipe=self), more)
+
+    def curve(self) -> Iterator[Plan]:
+        """Plans of a step from the least work to the fewest bytes; see `Plan.curve`."""
+        options = replace(self.options, budget=None, recompute=None)
+        how = self.batch, options, target_of(options)
+        graph = lower_training(self.network, self.loss, self.optimizer, *how, self.seed)
+        least = self.at(budget=None, recompute=None)
+        more = least.plans().accumulation if options.accumulate > 1 else None
+        for placed in make_curve(graph, self._subject, options, self.progress):
+            own = {f.name: getattr(placed, f.name) for f in fields(placed)}
+            if more is not None:
+                own["arena_bytes"] = max(placed.arena_bytes, more.arena_bytes)
+            yield Plan(**own, recipe=replace(self, options=placed.options))
 
     def inference(self, training: PlacedGraph, guard: int = 0) -> PlacedGraph:
         """The plan of a prediction with the weights of a training step."""
@@ -92,10 +155,13 @@ class Recipe:
             )
         return graph
 
+    @property
+    def _subject(self) -> Subject:
+        return Subject(self.network.name, self.batch, self.network.image)
+
     def _placed(self, graph: StepGraph, options: Options, guard: int) -> PlacedGraph:
         """Proven; LimitError where the device cannot launch an op of it."""
-        subject = Subject(self.network.name, self.batch, self.network.image)
-        placed = make_plan(graph, subject, options, guard)
+        placed = make_plan(graph, self._subject, options, guard, self.progress)
         DEVICES[options.device].check(placed.graph.ops, options)
         return placed
 
@@ -149,6 +215,16 @@ class Plan(PlacedGraph):
 
         return largest_fitting(needs, limit, self.batch)
 
+    def curve(self) -> Curve:
+        """The same step with more and more work for fewer and fewer bytes, about ten plans; what
+        this plan was allowed to spend does not count. No device is touched.
+
+        ArgumentError in memory modes that spend no work.
+        """
+        if not MODES[self.options.memory].exact:
+            raise ArgumentError(f"memory={self.options.memory!r} spends no work", "use 'arena'")
+        return Curve(tuple(self.recipe.curve()))
+
     def _free(self) -> int:
         if self.options.card is None:
             raise ArgumentError(
@@ -158,13 +234,14 @@ class Plan(PlacedGraph):
 
     # -- for people and programs -------------------------------------------------------------
 
-    def to_dict(self) -> dict[str, Any]:
-        """The plan file's content; see docs/plan_file.md."""
-        return placed_to_dict(self, self.modes)
+    def to_dict(self, curve: Curve | None = None) -> dict[str, Any]:
+        """The plan file's content, with a curve as its `curve`; see docs/plan_file.md."""
+        more = {} if curve is None else {"curve": list(curve.rows())}
+        return {**placed_to_dict(self, self.modes), **more}
 
-    def to_json(self) -> str:
+    def to_json(self, curve: Curve | None = None) -> str:
         """The plan file, as text."""
-        return json.dumps(self.to_dict(), indent=1)
+        return json.dumps(self.to_dict(curve), indent=1)
 
     def table(self) -> str:
         """The step in every memory mode, and what this plan chose and needs."""
@@ -214,3 +291,16 @@ class Plans:
     training: Plan
     accumulation: PlacedGraph | None
     """Of the calls that only add to the sums of gradients, where there are some."""
+
+
+def _fits(plans: Plans, budget: int) -> bool:
+    return plans.training.arena_bytes <= budget
+
+
+def _scratch_limits(plan: PlacedGraph) -> Iterator[int]:
+    """Quarters of the largest scratch, as long as less scratch lowers the peak."""
+    limit = max((t.nbytes for t in plan.placements if t.kind == "scratch"), default=0)
+    for _ in range(SCRATCH_TRIES if scratch_cost(plan) else 0):
+        limit //= 4
+        if limit:
+            yield limit

@@ -23,9 +23,11 @@ from minidl.cli.options import (
     planning,
 )
 from minidl.cli.values import gpu, path, size
+from minidl.cli.waiting import told
 from minidl.console import result, show
 from minidl.devices.known import OF_CARDS
 from minidl.files.atomic import write_text
+from minidl.report.curve import Curve
 
 EXAMPLES = (
     ("minidl plan --model vgg16 -b 128", "what one step needs, in every memory mode"),
@@ -34,6 +36,7 @@ EXAMPLES = (
         "minidl plan --model vgg16 --device cuda --gpu-memory 12GiB --recompute 0.01",
         "the largest batch that fits",
     ),
+    ("minidl plan --model resnet50 -b 64 --gpu a100 --curve", "what more work saves, plan by plan"),
     ("minidl plan --model resnet50 -b 64 --gpu rtx3060", "for one card, and which batch fits"),
     ("minidl plan --model lenet --classes 10 --summary --explain", "layer by layer"),
 )
@@ -55,6 +58,7 @@ def _add_output(group: Group) -> None:
         "--gpu-memory", type=size, metavar="SIZE", help="show the largest batch that fits"
     )
     add_switch(group, "--summary", "show layer by layer shape, parameters, work, stash")
+    add_switch(group, "--curve", "show what more work saves: about ten plans, each proven")
     add_switch(group, "--explain", "say layer by layer what was chosen, and why")
     add_switch(group, "--ablate", "show what each pass of the compiler buys")
     group.add_argument("--json", type=path, metavar="FILE", help="write the plan file")
@@ -75,8 +79,10 @@ def run(options: argparse.Namespace) -> int:
         **device(options),
         **planning(options),
         gpu=options.gpu,
+        progress=told,
     )
-    _write(plan, options)
+    curve = plan.curve() if options.curve else None
+    _write(plan, curve, options)
     show(plan.table())
     print_card(plan, named=options.gpu is not None)
     if options.gpu_memory is not None:
@@ -87,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
         show(plan.summary())
     if options.explain:
         show(plan.explain())
+    if curve is not None:
+        show(curve.table())
     for name, what in FILES.items():
         if getattr(options, name) is not None:
             result(f"{what}: {getattr(options, name)}")
@@ -102,12 +110,12 @@ FILES = {
 """What is written, by the flag that names it."""
 
 
-def _write(plan: dl.Plan, options: argparse.Namespace) -> None:
+def _write(plan: dl.Plan, curve: Curve | None, options: argparse.Namespace) -> None:
     """The files that were asked for, before anything is printed: a lost stream costs no file."""
     if options.json is not None:
-        write_text(options.json, plan.to_json() + "\n")
+        write_text(options.json, plan.to_json(curve) + "\n")
     if options.html is not None:
-        write_text(options.html, plan.to_html())
+        write_text(options.html, plan.to_html("" if curve is None else curve.to_html()))
     if options.png is not None:
         plan.to_png(options.png)
     if options.snapshot is not None:

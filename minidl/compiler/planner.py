@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from minidl.compiler.buffers import Buffer, Sharing
@@ -9,7 +11,7 @@ from minidl.compiler.lifetimes import Lifetime, loads
 from minidl.compiler.modes import check_switches, find_mode
 from minidl.compiler.order import Ordered, order_for_peak
 from minidl.compiler.place import Block, max_load, place, top
-from minidl.compiler.recompute import Limits, recompute
+from minidl.compiler.recompute import SHARES, Choice, Front, cheap_front, full_front
 from minidl.ir import BudgetError, LimitError, StepGraph, Tensor
 from minidl.options import Options
 from minidl.placed.graph import PlacedGraph, Placement, Subject
@@ -18,18 +20,57 @@ from minidl.placed.verify import verify
 MOST_BYTES = 2**60
 """Of all tensors of a step; sums of them are then whole numbers of 64 bits."""
 
-BUDGET_TRIES = 4
-"""Plans for one budget, each with a lower target by what placement added to the last."""
+TRIES = 4
+"""Choices of recomputation that are ordered for one answer: orders may save what the search for
+choices does not see."""
+
+BLURRED = 1.1
+"""How much above a budget a choice may be, in the order as it was, that is still tried."""
+
+ALIKE = 1.03
+"""How much higher a choice may be, in the order as it was, that another order may make the best."""
+
+DEARER = 0.98
+"""Work of a plan of a curve, at most, of the next: else the next is as good for its work."""
+
+RUNGS = 10
+"""Plans of a curve, at most."""
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of it that is."""
 
 
-def make_plan(graph: StepGraph, subject: Subject, options: Options, guard: int = 0) -> PlacedGraph:
+def silent(phrase: str, share: float) -> None:
+    """Nobody wants to know."""
+
+
+def make_plan(
+    graph: StepGraph,
+    subject: Subject,
+    options: Options,
+    guard: int = 0,
+    progress: Progress = silent,
+) -> PlacedGraph:
     """Order `graph` and place every tensor as `options.memory` has it; proven, or PlanError.
 
     guard: bytes kept free behind every tensor. BudgetError where `options.budget` cannot be met.
     """
-    check_switches(options.disable_passes)
-    _require_countable(graph)
-    plan = _within_budget(graph, subject, options, guard)
+    return _proven(graph, _Planner(graph, subject, options, guard, progress).plan())
+
+
+def make_curve(
+    graph: StepGraph,
+    subject: Subject,
+    options: Options,
+    progress: Progress = silent,
+) -> list[PlacedGraph]:
+    """Plans from the one with the least work to the one with the fewest bytes, proven; each has
+    fewer bytes and more work than the one before."""
+    plans = _Planner(graph, subject, options, 0, progress).curve()
+    return [_proven(graph, plan) for plan in plans]
+
+
+def _proven(graph: StepGraph, plan: PlacedGraph) -> PlacedGraph:
     verify(plan, graph)
     return plan
 
@@ -46,89 +87,182 @@ def _require_countable(graph: StepGraph) -> None:
         )
 
 
-def _within_budget(graph: StepGraph, subject: Subject, options: Options, guard: int) -> PlacedGraph:
-    """The plan with the least extra work that fits the budget, or the only one without a budget."""
-    if options.budget is None:
-        return _planned(graph, subject, options, guard)
-    plan = _planned(graph, subject, replace(options, budget=None, recompute=None), guard)
-    target = options.budget
-    for _ in range(BUDGET_TRIES):
-        if plan.arena_bytes <= options.budget:
-            break
-        plan = _planned(graph, subject, options, guard, target)
-        target -= max(0, plan.arena_bytes - plan.max_load_bytes)  # what placement adds
-    if plan.arena_bytes > options.budget:
-        raise BudgetError(options.budget, plan.arena_bytes)
-    return replace(plan, options=options)
+def scheduled(graph: StepGraph, options: Options) -> Ordered:
+    """The ops as `options.memory` rewrites and orders them, before anything has a place."""
+    return _Planner(graph, Subject("", 0, ()), options, 0, silent).scheduled()
 
 
-def _planned(
-    graph: StepGraph, subject: Subject, options: Options, guard: int = 0, target: int = 0
-) -> PlacedGraph:
-    mode, ordered = find_mode(options.memory), scheduled(graph, options, target)
-    sharing = mode.share(ordered.graph)
-    buffers = sharing.buffers()
-    blocks = [_block(b, sharing, options.alignment, guard) for b in buffers]
-    offsets = _offsets(buffers, blocks, mode.effort)
-    placements = {
-        t: Placement(offset, life.first, life.last)
-        for buffer, offset in zip(buffers, offsets, strict=True)
-        for t, life in _reserved(buffer, sharing).items()
-    }
-    return PlacedGraph(
-        subject,
-        options,
-        ordered.graph,
-        _with_views(ordered.graph, placements),
-        arena_bytes=top(blocks, offsets),
-        max_load_bytes=max_load(blocks),
-        guard=guard,
-        order_lower_bound_bytes=ordered.lower_bound(options.alignment),
-    )
+class _Planner:
+    """What makes the plans of one graph with one set of options."""
+
+    def __init__(
+        self, graph: StepGraph, subject: Subject, options: Options, guard: int, progress: Progress
+    ) -> None:
+        check_switches(options.disable_passes)
+        _require_countable(graph)
+        self.subject, self.options, self.guard = subject, options, guard
+        self.progress = progress
+        self.mode = find_mode(options.memory)
+        for change in self.mode.passes:
+            if change.__name__ not in options.disable_passes:
+                graph = change(graph)
+        self.graph = graph
+
+    # -- which ops run again ----------------------------------------------------------------------
+
+    def plan(self) -> PlacedGraph:
+        """With the least bytes that the options allow; with a budget, with the least work."""
+        if self.mode.exact and self.options.budget is not None:
+            return self._within_budget(self.options.budget)
+        return self._placed(self.scheduled())
+
+    def scheduled(self) -> Ordered:
+        """The ops in their order, whatever the budget."""
+        return self._spending(self.options.recompute) if self.mode.exact else Ordered(self.graph)
+
+    def curve(self) -> list[PlacedGraph]:
+        """The plans that no other one beats in both bytes and work, at most `RUNGS`."""
+        front = self._front()
+        found: list[PlacedGraph] = []
+        rungs = _rungs(front)
+        for done, choice in enumerate(rungs):
+            self.progress("placing the plans of the curve", done / len(rungs))
+            plan = self._placed(self._ordered(front.graph(choice)))
+            if not found or plan.arena_bytes < found[-1].arena_bytes:
+                share = None if choice == front.cheap else self._share(choice)
+                options = replace(self.options, budget=None, recompute=share)
+                found.append(replace(plan, options=options))
+        self.progress("placing the plans of the curve", 1)
+        return found
+
+    def _share(self, choice: Choice) -> float:
+        """The allowance that a choice takes, rounded up to a millionth."""
+        return math.ceil(1e6 * choice.work / max(1, self.graph.flops)) / 1e6
+
+    def _spending(self, share: float | None) -> Ordered:
+        """The order of fewest bytes with that share of work; None: with cheap ops alone."""
+        if share == 0 or "recompute" in self.options.disable_passes:
+            return self._ordered(self.graph)
+        front = cheap_front(self.graph, self.options.alignment) if share is None else self._front()
+        best = self._ordered(front.graph(front.cheap))
+        if share is not None:
+            best = min(best, self._lowest(front, share), key=self._peak)
+        if front.cheap.drop and self._peak(best) > self._bound(self.graph):
+            return min(self._ordered(self.graph), best, key=self._peak)
+        return best
+
+    def _lowest(self, front: Front, share: float) -> Ordered:
+        """The lowest choice with that share of work, or one of `SHARES` in a better order.
+
+        Orders are searched for at those shares alone, so that no larger share needs more bytes.
+        """
+        whole = self.graph.flops
+        best = Ordered(front.graph(front.within(int(share * whole))))
+        for choice in {front.within(int(s * whole)): s for s in SHARES if s <= share}:
+            if choice.peak <= ALIKE * self._peak(best):
+                best = min(best, self._ordered(front.graph(choice)), key=self._peak)
+        return best
+
+    def _within_budget(self, budget: int) -> PlacedGraph:
+        """The plan with the least extra work that fits; BudgetError where none does."""
+        share = self.options.recompute
+        least = self._placed(self._spending(None if share is None else min(share, 0)))
+        if least.arena_bytes <= budget or share == 0 or "recompute" in self.options.disable_passes:
+            return self._fitting(least, budget)
+        front = self._front(budget)
+        most = self.graph.flops * len(self.graph.ops) if share is None else share * self.graph.flops
+        choices = [c for c in front.choices if c.work <= most]
+        rungs = [c for c in _rungs(front) if c.work <= most]
+        for choice in _promising(choices, rungs, budget):
+            plan = self._placed(self._ordered(front.graph(choice)))
+            least = min(least, plan, key=lambda p: p.arena_bytes)
+            if plan.arena_bytes <= budget:
+                break
+        return self._fitting(least, budget)
+
+    def _fitting(self, plan: PlacedGraph, budget: int) -> PlacedGraph:
+        if plan.arena_bytes > budget:
+            raise BudgetError(budget, plan.arena_bytes)
+        return plan
+
+    def _front(self, target: int | None = None) -> Front:
+        phrase = "searching for what to make anew"
+        self.progress(phrase, 0)
+        front = full_front(
+            self.graph,
+            lambda graph: self._ordered(graph).graph,
+            self.options.alignment,
+            target,
+            lambda share: self.progress(phrase, share),
+        )
+        self.progress(phrase, 1)
+        return front
+
+    # -- in which order ---------------------------------------------------------------------------
+
+    def _ordered(self, graph: StepGraph) -> Ordered:
+        if "order_for_peak" in self.options.disable_passes:
+            return Ordered(graph)
+        return order_for_peak(graph, self.options.alignment)
+
+    def _peak(self, ordered: Ordered) -> int:
+        return max(loads(ordered.graph, self.options.alignment), default=0)
+
+    def _bound(self, graph: StepGraph) -> int:
+        return Ordered(graph).lower_bound(self.options.alignment)
+
+    # -- where ------------------------------------------------------------------------------------
+
+    def _placed(self, ordered: Ordered) -> PlacedGraph:
+        options = self.options
+        sharing = self.mode.share(ordered.graph)
+        buffers = sharing.buffers()
+        blocks = [_block(b, sharing, options.alignment, self.guard) for b in buffers]
+        offsets = _offsets(buffers, blocks, self.mode.effort)
+        placements = {
+            t: Placement(offset, life.first, life.last)
+            for buffer, offset in zip(buffers, offsets, strict=True)
+            for t, life in _reserved(buffer, sharing).items()
+        }
+        return PlacedGraph(
+            self.subject,
+            options,
+            ordered.graph,
+            _with_views(ordered.graph, placements),
+            arena_bytes=top(blocks, offsets),
+            max_load_bytes=max_load(blocks),
+            guard=self.guard,
+            order_lower_bound_bytes=ordered.lower_bound(options.alignment),
+        )
 
 
-def scheduled(graph: StepGraph, options: Options, target: int = 0) -> Ordered:
-    """The ops as `options.memory` rewrites and orders them, before anything has a place.
-
-    target: bytes at which recomputation may stop.
-    """
-    mode = find_mode(options.memory)
-    for change in mode.passes:
-        if change.__name__ not in options.disable_passes:
-            graph = change(graph)
-    return _searched(graph, options, target) if mode.exact else Ordered(graph)
-
-
-def _searched(graph: StepGraph, options: Options, target: int) -> Ordered:
-    """Ops run again where that is allowed and helps; then the best order of all.
-
-    What a choice saves in the order as it was may be less than what another order saves without
-    it: both are ordered, unless the first is below what any order of the second needs.
-    """
-    spent = _recomputed(graph, options, target)
-    if "order_for_peak" in options.disable_passes:
-        return Ordered(spent)
-    ordered = order_for_peak(spent, options.alignment)
-    if spent is graph or _peak(ordered, options) <= Ordered(graph).lower_bound(options.alignment):
-        return ordered
-    plain = order_for_peak(graph, options.alignment)
-    return min(plain, ordered, key=lambda o: _peak(o, options))
+def _promising(choices: list[Choice], rungs: list[Choice], budget: int) -> list[Choice]:
+    """The choices to try for a budget, least work first: of a curve's those a little above, which
+    another order may bring down; of those within it some, each with a lower peak than the last.
+    Then, lowest first, those that are further above."""
+    above = [c for c in rungs if budget < c.peak <= ALIKE * budget]
+    inside = [c for c in choices if c.peak <= budget]
+    steps = inside[:1]
+    for choice in inside:
+        if choice.peak <= steps[-1].peak - (budget >> 8):
+            steps.append(choice)
+    first = {*above, *steps[: TRIES - 1], *inside[-1:], *(c for c in rungs if c.peak <= budget)}
+    last = [c for c in choices[::-1] if ALIKE * budget < c.peak <= BLURRED * budget]
+    return [*sorted(first, key=lambda c: c.work), *last[:TRIES]]
 
 
-def _recomputed(graph: StepGraph, options: Options, target: int) -> StepGraph:
-    if "recompute" in options.disable_passes:
-        return graph
-    return recompute(graph, _limits(graph, options, target), options.alignment)
-
-
-def _peak(ordered: Ordered, options: Options) -> int:
-    return max(loads(ordered.graph, options.alignment), default=0)
-
-
-def _limits(graph: StepGraph, options: Options, target: int) -> Limits:
-    if options.recompute is not None:
-        return Limits(int(options.recompute * graph.flops), target)
-    return Limits(graph.flops, target) if target else Limits()
+def _rungs(front: Front) -> list[Choice]:
+    """Choices all along the front, least work first: that without work, the cheap one, and those
+    at equal steps of bytes below it, by ratio."""
+    low, high = front.choices[-1].peak, front.cheap.peak
+    steps = RUNGS - 2
+    found = [front.choices[-1]]
+    for k in range(steps - 1, 0, -1):
+        level = int(high * (low / high) ** (k / steps))
+        choice = next(c for c in front.choices if c.peak <= max(level, low))
+        if choice.work < DEARER * found[-1].work:
+            found.append(choice)
+    return sorted({*found, front.cheap, front.choices[0]}, key=lambda c: c.work)
 
 
 def _block(buffer: Buffer, sharing: Sharing, alignment: int, guard: int) -> Block:

@@ -44,3 +44,14 @@ def handed_over(plan: PlacedGraph, i: int, new: Tensor, old: Tensor) -> bool:
     """Whether the op at `i` writes `new` over `old`, both of which own bytes."""
     a, b = plan.placements[new], plan.placements[old]
     return new is not old and a.first == i and b.last == i + 1 and a.offset == b.offset
+
+
+def scratch_cost(plan: PlacedGraph) -> int:
+    """Bytes by which the peak of these ops in this order would be lower without any scratch."""
+    loads = plan_loads(plan)
+    bare = loads.copy()
+    for t, place in plan.placements.items():
+        if t.kind == "scratch" and t.view_of is None:
+            for i in range(place.first, place.last):
+                bare[i] -= reserved(plan, t)
+    return max(loads, default=0) - max(bare, default=0)

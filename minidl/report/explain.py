@@ -9,6 +9,7 @@ from minidl.ir.op import Op
 from minidl.ir.sizes import format_size
 from minidl.ir.tensor import Tensor
 from minidl.placed.graph import PlacedGraph
+from minidl.placed.loads import scratch_cost
 from minidl.report.costs import cost_lines
 from minidl.report.others import Others
 
@@ -42,7 +43,19 @@ def explain_text(plan: PlacedGraph, others: Others) -> str:
         "\n".join((layer.layer, *(f"    {line}" for line in layer.lines)))
         for layer in explain(plan)
     )
-    return "\n".join((*cost_lines(plan, others), *layers))
+    return "\n".join((*cost_lines(plan, others), *_scratch_lines(plan), *layers))
+
+
+def _scratch_lines(plan: PlacedGraph) -> Iterator[str]:
+    """What the workspace of kernels costs, and who has the most of it."""
+    rooms = {op: sum(t.nbytes for t in op.writes if t.kind == "scratch") for op in plan.graph.ops}
+    most = max(rooms, key=rooms.__getitem__, default=None)
+    if most is not None and rooms[most]:
+        yield (
+            f"scratch: {sum(map(bool, rooms.values()))} ops plan some, {most.name} the most, "
+            f"{format_size(rooms[most])}; without any the peak of this order would be "
+            f"{format_size(scratch_cost(plan))} lower"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from minidl.ir.sizes import format_size
 from minidl.options import Options, about
 from minidl.placed.graph import PlacedGraph
+from minidl.placed.loads import scratch_cost
 from minidl.report.costs import cost_lines
 from minidl.report.others import Others
 
@@ -79,11 +80,13 @@ def _card(plan: PlacedGraph) -> str:
 
 def certificate(plan: PlacedGraph) -> str:
     """In words, how near the plan is to the least that any order and placement can need."""
-    bound = plan.order_lower_bound_bytes
+    bound, scratch = plan.order_lower_bound_bytes, scratch_cost(plan)
+    given = f"; {format_size(scratch)} of it are scratch of these kernels" if scratch else ""
     if plan.arena_bytes == bound:
-        return "certificate: optimal; no order and no placement of these ops needs fewer bytes"
+        words = "optimal; no order and no placement of these ops needs fewer bytes"
+        return f"certificate: {words}{given}"
     gap = 100 * (plan.arena_bytes / max(1, bound) - 1)
     return (
         f"certificate: no order of these ops needs fewer than {bound:,} bytes; "
-        f"the arena is {gap:.2f} % above that"
+        f"the arena is {gap:.2f} % above that{given}"
     )

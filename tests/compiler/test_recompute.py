@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("quick_placement")
 QUICK = settings(
     deadline=None,
     derandomize=True,
-    max_examples=25,
+    max_examples=12,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking would take minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -31,7 +32,7 @@ QUICK = settings(
 def deep(width: int = 8) -> dl.Network:
     """Convolutions with BatchNorm and ReLU: what cheap recomputation is for."""
     x = y = dl.Input((12, 12, 3))
-    for _ in range(5):
+    for _ in range(4):
         y = dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(width, 3, padding=1)(y)))
     return dl.Network(x, dl.Linear(3)(dl.Flatten()(y)))
 
@@ -51,7 +52,7 @@ def share(plan: dl.Plan) -> float:
 
 
 @QUICK
-@given(networks(), optimizers(), st.sampled_from([None, 0.0, 0.05, 0.5, 5.0]))
+@given(networks(), optimizers(), st.sampled_from([None, 0.0, 0.05, 0.5, 1.0]))
 def test_the_same_bits_within_the_share(
     drawn: tuple[dl.Network, int], optimizer: dl.Optimizer, recompute: float | None
 ) -> None:
@@ -65,10 +66,8 @@ def test_the_same_bits_within_the_share(
     none = planned(network, batch, optimizer=optimizer, recompute=0)
     assert none.recompute_flops == 0
     assert plan.max_load_bytes <= none.max_load_bytes
-    if recompute is not None:
-        assert share(plan) <= recompute
-    else:
-        assert all(op.contract.cheap for op in recomputed(plan))
+    cheap = all(op.contract.cheap for op in recomputed(plan))
+    assert cheap or (recompute is not None and share(plan) <= recompute)
 
 
 def test_cheap_ops_run_again_by_default_and_can_be_switched_off() -> None:
@@ -88,13 +87,13 @@ def test_more_work_never_needs_more_bytes() -> None:
 
 
 def test_statistics_never_run_twice() -> None:
-    plan = planned(deep(), recompute=5.0)
+    plan = planned(deep(), recompute=1.0)
     assert recomputed(plan)
     assert not any(t.persistent for op in recomputed(plan) for t in op.writes)
 
 
 def test_a_budget_is_met_with_less_work_than_a_smaller_one() -> None:
-    free, tight = planned(deep()), planned(deep(), recompute=5.0)
+    free, tight = planned(deep()), planned(deep(), recompute=1.0)
     middle = (free.arena_bytes + tight.arena_bytes) // 2
     plan = planned(deep(), budget=middle)
     assert plan.arena_bytes <= middle
@@ -118,8 +117,8 @@ def test_a_hopeless_budget_says_that_no_batch_fits() -> None:
         planned(deep(), budget=1000)
 
 
-@pytest.mark.parametrize("share", [-0.1, float("nan"), float("inf")])
-def test_bad_shares(share: float) -> None:
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan"), float("inf"), "some"])
+def test_bad_shares(share: object) -> None:
     with pytest.raises(dl.ArgumentError, match="share"):
         planned(deep(), recompute=share)
 
@@ -159,3 +158,52 @@ def test_the_same_plan_every_time(how: dict[str, float]) -> None:
         plan = dl.plan(dl.models.vgg11(), 16, device="cuda", **how)  # type: ignore[arg-type]
         texts.add(json.dumps(placed_to_dict(plan)))
     assert len(texts) == 1
+
+
+def test_less_scratch_is_tried_before_more_work() -> None:
+    """LeNet's scratch on the CPU is most of its arena; kernels with less of it are there."""
+    network = dl.models.lenet(classes=10)
+    free = dl.plan(network, 64, device="cpu")
+    plan = dl.plan(network, 64, device="cpu", budget="5MiB")
+    assert free.arena_bytes > 5 * 2**20 >= plan.arena_bytes
+    assert plan.recompute_flops <= free.recompute_flops
+    assert plan.options.scratch_limit < free.options.scratch_limit
+    with pytest.raises(
+        dl.BudgetError, match=r"batch \d+ would fit.*slices=2 needs.*scratch_limit="
+    ):
+        dl.plan(network, 64, device="cpu", budget="2MiB")
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"budget": 0}, "budget must be"),
+        ({"budget": "some"}, "not a size"),
+        ({"budget": -1}, "budget must be"),
+        ({"slices": 5}, r"slices must be in \[1, 4\]"),
+        ({"recompute": 1.01}, "share of the step's operations"),
+        ({"recompute": -0.01}, "share of the step's operations"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(how: dict[str, Any], words: str) -> None:
+    with pytest.raises(dl.ArgumentError, match=words):
+        planned(deep(), **how)
+
+
+def test_a_budget_that_is_never_reached_changes_nothing() -> None:
+    assert planned(deep(), budget="10TiB").arena_bytes == planned(deep()).arena_bytes
+
+
+def test_progress_is_told_and_can_end_the_search() -> None:
+    told: list[tuple[str, float]] = []
+    planned(deep(), recompute=0.1, progress=lambda phrase, share: told.append((phrase, share)))
+    assert told[0] == ("searching for what to make anew", 0)
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+    def end(phrase: str, share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        planned(deep(), recompute=0.1, progress=end)

@@ -24,7 +24,7 @@ def data() -> dict[str, Any]:
         y = dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(8, 3, padding=1)(y)))
     y = dl.Conv2d(2, 1)(dl.Concat()(dl.Conv2d(2, 1)(y), dl.Conv2d(2, 1)(y)))
     net = dl.Network(x, dl.Linear(2)(dl.Flatten()(y)))
-    written: dict[str, Any] = json.loads(dl.plan(net, 4, recompute=5.0).to_json())
+    written: dict[str, Any] = json.loads(dl.plan(net, 4, recompute=1.0).to_json())
     return written
 
 

@@ -1,9 +1,11 @@
 """Recomputation: forward ops that run a second time instead of keeping what they made.
 
-`copies` rewrites the graph for a given choice; `choose` makes the choice.
+`units` says which ops can, `copies` rewrites the graph for a given choice, `model` says what a
+choice needs without making its graph, `search` walks over choices, `choose` says which are left.
 """
 
-from minidl.compiler.recompute.choose import Limits, recompute
+from minidl.compiler.recompute.choose import SHARES, Front, cheap_front, full_front
 from minidl.compiler.recompute.copies import run_twice
+from minidl.compiler.recompute.search import Choice
 
-__all__ = ["Limits", "recompute", "run_twice"]
+__all__ = ["SHARES", "Choice", "Front", "cheap_front", "full_front", "run_twice"]

@@ -1,250 +1,192 @@
-"""Which tensors to make a second time, so that the step's peak falls at the least extra work."""
+"""The choices of recomputation that a step has: for every number of bytes the least work."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from minidl.compiler.lifetimes import loads
-from minidl.compiler.recompute.copies import Copies, StaleError, makers, run_twice
-from minidl.ir import Op, StepGraph, Tensor
+from minidl.compiler.recompute.copies import in_order_of, run_twice
+from minidl.compiler.recompute.model import Model
+from minidl.compiler.recompute.search import Choice, Found, Search
+from minidl.ir import StepGraph, Tensor
 from minidl.options import ALIGNMENT
 
+MOVES = 300
+"""Moves at each level of bytes, in a graph of `OPS` ops; larger ones have fewer, so that a search
+takes about as long."""
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What recomputation may spend, and what it is for."""
+OPS = 900
 
-    flops: int | None = None
-    """Most floating-point operations; None: only ops as cheap as an elementwise pass."""
-    target: int = 0
-    """Bytes at which the peak is low enough."""
+FEW = 100
+"""Moves at each level at least."""
 
+A_UNIT = 12
+"""Moves at each level for each unit that may run again: more are for nothing."""
 
-AT_A_TIME = 2000
-"""Ops of a graph for each tensor that is dropped at a time: larger graphs take larger strides, so
-that the number of graphs that are tried stays about the same."""
+STEP = 0.94
+"""Each level of bytes, of the one above it."""
 
+FINE = 0.97
+"""The same on the way up again."""
+
+SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 1.0)
+"""Of the step's work, that greedy choices are made for before the walk."""
+
+EXACT = 10
+"""Units at most of which every choice is looked at."""
+
+PATIENCE = 3
+"""Levels in a row without a lower choice, before the walk down ends."""
+
+LEVELS = 16
+"""At most, from the top down."""
 
 WORTH = 0.005
-"""Share of the peak that all of it together must save, to be worth any work at all."""
+"""Share of the peak that cheap ops together must save, to be worth any work at all."""
 
-PATIENCE = 100_000
-"""Ops of the graphs that are tried in vain, one after the other, before the search ends."""
-
-
-def recompute(graph: StepGraph, limits: Limits, alignment: int = ALIGNMENT) -> StepGraph:
-    """`graph`, in its order, with forward ops run again where that lowers its peak.
-
-    Greedy: of the tensors that are kept across the peak, the one that frees most bytes there for
-    its operations is made anew, until the peak is at the target or nothing helps. Then whatever
-    the result does not need is taken back, dearest first. Greedy choices by bytes for work are
-    those of Chen et al. 2016 and of DTR (Kirisame et al. 2021); Checkmate (Jain et al. 2020) gives
-    the integer program that they approximate.
-    """
-    search = _Search(graph, limits, alignment)
-    before = search.state.peak
-    search.grow()
-    if before > limits.target and search.state.peak > max(limits.target, (1 - WORTH) * before):
-        return graph
-    search.prune()
-    return search.state.graph
+Progress = Callable[[float], None]
+"""Called with the share that is done."""
 
 
 @dataclass(frozen=True)
-class _State:
-    """A choice, the graph that it gives, and what that needs."""
+class Front:
+    """Choices that no other one beats in both work and peak, least work first; the first is none.
 
-    drop: frozenset[Tensor]
-    graph: StepGraph
-    loads: list[int]
+    Work is counted in operations, and peaks in bytes, in the order of `bases[choice.base]`.
+    """
 
-    @property
-    def peak(self) -> int:
-        return max(self.loads, default=0)
+    bases: tuple[StepGraph, ...]
+    """The step, in the orders that were searched in."""
+    choices: tuple[Choice, ...]
+    cheap: Choice
+    """What is chosen where nothing but ops as cheap as an elementwise pass may run again."""
+    made: tuple[tuple[Tensor, ...], ...]
+    """By unit, what it makes."""
 
-    @property
-    def excess(self) -> tuple[int, int]:
-        """What falls as long as there is progress: the peak, and the ops at which it stands."""
-        return self.peak, self.loads.count(self.peak)
+    def graph(self, choice: Choice) -> StepGraph:
+        """The step with that choice."""
+        drop = frozenset(t for u in choice.drop for t in self.made[u])
+        return run_twice(self.bases[choice.base], drop) if drop else self.bases[choice.base]
 
-
-class _Search:
-    def __init__(self, graph: StepGraph, limits: Limits, alignment: int) -> None:
-        self.graph, self.limits, self.alignment = graph, limits, alignment
-        self.makers = _pure_makers(graph)
-        self.uses = _Uses(graph)
-        self.copies = Copies(graph)
-        self.stride = max(1, len(graph.ops) // AT_A_TIME)
-        self.patience = max(8, PATIENCE // max(1, len(graph.ops)))
-        self.failures = 0
-        """Choices in a row that were no progress."""
-        self.refused: set[Tensor] = set()
-        self.state = self._state(frozenset())
-
-    def grow(self) -> None:
-        """Drop tensors until the peak is at the target or nothing helps any more."""
-        while self.state.peak > self.limits.target:
-            position = self.state.loads.index(self.state.peak)
-            choices = self._choices(self._original(position))
-            if not choices or self.failures > self.patience:
-                return
-            if self.stride > 1 and self._take(choices[: self.stride]):
-                continue
-            if not self._take(choices[:1]):
-                self.refused.add(choices[0].tensor)
-                self.failures += 1
-
-    def _take(self, choices: list[_Choice]) -> bool:
-        """Make those choices if that is progress."""
-        after = self._try(self.state.drop.union(*(c.drop for c in choices)))
-        if after is None or after.excess >= self.state.excess:
-            return False
-        self.state, self.failures = after, 0
-        return True
-
-    def prune(self) -> None:
-        """Keep again what need not be dropped for the peak that was reached, dearest first."""
-        limit, self.failures = max(self.state.peak, self.limits.target), 0
-        place = {t: i for i, t in enumerate(self.makers)}
-        tensors = sorted(self.state.drop, key=lambda t: (-self._flops(t), place[t]))
-        for start in range(0, len(tensors), self.stride):
-            self._keep(tensors[start : start + self.stride], limit)
-
-    def _keep(self, tensors: list[Tensor], limit: int) -> None:
-        """Keep all of `tensors` where the peak allows it, else by halves."""
-        tensors = [t for t in tensors if t in self.state.drop and self._may_fit(t, limit)]
-        if not tensors or self.failures > self.patience:
-            return
-        after = self._try(self.state.drop.difference(tensors))
-        if after is not None and after.peak <= limit and _work(after) <= _work(self.state):
-            self.state = after
-            return
-        self.failures += 1
-        if len(tensors) > 1:
-            middle = len(tensors) // 2
-            self._keep(tensors[:middle], limit)
-            self._keep(tensors[middle:], limit)
-
-    def _original(self, position: int) -> int:
-        """The position in the graph as it was: ops keep their order, some run again in between."""
-        return sum(op.phase != "recompute" for op in self.state.graph.ops[:position])
-
-    def _choices(self, position: int) -> list[_Choice]:
-        """The tensors kept across `position` that free bytes there, most for their work first."""
-        choices = (
-            self._choice(t)
-            for t in self.uses.kept_across(position)
-            if t in self.makers and t not in self.state.drop and t not in self.refused
-        )
-        return sorted((c for c in choices if c.freed > 0), key=lambda c: -c.freed / (c.flops + 1))
-
-    def _choice(self, t: Tensor) -> _Choice:
-        """What making `t` anew takes: its op, and in turn those of operands dead by then."""
-        needed = self.uses.first_backward[t]
-        drop, flops, held, waiting = {t}, self._flops(t), 0, [t]
-        while waiting:
-            makers = self.makers[waiting.pop()]
-            for operand in dict.fromkeys(x.storage for op in makers for x in op.reads):
-                if operand in drop or operand in self.state.drop or self._alive(operand, needed):
-                    continue
-                if self._cheaper_twice(operand, t):
-                    drop.add(operand)
-                    flops += self._flops(operand)
-                    waiting.append(operand)
-                else:
-                    held += operand.nbytes
-        return _Choice(t, frozenset(drop), flops, t.nbytes - held)
-
-    def _alive(self, operand: Tensor, needed: int) -> bool:
-        return operand.given or self.uses.last[operand] > needed
-
-    def _cheaper_twice(self, operand: Tensor, t: Tensor) -> bool:
-        """Whether to run the op of a dead operand again instead of holding the operand."""
-        if operand not in self.makers:
-            return False
-        cheap = all(op.contract.cheap for op in self.makers[operand])
-        return cheap or (self.limits.flops is not None and operand.nbytes >= t.nbytes)
-
-    def _flops(self, t: Tensor) -> int:
-        return sum(op.flops for op in self.makers[t])
-
-    def _may_fit(self, t: Tensor, limit: int) -> bool:
-        """Whether there is room for `t` between its last use in forward and its next."""
-        first, last = self.uses.last_forward[t], self.uses.first_backward.get(t, 0)
-        ops, seen, room = self.state.graph.ops, 0, True
-        for op, load in zip(ops, self.state.loads, strict=True):
-            if first < seen < last and load + t.nbytes > limit:
-                room = False
-            seen += op.phase != "recompute"
-        return room
-
-    def _try(self, drop: frozenset[Tensor]) -> _State | None:
-        """The state with `drop`, unless it is not allowed."""
-        try:
-            after = self._state(drop)
-        except StaleError:
-            return None
-        return after if self._allowed(after) else None
-
-    def _allowed(self, state: _State) -> bool:
-        if self.limits.flops is None:
-            return all(op.contract.cheap for op in state.graph.ops if op.phase == "recompute")
-        return _work(state) <= self.limits.flops
-
-    def _state(self, drop: frozenset[Tensor]) -> _State:
-        graph = run_twice(self.graph, drop, self.copies)
-        return _State(drop, graph, loads(graph, self.alignment))
+    def within(self, work: int) -> Choice:
+        """The lowest choice of at most `work` operations, or of cheap ops."""
+        found = (c for c in self.choices if c.work <= work)
+        return min((self.cheap, *found), key=lambda c: (c.peak, c.work))
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """A tensor to make anew, and what goes with it."""
+def cheap_front(graph: StepGraph, alignment: int = ALIGNMENT) -> Front:
+    """The choices among ops as cheap as an elementwise pass: all of them, less what does not help.
 
-    tensor: Tensor
-    drop: frozenset[Tensor]
-    """The tensor, and operands that are made anew for its sake."""
-    flops: int
-    freed: int
-    """Bytes: the tensor's, less those of operands held for it."""
-
-
-def _work(state: _State) -> int:
-    return sum(op.flops for op in state.graph.ops if op.phase == "recompute")
-
-
-def _pure_makers(graph: StepGraph) -> dict[Tensor, list[Op]]:
-    """The makers of what could be made anew: written by forward ops that change no state, by each
-    as a whole or in a part of its own, and by no other op."""
-    changed = {t.storage for op in graph.ops if op.phase != "forward" for t in op.writes}
-    fixed = changed | {t.storage for t in graph.outputs}
-    return {
-        t: ops
-        for t, ops in makers(graph).items()
-        if t not in fixed
-        and (len(ops) == 1 or all(not x.whole for op in ops for x in op.writes if x.storage is t))
-        and not any(x.persistent for op in ops for x in op.writes)
-    }
+    None of them where all together save next to nothing.
+    """
+    model, found = Model(graph, alignment), Found()
+    search = Search(model, found, may=lambda u: model.units[u].cheap)
+    none, moves = found.choices[0], _moves(search)
+    search.choose(frozenset(search.units))
+    search.excess(0)
+    search.prune(found.lowest)
+    for _ in range(2):
+        search.choose(found.choices[-1].drop)
+        search.reach(int(found.lowest * 0.98), 3 * moves // 2)
+        search.choose(found.choices[-1].drop)
+        search.prune(found.lowest)
+    least = found.choices[-1]
+    worth = least.peak <= (1 - WORTH) * none.peak
+    made = tuple(unit.writes for unit in model.units)
+    return Front((graph,), tuple(found.choices), least if worth else none, made)
 
 
-class _Uses:
-    """When each tensor is used in the graph as it was."""
+def full_front(
+    graph: StepGraph,
+    order: Callable[[StepGraph], StepGraph],
+    alignment: int = ALIGNMENT,
+    target: int | None = None,
+    progress: Progress = lambda share: None,
+) -> Front:
+    """The choices among all ops that may run again.
 
-    def __init__(self, graph: StepGraph) -> None:
-        self.last_forward: dict[Tensor, int] = {}
-        self.first_backward: dict[Tensor, int] = {}
-        self.last: dict[Tensor, int] = {}
-        for i, op in enumerate(graph.ops):
-            for t in op.touched:
-                self.last[t] = i
-                if op.phase == "forward":
-                    self.last_forward[t] = i
-                else:
-                    self.first_backward.setdefault(t, i)
+    From the cheap ones down, level by level, until nothing gets lower; then up again in the order
+    that `order` finds for the lowest. target: bytes that are looked at once more, on their own.
+    """
+    cheap = cheap_front(graph, alignment)
+    model, found = Model(graph, alignment), Found()
+    for choice in cheap.choices:
+        found.add(choice)
+    search = Search(model, found)
+    if len(search.units) <= EXACT:
+        search.exhaust()
+    else:
+        for share in SHARES:
+            search.grow(share * search.whole)
+        _Walk(search, progress).down()
+    other, better = _reordered(model, found, order), Found()
+    search = Search(other, better, base=1)
+    for choice in found.choices:
+        better.add(choice)
+        search.choose(choice.drop)
+        search.excess(0)
+    if len(search.units) <= EXACT:
+        search.exhaust()
+        return Front((graph, other.graph), tuple(better.choices), cheap.cheap, cheap.made)
+    second = _Walk(search, progress, 0.5)
+    second.down()
+    second.up(cheap.cheap.peak, *([] if target is None else [target]))
+    return Front((graph, other.graph), tuple(better.choices), cheap.cheap, cheap.made)
 
-    def kept_across(self, position: int) -> list[Tensor]:
-        """Tensors idle at `position`: used before in the forward pass, and after in backward."""
-        return [
-            t
-            for t, first in self.first_backward.items()
-            if self.last_forward.get(t, position) < position < first
-        ]
+
+def _reordered(model: Model, found: Found, order: Callable[[StepGraph], StepGraph]) -> Model:
+    """The model of the step in the order that is best for the lowest choice."""
+    drop = frozenset(t for u in found.choices[-1].drop for t in model.units[u].writes)
+    graph = in_order_of(model.graph, drop, order)
+    return Model(graph, model.alignment, model.units)
+
+
+def _moves(search: Search) -> int:
+    """Moves at each level."""
+    ops = max(OPS, len(search.model.graph.ops))
+    return min(max(FEW, MOVES * OPS // ops), A_UNIT * len(search.units))
+
+
+class _Walk:
+    """From level to level; start: the share of all that is done."""
+
+    def __init__(self, search: Search, progress: Progress, start: float = 0) -> None:
+        self.search, self.progress, self.start = search, progress, start
+        self.moves = _moves(search)
+        self.levels: list[int] = []
+
+    def down(self) -> None:
+        """From the lowest peak that there is, until a level is out of reach for long."""
+        found, floor = self.search.found, self.search.model.floor()
+        level, failures = found.lowest, 0
+        while level > floor and len(self.levels) < LEVELS and failures < PATIENCE:
+            self._say(len(self.levels) / LEVELS / 2)
+            level, before = max(floor, int(level * STEP)), found.lowest
+            self.levels.append(level)
+            self.search.choose(found.choices[-1].drop)
+            self._at(level, self.moves)
+            failures = 0 if found.lowest < before else failures + 1
+
+    def up(self, top: int, *more: int) -> None:
+        """From the lowest peak to `top` in small steps, and to `more`: each level from the choices
+        next above and below it."""
+        found = self.search.found
+        count = max(1, math.ceil(math.log(top / max(1, found.lowest)) / -math.log(FINE)))
+        levels = [int(top * (found.lowest / top) ** (k / count)) for k in range(count, 0, -1)]
+        for done, level in enumerate([*levels, *more]):
+            self._say(0.5 + done / len(levels) / 2)
+            for start in (found.above(level), found.within(level)):
+                if start is not None:
+                    self.search.choose(start.drop)
+                    self._at(level, self.moves // 4)
+
+    def _say(self, share: float) -> None:
+        self.progress(self.start + share / 2)
+
+    def _at(self, level: int, moves: int) -> None:
+        self.search.reach(level, moves)
+        best = self.search.found.within(level)
+        if best is not None:
+            self.search.choose(best.drop)
+            self.search.prune(level)

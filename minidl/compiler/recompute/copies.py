@@ -2,71 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
+from heapq import heapify, heappop, heappush
 
-from minidl.ir import Op, Phase, StepGraph, Tensor
+from minidl.compiler.recompute.units import Unit, units
+from minidl.ir import Op, Phase, StepGraph, Tensor, dependencies
 
 
 class StaleError(Exception):
     """A recomputation would read weights or states that the step has changed by then."""
 
 
-def run_twice(graph: StepGraph, drop: Set[Tensor], copies: Copies | None = None) -> StepGraph:
+def run_twice(graph: StepGraph, drop: Set[Tensor]) -> StepGraph:
     """`graph`, in its order, with the tensors of `drop` made anew for the backward pass.
 
-    Just before the first backward op that reads a dropped tensor, the op that made it runs again
-    on the same operands, or on their own second copies where those are dropped too; all backward
-    ops read the copy. The same kernel on the same operands gives the same bits. StaleError where
-    an operand has changed between the two. copies: what earlier choices for this graph made.
+    Just before the first backward op that reads a dropped tensor, the ops that made it run again,
+    with all that they write, on the same operands, or on their own second copies where those are
+    dropped too; all backward ops read the copy. Ops that run again before one op keep their order.
+    The same kernel on the same operands gives the same bits. StaleError where an operand has
+    changed between the two.
     """
-    return replace(graph, ops=tuple(_Rewriter(graph, drop, copies or Copies(graph)).ops()))
+    return replace(graph, ops=tuple(op for op, _ in _Rewriter(graph, drop).ops()))
 
 
-def makers(graph: StepGraph) -> dict[Tensor, list[Op]]:
-    """By what owns bytes, the forward ops that write it, or write the parts that it consists of."""
-    found: dict[Tensor, list[Op]] = {}
-    for op in graph.ops:
-        if op.phase == "forward":
-            for t in dict.fromkeys(t.storage for t in op.writes):
-                found.setdefault(t, []).append(op)
-    return found
+def in_order_of(
+    graph: StepGraph, drop: Set[Tensor], order: Callable[[StepGraph], StepGraph]
+) -> StepGraph:
+    """`graph` in the order that its ops have once `order` has put those of `run_twice` in one."""
+    pairs = list(_Rewriter(graph, drop).ops())
+    ordered = order(replace(graph, ops=tuple(op for op, _ in pairs)))
+    rank = {op: i for i, op in enumerate(ordered.ops)}
+    place = {own: rank[op] for op, own in pairs if op.phase != "recompute"}
+    return replace(graph, ops=tuple(_valid(graph.ops, place)))
 
 
-class Copies:
-    """Second copies of a graph's tensors, and its ops on them: each is made once, however many
-    choices have it."""
+def _valid(ops: tuple[Op, ...], place: Mapping[Op, int]) -> Iterator[Op]:
+    """`ops` by place, each after all that it must follow: reads of copies leave that open."""
+    before = dependencies(ops)
+    after: list[list[int]] = [[] for _ in ops]
+    for i, js in enumerate(before):
+        for j in js:
+            after[j].append(i)
+    missing = [len(js) for js in before]
+    ready = [(place[op], i) for i, op in enumerate(ops) if not missing[i]]
+    heapify(ready)
+    while ready:
+        _, i = heappop(ready)
+        yield ops[i]
+        for k in after[i]:
+            missing[k] -= 1
+            if not missing[k]:
+                heappush(ready, (place[ops[k]], k))
 
-    def __init__(self, graph: StepGraph) -> None:
-        self.makers = makers(graph)
-        self.changes = {op: [t for t in op.writes if t.persistent] for op in graph.ops}
-        """By op, the states and weights that it changes."""
-        self._tensors: dict[Tensor, Tensor] = {}
-        self._ops: dict[tuple[Op, frozenset[Tensor], bool], Op] = {}
-        self._mentioned: dict[Op, frozenset[Tensor]] = {}
 
-    def op(self, op: Op, copied: Set[Tensor], second: bool = False) -> Op:
-        """`op` on the copies of `copied`; second: as one that runs a second time."""
-        if op not in self._mentioned:
-            self._mentioned[op] = frozenset(_mentioned(op))
-        own = self._mentioned[op] & copied
-        if not own and not second:
+class _Rewriter:
+    def __init__(self, graph: StepGraph, drop: Set[Tensor]) -> None:
+        self.graph = graph
+        self.dropped = {
+            t: unit
+            for unit in units(graph)
+            if not drop.isdisjoint(unit.writes)
+            for t in unit.writes
+        }
+        self.place = {op: i for i, op in enumerate(graph.ops)}
+        self.copies: dict[Tensor, Tensor] = {}
+        self.copied: set[Tensor] = set()
+        self.changed: set[Tensor] = set()
+
+    def ops(self) -> Iterator[tuple[Op, Op]]:
+        """Every op, and the op of the graph that it is."""
+        for op in self.graph.ops:
+            if op.phase == "forward":
+                yield op, op
+                continue
+            second = [one for unit in self._needed(op.touched) for one in unit.ops]
+            for one in sorted(second, key=self.place.__getitem__):
+                self._require_unchanged(one)
+                yield self._on_copies(one, "recompute"), one
+            yield self._on_copies(op, op.phase), op
+            self.changed.update(t for t in op.writes if t.persistent)
+
+    def _needed(self, tensors: tuple[Tensor, ...]) -> list[Unit]:
+        """The units that have to run again, and have not yet, before `tensors` can be touched."""
+        found: list[Unit] = []
+        waiting = list(tensors)
+        while waiting:
+            t = waiting.pop()
+            if t in self.dropped and t not in self.copied:
+                unit = self.dropped[t]
+                self.copied.update(unit.writes)
+                waiting.extend(unit.reads)
+                found.append(unit)
+        return found
+
+    def _require_unchanged(self, op: Op) -> None:
+        for t in op.reads:
+            if t in self.changed:
+                raise StaleError(f"{op.name} reads {t.name}, which has changed by then")
+
+    def _on_copies(self, op: Op, phase: Phase) -> Op:
+        """`op` on the copies that there are."""
+        own = self.copied.intersection(_mentioned(op))
+        if not own and phase == op.phase:
             return op
-        if (op, own, second) not in self._ops:
-            on_copies = op.substituted(lambda t: self._tensor(t) if t.storage in own else t)
-            phase: Phase = "recompute" if second else op.phase
-            self._ops[op, own, second] = replace(on_copies, phase=phase)
-        return self._ops[op, own, second]
+        return replace(
+            op.substituted(lambda t: self._copy(t) if t.storage in own else t), phase=phase
+        )
 
-    def _tensor(self, t: Tensor) -> Tensor:
+    def _copy(self, t: Tensor) -> Tensor:
         """The copy of `t`, which is a view of a copy where `t` is a view."""
-        if t not in self._tensors:
-            self._tensors[t] = (
+        if t not in self.copies:
+            self.copies[t] = (
                 replace(t, name=f"{t.name}.recomputed")
                 if t.view_of is None
-                else replace(t, view_of=self._tensor(t.view_of))
+                else replace(t, view_of=self._copy(t.view_of))
             )
-        return self._tensors[t]
+        return self.copies[t]
 
 
 def _mentioned(op: Op) -> Iterator[Tensor]:
@@ -77,38 +129,3 @@ def _mentioned(op: Op) -> Iterator[Tensor]:
     for inner in (op.fusion.prologue, op.fusion.epilogue, op.fusion.main):
         if inner is not None:
             yield from _mentioned(inner)
-
-
-class _Rewriter:
-    def __init__(self, graph: StepGraph, drop: Set[Tensor], copies: Copies) -> None:
-        self.graph, self.drop, self.copies = graph, drop, copies
-        self.copied: set[Tensor] = set()
-        self.changed: set[Tensor] = set()
-        self.found: list[Op] = []
-
-    def ops(self) -> list[Op]:
-        for op in self.graph.ops:
-            if op.phase == "forward":
-                self.found.append(op)
-                continue
-            for t in op.touched:
-                if t in self.drop:
-                    self._make(t)
-            on_copies = not self.copied.isdisjoint(op.touched)
-            self.found.append(self.copies.op(op, self.copied) if on_copies else op)
-            self.changed.update(self.copies.changes[op])
-        return self.found
-
-    def _make(self, t: Tensor) -> None:
-        """Run the ops that made `t` again, after those that made its dropped operands."""
-        if t in self.copied:
-            return
-        self.copied.add(t)
-        for op in self.copies.makers[t]:
-            for operand in op.reads:
-                if operand in self.changed:
-                    raise StaleError(f"{op.name} reads {operand.name}, which has changed by then")
-                if operand.storage in self.drop:
-                    self._make(operand.storage)
-            self.copied.update(written.storage for written in op.writes)
-            self.found.append(self.copies.op(op, self.copied, second=True))
