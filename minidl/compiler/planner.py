@@ -10,7 +10,7 @@ from minidl.compiler.buffers import Buffer, Sharing
 from minidl.compiler.lifetimes import Lifetime, loads
 from minidl.compiler.modes import check_switches, find_mode
 from minidl.compiler.order import Ordered, order_for_peak
-from minidl.compiler.place import Block, max_load, place, top
+from minidl.compiler.place import Block, Impossible, lowest, max_load, top
 from minidl.compiler.recompute import SHARES, Choice, Front, cheap_front, full_front
 from minidl.ir import BudgetError, LimitError, StepGraph, Tensor
 from minidl.options import Options
@@ -218,7 +218,7 @@ class _Planner:
         sharing = self.mode.share(ordered.graph)
         buffers = sharing.buffers()
         blocks = [_block(b, sharing, options.alignment, self.guard) for b in buffers]
-        offsets = _offsets(buffers, blocks, self.mode.effort)
+        offsets, reached = _offsets(buffers, blocks, self.mode.effort)
         placements = {
             t: Placement(offset, life.first, life.last)
             for buffer, offset in zip(buffers, offsets, strict=True)
@@ -233,6 +233,7 @@ class _Planner:
             max_load_bytes=max_load(blocks),
             guard=self.guard,
             order_lower_bound_bytes=ordered.lower_bound(options.alignment),
+            placement_lower_bound_bytes=max_load(blocks) + (0 if reached else options.alignment),
         )
 
 
@@ -284,8 +285,9 @@ def _reserved(buffer: Buffer, sharing: Sharing) -> dict[Tensor, Lifetime]:
     return {t: Lifetime(a, b) for t, a, b in zip(buffer.members, starts, ends, strict=True)}
 
 
-def _offsets(buffers: list[Buffer], blocks: list[Block], effort: int) -> list[int]:
-    """Persistent tensors at the arena's start in their own order, everything else above them."""
+def _offsets(buffers: list[Buffer], blocks: list[Block], effort: int) -> tuple[list[int], bool]:
+    """Persistent tensors at the arena's start in their own order, everything else above them; and
+    False where no placement ends at the most bytes live at once, which was proved."""
     offsets = [0] * len(blocks)
     lasting = [i for i, b in enumerate(buffers) if b.members[0].persistent]
     passing = [i for i in range(len(blocks)) if i not in set(lasting)]
@@ -293,9 +295,10 @@ def _offsets(buffers: list[Buffer], blocks: list[Block], effort: int) -> list[in
     for i in lasting:
         offsets[i] = base
         base += blocks[i].size
-    for i, offset in zip(passing, place([blocks[i] for i in passing], effort), strict=True):
+    found, answer = lowest([blocks[i] for i in passing], effort)
+    for i, offset in zip(passing, found, strict=True):
         offsets[i] = base + offset
-    return offsets
+    return offsets, not isinstance(answer, Impossible)
 
 
 def _with_views(graph: StepGraph, placements: dict[Tensor, Placement]) -> dict[Tensor, Placement]:

@@ -28,6 +28,7 @@ def placed_to_dict(placed: PlacedGraph, modes: Mapping[str, int] | None = None) 
         "arena_bytes": placed.arena_bytes,
         "max_load_bytes": placed.max_load_bytes,
         "order_lower_bound_bytes": placed.order_lower_bound_bytes,
+        "placement_lower_bound_bytes": placed.placement_lower_bound_bytes,
         "modes": dict(modes or {}),
         "guard": placed.guard,
         "outputs": [ids[t] for t in placed.graph.outputs],

@@ -59,6 +59,9 @@ class PlacedGraph:
     order_lower_bound_bytes: int = 0
     """No order of these ops can need fewer bytes; equal to `max_load_bytes`: the order is
     optimal."""
+    placement_lower_bound_bytes: int = 0
+    """No placement of this order can need fewer bytes; above `max_load_bytes` where a search has
+    proved that none reaches it."""
 
     @property
     def batch(self) -> int:
@@ -95,7 +98,8 @@ class PlacedGraph:
             )
             for op in self.graph.ops
         )
-        figures = self.arena_bytes, self.max_load_bytes, self.order_lower_bound_bytes, self.guard
+        bounds = self.order_lower_bound_bytes, self.placement_lower_bound_bytes
+        figures = self.arena_bytes, self.max_load_bytes, *bounds, self.guard
         return self.subject, self.options, figures, tensors, ops
 
     @never_raises

@@ -88,5 +88,18 @@ def certificate(plan: PlacedGraph) -> str:
     gap = 100 * (plan.arena_bytes / max(1, bound) - 1)
     return (
         f"certificate: no order of these ops needs fewer than {bound:,} bytes; "
-        f"the arena is {gap:.2f} % above that{given}"
+        f"the arena is {gap:.2f} % above that{given}{_placement(plan)}"
+    )
+
+
+def _placement(plan: PlacedGraph) -> str:
+    """What is known of lower placements of this order, where the arena is above its load."""
+    least, load = plan.placement_lower_bound_bytes, plan.max_load_bytes
+    if plan.arena_bytes == load:
+        return ""
+    above = f"; the arena is {plan.arena_bytes - load:,} bytes above the most live at once, "
+    return above + (
+        "which no placement reaches: proven"
+        if least > load
+        else "and whether a placement reaches that was not decided"
     )

@@ -18,13 +18,14 @@ PAGE = page("docs/plan_file.md")
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, Any]:
-    """Of a network with parts, and with ops that run again."""
+    """Of a network with parts, and with ops that run again; with the curve of its plans."""
     x = y = dl.Input((12, 12, 3))
     for _ in range(4):
         y = dl.ReLU()(dl.BatchNorm2d()(dl.Conv2d(8, 3, padding=1)(y)))
     y = dl.Conv2d(2, 1)(dl.Concat()(dl.Conv2d(2, 1)(y), dl.Conv2d(2, 1)(y)))
     net = dl.Network(x, dl.Linear(2)(dl.Flatten()(y)))
-    written: dict[str, Any] = json.loads(dl.plan(net, 4, recompute=1.0).to_json())
+    plan = dl.plan(net, 4, recompute=1.0)
+    written: dict[str, Any] = json.loads(plan.to_json(plan.curve()))
     return written
 
 

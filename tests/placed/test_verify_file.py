@@ -144,6 +144,10 @@ MALFORMED: list[tuple[Callable[[File], object], str]] = [
     (lambda f: f.update(format=3), r"format 3; this reads formats 1 and 2"),
     (lambda f: f.update(arena_bytes="144"), r"'arena_bytes' must be a whole number, got '144'"),
     (lambda f: f.update(guard=True), r"'guard' must be a whole number, got true"),
+    (
+        lambda f: f.update(placement_lower_bound_bytes=10**9),
+        r"placement_lower_bound_bytes is 1000000000, more than arena_bytes, \d+",
+    ),
     (lambda f: f.update(order_lower_bound_bytes=145), r"is 145, more than max_load_bytes, 144"),
     (lambda f: f.update(outputs=[99]), r"plan file: 'outputs' names tensor 99, which is not"),
     (lambda f: f.update(card=CARD, device=3), r"'device' must be a word, got 3"),

@@ -7,7 +7,7 @@ blocks; `portfolio` tries them in turn, `table` reads and writes CSV.
 
 from minidl.compiler.place.answer import Answer, Impossible, Placed, Undecided
 from minidl.compiler.place.blocks import Block, max_load, top
-from minidl.compiler.place.portfolio import EFFORT, fit, place
+from minidl.compiler.place.portfolio import EFFORT, fit, lowest, place
 
 __all__ = [
     "EFFORT",
@@ -17,6 +17,7 @@ __all__ = [
     "Placed",
     "Undecided",
     "fit",
+    "lowest",
     "max_load",
     "place",
     "top",

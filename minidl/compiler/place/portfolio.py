@@ -42,7 +42,7 @@ def place(blocks: Sequence[Block], effort: int = EFFORT, target: int = 0) -> lis
     placement that reaches the load, the lower bound of all, or `target` bytes; else returns the
     lowest found.
     """
-    return _lowest(blocks, effort, target)[0]
+    return lowest(blocks, effort, target)[0]
 
 
 def fit(blocks: Sequence[Block], height: int, effort: int = EFFORT) -> Answer:
@@ -50,11 +50,13 @@ def fit(blocks: Sequence[Block], height: int, effort: int = EFFORT) -> Answer:
     or neither within the effort."""
     if (load := max_load(blocks)) > height:
         return Impossible(f"{load:,} bytes are live at once")
-    offsets, answer = _lowest(blocks, effort, height)
+    offsets, answer = lowest(blocks, effort, height)
     return Placed(offsets) if top(blocks, offsets) <= height else answer
 
 
-def _lowest(blocks: Sequence[Block], effort: int, target: int) -> tuple[list[int], Answer]:
+def lowest(
+    blocks: Sequence[Block], effort: int = EFFORT, target: int = 0
+) -> tuple[list[int], Answer]:
     """The lowest placement found, and what the searches say of the target."""
     target = max(target, max_load(blocks))
     beside = neighbours(blocks)

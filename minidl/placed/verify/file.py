@@ -54,11 +54,18 @@ def check_file(data: dict[str, Any]) -> None:
 
 
 def _check_lower_bound(data: Mapping[str, Any], table: Table) -> None:
-    """No order can need more than this one does."""
+    """No order can need more than this one does, and no placement more than this one."""
     bound = _take(data, "order_lower_bound_bytes", int, "plan file")
     if bound > table.max_load_bytes:
         raise PlanError(
             f"order_lower_bound_bytes is {bound}, more than max_load_bytes, {table.max_load_bytes}"
+        )
+    if "placement_lower_bound_bytes" not in data:
+        return  # of an older version
+    bound = _take(data, "placement_lower_bound_bytes", int, "plan file")
+    if bound > table.arena_bytes:
+        raise PlanError(
+            f"placement_lower_bound_bytes is {bound}, more than arena_bytes, {table.arena_bytes}"
         )
 
 
