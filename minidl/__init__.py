@@ -10,7 +10,7 @@ from importlib import import_module
 
 from minidl.checkout import find_models
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 HOMES = {
     "SGD": "minidl.optim",
