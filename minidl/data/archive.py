@@ -52,8 +52,8 @@ class ImageArchive(Listed[File]):
         Listed.__init__(self, images_in(tree, top), by_text=False)
         self.path = path
 
-    def place_of(self, item: File) -> tuple[int, ...]:
-        return item.place
+    def places_of(self, items: list[File]) -> Array:
+        return np.array([item.place for item in items], np.int64)
 
     @never_raises
     def __repr__(self) -> str:

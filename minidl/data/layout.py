@@ -11,6 +11,7 @@ from minidl.files.contents import Parts
 from minidl.ir import ArgumentError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
+USUAL = (*EXTENSIONS, *(suffix.upper() for suffix in EXTENSIONS))
 LAYOUT = f"<class>/<anything>, with {', '.join(EXTENSIONS)} in any case"
 
 SPLITS = {
@@ -27,12 +28,12 @@ class Images(Generic[Item]):
 
     top: Parts
     """The folder of the classes."""
-    classes: dict[str, dict[Parts, Item]]
+    classes: dict[str, dict[str, Item]]
     passed: Passed
 
 
 def is_image(name: str) -> bool:
-    return name.lower().endswith(EXTENSIONS)
+    return name.endswith(USUAL) or name.lower().endswith(EXTENSIONS)
 
 
 def split_of(name: str) -> str | None:
@@ -122,14 +123,16 @@ def _descended(tree: Tree[Item], top: Parts) -> tuple[Parts, Inside, Passed]:
     return top, inside, passed
 
 
-def _images(tree: Tree[Item], folder: Parts, passed: Passed) -> dict[Parts, Item]:
+def _images(tree: Tree[Item], folder: Parts, passed: Passed) -> dict[str, Item]:
     """The images of a class, by their paths from the folder of the classes on."""
-    found: dict[Parts, Item] = {}
-    for parts, item in tree.below(folder, passed):
-        if item is not None and is_image(parts[-1]):
-            found[parts[len(folder) - 1 :]] = item
-        else:
-            passed.file(*parts)
+    found: dict[str, Item] = {}
+    for parts, files in tree.below(folder, passed):
+        above = "/".join((*parts[len(folder) - 1 :], ""))
+        for name, item in files.items():
+            if item is not None and is_image(name):
+                found[above + name] = item
+            else:
+                passed.file(*parts, name)
     return found
 
 

@@ -16,6 +16,10 @@ from minidl.ir import Array
 Same = TypeVar("Same", bound="Listed")  # type: ignore[type-arg]
 
 
+def _parts(path: str) -> list[str]:
+    return path.split("/")
+
+
 class Listed(Generic[Item]):
     """A source's list, in arrays: worker processes share them, see `minidl.data.worker`.
 
@@ -27,18 +31,20 @@ class Listed(Generic[Item]):
 
     def __init__(self, found: Images[Item], by_text: bool) -> None:
         """by_text: sorted by the whole path, not by its parts."""
-        every = {path: item for images in found.classes.values() for path, item in images.items()}
-        paths = sorted(every, key="/".join if by_text else None)
-        self.names = Names(map("/".join, paths))
-        self.places: Array = np.array([self.place_of(every[path]) for path in paths], np.int64)
+        every: dict[str, Item] = {}
+        for images in found.classes.values():
+            every |= images
+        paths = sorted(every, key=None if by_text else _parts)
+        self.names = Names(paths)
+        self.places = self.places_of([every[path] for path in paths])
         self.passed, self.top = found.passed, found.top
         self.classes = tuple(sorted(found.classes))
         number = {name: i for i, name in enumerate(self.classes)}
-        self.labels: Array = np.array([number[path[0]] for path in paths], np.int64)
+        self.labels: Array = np.array([number[p[: p.index("/")]] for p in paths], np.int64)
 
-    def place_of(self, item: Item) -> tuple[int, ...]:
-        """The numbers by which an image is read."""
-        return ()
+    def places_of(self, items: list[Item]) -> Array:
+        """By image the numbers by which it is read."""
+        return np.empty((len(items), 0), np.int64)
 
     def path_of(self, index: int) -> str:
         """The image's path from the root of the tree on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -20,6 +20,9 @@ SYSTEM = (
     *("thumbs.db", "desktop.ini"),
 )
 """What systems leave in folders, in small letters; names with a dot in front are others."""
+
+FIRST = frozenset({".", *(name[0] for name in SYSTEM), *(name[0].upper() for name in SYSTEM)})
+"""How names of litter begin."""
 
 DEEPEST = 64
 """Folders in folders."""
@@ -61,17 +64,21 @@ class Tree(Protocol[Item_co]):
     def inside(self, folder: Parts, passed: Passed) -> Inside:
         """What lies in a folder; its litter is added to `passed`."""
 
-    def below(self, folder: Parts, passed: Passed) -> Iterator[tuple[Parts, Item_co | None]]:
-        """Every file in a folder and in those in it, litter added to `passed`: its path from the
-        root, and what it is read by; None where it cannot be read."""
+    def below(
+        self, folder: Parts, passed: Passed
+    ) -> Iterator[tuple[Parts, Mapping[str, Item_co | None]]]:
+        """The files in a folder and in those in it, some of one folder at a time, litter added to
+        `passed`: that folder's path from the root, and by name what a file is read by; None where
+        it cannot be read."""
 
 
 def is_litter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in SYSTEM
+    # the first letter says of most names that they are none: lists have a million
+    return name[:1] in FIRST and (name.startswith(".") or name.lower() in SYSTEM)
 
 
 class FolderTree:
-    """A folder on the disk; links are followed. A file is read by its path from the root."""
+    """A folder on the disk; links are followed. A file is read by its name."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.where = root, str(root)
@@ -79,19 +86,22 @@ class FolderTree:
     def inside(self, folder: Parts, passed: Passed) -> Inside:
         if not folder and not self.root.is_dir():
             raise ArgumentError(f"{self.root}: no such folder")
-        found = Inside()
+        folders: list[str] = []
+        files: list[str] = []
+        nowhere: set[str] = set()
         with os.scandir(self.root.joinpath(*folder)) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                is_folder = os.path.isdir(entry.path)  # of a link that leads to itself: no
-                if is_litter(entry.name):
-                    (passed.folder if is_folder else passed.file)(*folder, entry.name)
-                elif entry.is_symlink() and not os.path.exists(entry.path):
-                    passed.file(*folder, entry.name)  # it leads nowhere
+            for entry in entries:
+                if not entry.is_symlink():  # what it is comes with the entry
+                    (folders if entry.is_dir() else files).append(entry.name)
+                elif os.path.isdir(entry.path):
+                    folders.append(entry.name)
                 else:
-                    (found.folders if is_folder else found.files).append(entry.name)
-        return found
+                    files.append(entry.name)
+                    if not os.path.exists(entry.path):
+                        nowhere.add(entry.name)
+        return _without_litter(folder, folders, files, passed, nowhere)
 
-    def below(self, folder: Parts, passed: Passed) -> Iterator[tuple[Parts, str]]:
+    def below(self, folder: Parts, passed: Passed) -> Iterator[tuple[Parts, dict[str, str]]]:
         """No folder is entered twice, however many links lead to it."""
         entered = {self._identity(folder[:end]) for end in range(len(folder))}
         waiting = [folder]
@@ -104,11 +114,31 @@ class FolderTree:
             entered.add(identity)
             inside = self.inside(now, passed)
             waiting += [(*now, name) for name in reversed(inside.folders)]
-            yield from (((*now, name), "/".join((*now, name))) for name in inside.files)
+            yield now, dict(zip(inside.files, inside.files, strict=True))
 
     def _identity(self, folder: Parts) -> tuple[int, int]:
         where = self.root.joinpath(*folder).stat()
         return where.st_dev, where.st_ino
+
+
+def _without_litter(
+    folder: Parts,
+    folders: Iterable[str],
+    files: Iterable[str],
+    passed: Passed,
+    nowhere: Container[str] = (),
+) -> Inside:
+    """What lies in a folder, in order; its litter and links that lead nowhere are added to
+    `passed`."""
+    found = Inside(sorted(folders), sorted(files))
+    for names, note in ((found.files, passed.file), (found.folders, passed.folder)):
+        litter = [name for name in names if is_litter(name) or name in nowhere]
+        for name in litter:
+            note(*folder, name)
+        if litter:
+            left = set(names).difference(litter)
+            names[:] = filter(left.__contains__, names)
+    return found
 
 
 class ArchiveTree(Generic[Item]):
@@ -128,17 +158,16 @@ class ArchiveTree(Generic[Item]):
             (files if len(parts) == depth + 1 else folders).add(parts[depth])
         if not files and not folders and folder not in self.folders:
             raise ArgumentError(f"{self.where}: no folder {'/'.join(folder)} in it")
-        for kind, note in ((files, passed.file), (folders, passed.folder)):
-            for name in sorted(filter(is_litter, kind)):
-                note(*folder, name)
-        return Inside(*(sorted(n for n in kind if not is_litter(n)) for kind in (folders, files)))
+        return _without_litter(folder, folders, files, passed)
 
-    def below(self, folder: Parts, passed: Passed) -> Iterator[tuple[Parts, Item | None]]:
+    def below(
+        self, folder: Parts, passed: Passed
+    ) -> Iterator[tuple[Parts, dict[str, Item | None]]]:
         depth = len(folder)
         for parts in self._paths(folder):
             litter = next((i for i in range(depth, len(parts)) if is_litter(parts[i])), None)
             if litter is None:
-                yield parts, self.files[parts]
+                yield parts[:-1], {parts[-1]: self.files[parts]}
             elif litter == len(parts) - 1:
                 passed.file(*parts)
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -48,8 +48,72 @@ def _by_name(layers: dict[str, Any]) -> dict[str, Layer]:
     return {name: _child(name, layer) for name, layer in layers.items()}
 
 
+Part = tuple[Layer, str, tuple[Tensor, ...]]
+"""A layer to lower, under which name, and what it reads."""
+
+AT_ONCE = 16
+"""Layers in layers that a copy or a pickle goes into before it takes them up one by one."""
+
+
+class Composed(Layer):
+    """Layers made of layers, which may be of layers again, to any depth: nothing here recurses."""
+
+    def nested(self) -> Iterable[Layer]:
+        """The layers right in this one."""
+        raise NotImplementedError
+
+    def parts(self, name: str, inputs: tuple[Tensor, ...]) -> Generator[Part, Tensor, Tensor]:
+        """Yields what to lower, is sent its output, and returns its own."""
+        raise NotImplementedError
+
+    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
+        within, output = {self: self.parts(name, inputs)}, None
+        while True:
+            now = next(reversed(within))
+            try:
+                layer, own, given = _following(within[now], output)
+            except StopIteration as done:
+                output = done.value
+                del within[now]
+                if not within:
+                    return cast(Tensor, output)
+                continue
+            if not isinstance(layer, Composed) or type(layer).apply is not Composed.apply:
+                output = layer.apply(lowering, own, *given)
+            elif layer in within:
+                raise ArgumentError(f"layer {own!r}, {layer.brief()}, lies in itself")
+            else:
+                within[layer], output = layer.parts(own, given), None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles meet what lies deep inside first, so that layers in layers in layers
+        are no deep recursion."""
+        return {"deep": _deep(self), **vars(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({name: value for name, value in state.items() if name != "deep"})
+
+
+def _following(parts: Generator[Part, Tensor, Tensor], output: Tensor | None) -> Part:
+    return next(parts) if output is None else parts.send(output)
+
+
+def _deep(top: Composed) -> list[Composed]:
+    """Every `AT_ONCE`th layer of layers on the way down from `top`, the deepest first."""
+    depth, waiting, found = {top: 0}, [top], []
+    while waiting:
+        now = waiting.pop()
+        for layer in now.nested():
+            if isinstance(layer, Composed) and layer not in depth:
+                depth[layer] = depth[now] + 1
+                waiting.append(layer)
+                if depth[layer] % AT_ONCE == 0:
+                    found.append(layer)
+    return sorted(found, key=lambda layer: -depth[layer])
+
+
 @called(readers={"layers": Reader("layers", _children), "named": Reader("layers", _by_name)})
-class Sequential(Layer):
+class Sequential(Composed):
     """Layers one after the other, named "0", "1", ... or by keyword; a Sequential is a layer too.
 
     `Sequential(Input((8, 8, 1)), Conv2d(16, 3), ReLU())` is a whole network;
@@ -63,9 +127,12 @@ class Sequential(Layer):
         numbered = {str(i): cast(Layer, layer) for i, layer in enumerate(rest)}
         self.children: dict[str, Layer] = {**numbered, **named}
 
-    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
+    def nested(self) -> Iterable[Layer]:
+        return self.children.values()
+
+    def parts(self, name: str, inputs: tuple[Tensor, ...]) -> Generator[Part, Tensor, Tensor]:
         for child, layer in self.children.items():
-            inputs = (layer.apply(lowering, join(name, child), *inputs),)
+            inputs = ((yield layer, join(name, child), inputs),)
         return inputs[0]
 
     def brief(self) -> str:
@@ -86,7 +153,7 @@ class Sequential(Layer):
     {"inputs": either(NODE, several(NODE)), "output": NODE},
     outputs="output",
 )
-class Network(Layer):
+class Network(Composed):
     """A DAG: everything that `output` reads, down to `inputs`."""
 
     def __init__(self, inputs: Node | Sequence[Node], output: Node, name: str = "network") -> None:
@@ -115,7 +182,8 @@ class Network(Layer):
         place = {node: i for i, node in enumerate(every)}
         flat = [(replace(n, inputs=()), [place[i] for i in n.inputs]) for n in every]
         ends = [place[node] for node in self.inputs], place[self.output]
-        left = {k: v for k, v in vars(self).items() if k not in ("inputs", "output", "nodes")}
+        own = super().__getstate__()
+        left = {k: v for k, v in own.items() if k not in ("inputs", "output", "nodes")}
         return {**left, "flat": flat, "ends": ends}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -124,7 +192,7 @@ class Network(Layer):
         for i, (node, _) in sorted(enumerate(flat), key=lambda each: each[1][0].born):
             object.__setattr__(node, "inputs", tuple(flat[j][0] for j in flat[i][1]))
             made.append(node)
-        vars(self).update(state)
+        super().__setstate__(state)
         self.inputs, self.output = tuple(flat[i][0] for i in inputs), flat[output][0]
         reached = {id(node) for node in _reachable(self.output)}
         self.nodes = [node for node in made if id(node) in reached]
@@ -139,14 +207,17 @@ class Network(Layer):
         """Shape of one sample and dtype of every input."""
         return [(node.shape, node.dtype) for node in self.inputs]
 
-    def apply(self, lowering: Lowering, name: str, *inputs: Tensor) -> Tensor:
+    def nested(self) -> Iterator[Layer]:
+        return (node.layer for node in self.nodes if node.layer is not None)
+
+    def parts(self, name: str, inputs: tuple[Tensor, ...]) -> Generator[Part, Tensor, Tensor]:
         values = dict(zip(self.inputs, inputs, strict=True))
         taken: Counter[str] = Counter()
         for node in self.nodes:
             if node.layer is not None:
                 own = node.name if node.name is not None else _automatic(node.layer, taken)
-                arguments = (values[i] for i in node.inputs)
-                values[node] = node.layer.apply(lowering, join(name, own), *arguments)
+                given = tuple(values[i] for i in node.inputs)
+                values[node] = yield node.layer, join(name, own), given
         return values[self.output]
 
     def brief(self) -> str:

@@ -47,9 +47,10 @@ def image_files(paths: Iterable[str | Path]) -> ImageFiles:
 
 def _inside(folder: Path) -> tuple[list[Path], Passed]:
     passed, files = Passed(), []
-    for parts, _ in FolderTree(folder).below((), passed):
-        if is_image(parts[-1]):
-            files.append(folder.joinpath(*parts))
-        else:
-            passed.file(*parts)
+    for parts, names in FolderTree(folder).below((), passed):
+        for name in names:
+            if is_image(name):
+                files.append(folder.joinpath(*parts, name))
+            else:
+                passed.file(*parts, name)
     return files, passed

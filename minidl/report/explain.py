@@ -12,6 +12,7 @@ from minidl.placed.graph import PlacedGraph
 from minidl.placed.loads import scratch_cost
 from minidl.report.costs import cost_lines
 from minidl.report.others import Others
+from minidl.report.takeovers import Takeover, Takeovers
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,53 +59,6 @@ def _scratch_lines(plan: PlacedGraph) -> Iterator[str]:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Takeover:
-    """Where a tensor's bytes come from."""
-
-    in_place: Tensor | None
-    """What the op reads last and writes over."""
-    reused: tuple[Tensor, ...]
-    """Tensors dead by then of whose bytes it has a good share, the one that died last first."""
-
-
-SHARE = 10
-"""Earlier tenants of less than a tenth of a tensor's bytes are not worth a name."""
-
-
-class Takeovers:
-    """For every tensor what had its bytes before."""
-
-    def __init__(self, plan: PlacedGraph) -> None:
-        self.plan = plan
-        self.owners = [t for t in plan.placements if t.view_of is None and t.nbytes]
-        self.owners.sort(key=plan.offset)
-        self.starts = [plan.offset(t) for t in self.owners]
-
-    def of(self, t: Tensor, op: Op) -> Takeover:
-        place = self.plan.placements[t]
-        pairs = ((op.writes[k].storage, op.reads[j].storage) for k, j in op.in_place)
-        under = next((old for new, old in pairs if new is t and self._gives(old, t)), None)
-        before = [
-            (self._common(o, t), o)
-            for o in self.owners
-            if o is not t and o is not under and self.plan.placements[o].last <= place.first
-        ]
-        large = [o for common, o in before if common * SHARE >= t.nbytes]
-        large.sort(key=lambda o: -self.plan.placements[o].last)
-        return Takeover(under, tuple(large))
-
-    def _gives(self, old: Tensor, new: Tensor) -> bool:
-        a, b = self.plan.placements[old], self.plan.placements[new]
-        return a.offset == b.offset and a.last == b.first + 1
-
-    def _common(self, a: Tensor, b: Tensor) -> int:
-        """Bytes that both have, at different times."""
-        low = max(self.plan.offset(a), self.plan.offset(b))
-        high = min(self.plan.offset(a) + a.nbytes, self.plan.offset(b) + b.nbytes)
-        return max(0, high - low)
-
-
 def _op_lines(plan: PlacedGraph, i: int, takes: Takeovers) -> Iterator[str]:
     op = plan.graph.ops[i]
     name = op.kernel
@@ -139,7 +93,7 @@ def _where(t: Tensor, takeover: Takeover) -> str:
         )
     if takeover.reused:
         names = ", ".join(o.name for o in takeover.reused[:2])
-        more = f" and {len(takeover.reused) - 2} more" if len(takeover.reused) > 2 else ""
+        more = f" and {takeover.count - 2} more" if takeover.count > 2 else ""
         return f"into bytes of {names}{more}, dead by now"
     return "into free bytes"
 

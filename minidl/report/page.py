@@ -16,10 +16,11 @@ from minidl.placed.graph import PlacedGraph
 from minidl.placed.loads import live_at, plan_loads
 from minidl.report.colours import KINDS
 from minidl.report.columns import cell
-from minidl.report.explain import Takeovers, explain
+from minidl.report.explain import explain
 from minidl.report.others import Others
 from minidl.report.svg import plan_svg
 from minidl.report.table import certificate
+from minidl.report.takeovers import Takeovers
 
 MODE_HEAD = ("mode", "arena", "of caffe", "what it does")
 MODES_HERE = "<p>plan.table() has the step in every memory mode.</p>"
@@ -98,7 +99,7 @@ def _over(takes: Takeovers, t: Tensor, maker: Op) -> str:
     if takeover.in_place is not None:
         return f"in place over {takeover.in_place.name}"
     if takeover.reused:
-        return "bytes of " + ", ".join(o.name for o in takeover.reused[:3])
+        return "bytes of " + ", ".join(o.name for o in takeover.reused)
     return "free bytes"
 
 

@@ -30,11 +30,15 @@ from minidl.ir.readers import COUNT, PATH, either, instance
 from minidl.runtime.finite import warn_not_finite
 from minidl.runtime.step import Step
 from minidl.train import checkpoint_file
+from minidl.train.history import packed, unpacked
 
-FORMAT = 1
+FORMAT = 2
+KNOWN = (1, FORMAT)
+"""In format 1 the history stands in the JSON."""
 NAME = re.compile(r"checkpoint-(\d{8,})\.safetensors")
 BEST = "checkpoint-best.safetensors"
-VARIABLES = "variables"
+VARIABLES, HISTORY = "variables", "history"
+"""Groups of arrays."""
 
 Arrays = dict[str, Array]
 
@@ -154,7 +158,7 @@ def save_best(folder: str | Path, step: Step, state: State) -> Path:
 
 
 def _written(path: Path, step: Step, state: State) -> Path:
-    tensors = _Tensors({VARIABLES: _Variables(step), **state.arrays})
+    tensors = _Tensors(_groups(step, state))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent, "checkpoint-")
@@ -174,6 +178,10 @@ def copy(source: Path, target: Path) -> None:
             write_atomically(target, iter(lambda: file.read(PIECE), b""), check=verify)
     except OSError as error:
         raise CheckpointError(f"{target}: not saved: {error.strerror or error}") from error
+
+
+def _groups(step: Step, state: State) -> dict[str, Mapping[str, Array]]:
+    return {VARIABLES: _Variables(step), HISTORY: packed(state.history), **state.arrays}
 
 
 def found(folder: str | Path) -> list[Path]:
@@ -254,9 +262,10 @@ def read(path: str | Path) -> tuple[Arrays, State]:
     with _naming(path):
         tensors, words = checkpoint_file.read(path)
         state = _from_json(words)
-    for full, array in tensors.items():
-        group, _, name = full.partition("/")
-        state.arrays.setdefault(group, {})[name] = array
+        for full, array in tensors.items():
+            group, _, name = full.partition("/")
+            state.arrays.setdefault(group, {})[name] = array
+        state.history = unpacked(state.arrays.pop(HISTORY, {})) or state.history
     return state.arrays.pop(VARIABLES, {}), state
 
 
@@ -311,20 +320,19 @@ def _kind(array: Array) -> tuple[tuple[int, ...], str]:
 
 
 def _to_json(step: Step, state: State) -> str:
-    plain = {k: v for k, v in asdict(_without_arrays(state)).items() if k != "arrays"}
+    beside = ("arrays", "history")
+    plain = {name: value for name, value in vars(state).items() if name not in beside}
+    plain["data"] = {name: asdict(own) for name, own in state.data.items()}
     own = fingerprint(_Variables(step))
     head = {"format": FORMAT, "fingerprint": own, "ema": "ema" in state.arrays}
     return json.dumps({**head, **plain}, default=str)
 
 
-def _without_arrays(state: State) -> State:
-    return State(**{**vars(state), "arrays": {}})
-
-
 def _from_json(words: str) -> State:
     data = take(dict[str, Any], parse_json(words), "it")
-    if data.pop("format", None) != FORMAT:
-        raise ArgumentError(f"its format is not {FORMAT}: another version of minidl wrote it")
+    if data.pop("format", None) not in KNOWN:
+        known = " or ".join(map(str, KNOWN))
+        raise ArgumentError(f"its format is not {known}: another version of minidl wrote it")
     take(_Head, {name: data.pop(name, None) for name in HEAD}, "it")
     if "arrays" in data:
         raise ArgumentError("it has arrays, which are beside it")

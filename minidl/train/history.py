@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
 from minidl.files.fields import take
-from minidl.ir import ArgumentError
+from minidl.ir import ArgumentError, Array
 from minidl.ir.printed import columns, never_raises
 
 
@@ -87,12 +89,51 @@ class History:
 
     def rows(self) -> list[dict[str, Any]]:
         """The epochs as plain data, for JSON."""
-        return [asdict(epoch) for epoch in self.epochs]
+        return [dict(vars(epoch)) for epoch in self.epochs]
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> History:
         """What `rows` gave. ArgumentError where they are something else."""
         return cls(take(list[Epoch], [dict(row) for row in rows], "the history"))
+
+
+MISSING = " missing"
+"""Behind a column's name: where it has no value."""
+
+
+def packed(rows: Sequence[Mapping[str, float | None]]) -> dict[str, Array]:
+    """Rows of numbers as arrays, one a column, int64 or float64, which take little to write however
+    many there are. Beside a column that some row has nothing in stands one of bool."""
+    found: dict[str, Array] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name) for row in rows]
+        kinds = set(map(type, values))
+        if type(None) in kinds:
+            found[name + MISSING] = np.array([value is None for value in values])
+            values = [0 if value is None else value for value in values]
+        if kinds != {type(None)}:
+            whole = kinds <= {int, type(None)}
+            found[name] = np.array(values, np.int64 if whole else np.float64)
+    return found
+
+
+def unpacked(columns: Mapping[str, Array]) -> list[dict[str, Any]]:
+    """What `packed` was given, without what is None. ArgumentError where it is something else."""
+    shapes = {array.shape for array in columns.values()}
+    if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
+        raise ArgumentError(f"no history: its columns have shapes {sorted(shapes)}")
+    for name, array in columns.items():
+        kinds = ("bool",) if name.endswith(MISSING) else ("int64", "float64")
+        if array.dtype.name not in kinds:
+            raise ArgumentError(f"no history: its {name} is {array.dtype.name}")
+    rows: list[dict[str, Any]] = [{} for _ in range(next(iter(shapes), (0,))[0])]
+    for name, array in columns.items():
+        if not name.endswith(MISSING):
+            missing = columns.get(name + MISSING, np.zeros(len(rows), bool)).tolist()
+            for row, value, none in zip(rows, array.tolist(), missing, strict=True):
+                if not none:
+                    row[name] = value
+    return rows
 
 
 def _word(name: str, value: float | None) -> str:

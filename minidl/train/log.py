@@ -63,7 +63,7 @@ class Log(Callback):
 
     def on_epoch_end(self, trainer: Run) -> None:
         self.write_confusion(trainer)
-        row = [*asdict(trainer.history.last).values()]
+        row = [*vars(trainer.history.last).values()]
         append_row(folder_of(trainer, self) / "log.csv", row)
 
     def write_confusion(self, trainer: Run) -> None:

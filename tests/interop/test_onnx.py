@@ -7,7 +7,6 @@ that. What is read back has the same weights and predicts the same bits.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 import minidl as dl
 from minidl.interop import export_onnx, import_onnx
 from minidl.ir import ArgumentError, Array, ShapeError
+from tests.work import calls
 
 onnx = pytest.importorskip("onnx")
 reference = pytest.importorskip("onnx.reference")
@@ -419,22 +419,6 @@ def test_photographs(tmp_path: Path) -> None:
 
 
 # -- models of many layers -------------------------------------------------------------------------
-
-
-def calls(function: Callable[[], object]) -> int:
-    """Calls of Python functions while `function` runs: work that no other process disturbs."""
-    count = 0
-
-    def profile(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    sys.setprofile(profile)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 @pytest.mark.parametrize("make", [lambda: dl.Linear(2), dl.ReLU], ids=["linear", "relu"])

@@ -14,8 +14,9 @@ import pytest
 import minidl as dl
 from minidl.ir import Tensor
 from minidl.recipe import Plan
-from minidl.report.explain import Takeovers, explain
+from minidl.report.explain import explain
 from minidl.report.snapshot import BASE, snapshot
+from minidl.report.takeovers import Takeovers
 from tests.report.test_page import network, planned
 from tests.training import random_batches, state_bits
 

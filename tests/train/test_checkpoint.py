@@ -89,7 +89,7 @@ def test_a_file_that_others_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             file.get_tensor("variables/out.weight"), step.array("out.weight")
         )
-    assert state["format"] == 1
+    assert state["format"] == 2
     assert state["ema"] is True
     assert len(state["fingerprint"]) == 64
 
