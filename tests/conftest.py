@@ -14,6 +14,9 @@ from tests.dealing import dealt
 console.PATIENCE = 3600.0
 """Lines on waits depend on how busy the machine is."""
 
+os.environ.pop("COLUMNS", None)
+"""xdist's; output to files and pipes is not wrapped."""
+
 _skipped: list[str] = []
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, which some press.

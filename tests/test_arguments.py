@@ -93,6 +93,7 @@ KINDS = {
     "Optimizer": "object",
     "Options": "object",
     "Path | Checkpoint": "path",
+    "Progress": "function",
     "Policy": "choice",
     "Schedule": "object",
     "Sequence[Callback]": "callbacks",

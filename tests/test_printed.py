@@ -12,6 +12,7 @@ import pytest
 
 import minidl as dl
 from minidl import data, models, predict, train
+from minidl.data.names import Names
 from minidl.ir.printed import (
     SHOWN,
     beside,
@@ -118,7 +119,7 @@ def test_what_is_printed(what: str) -> None:
 @pytest.mark.parametrize("what", ["folder", "tar"])
 def test_sources_say_where_they_are(what: str, tmp_path: Path) -> None:
     half = object.__new__(data.ImageFolder if what == "folder" else data.ImageTar)
-    half.classes, half.items = ("a", "b"), ["a/1.png"]  # type: ignore[list-item, assignment]
+    half.classes, half.names = ("a", "b"), Names(["a/1.png"])
     if isinstance(half, data.ImageFolder):
         half.folder = tmp_path
     else:

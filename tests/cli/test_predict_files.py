@@ -71,8 +71,9 @@ def test_folders_without_images(
     found = image_files([root / "none", root / "c.jpg"])
     assert found.paths == (root / "c.jpg",)
     assert found.notes == (f"{root / 'none'}: no image in it",)
-    with pytest.raises(ArgumentError, match="paths must be an iterable"):
-        image_files("a")  # type: ignore[arg-type]
+    assert image_files(str(root / "c.jpg")).paths == (root / "c.jpg",)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="paths must be a path, or an iterable"):
+        image_files(5)  # type: ignore[arg-type]
 
 
 def test_a_script_may_name_folders(run: Path, tmp_path: Path) -> None:

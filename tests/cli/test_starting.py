@@ -73,6 +73,7 @@ runpy.run_module("minidl", run_name="__main__")
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_without_docstrings_and_asserts_it_says_and_does_the_same() -> None:
     """`python -OO`."""
     words = ("-m", "minidl", "plan", "--model", "lenet", "-b", "1", "--classes", "10")

@@ -32,15 +32,20 @@ def test_the_papers_method_saves_what_the_paper_says(model: str, share: float, d
     assert modes["fujitsu2016"] <= share * modes["caffe"]
 
 
+LARGE = ("densenet121", "googlenet", "resnet34", "resnet50")
+
+
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("model", [model for model in dl.models.MODELS if model != "densenet121"])
+@pytest.mark.parametrize("model", [model for model in dl.models.MODELS if model not in LARGE])
 def test_arena_is_the_least_and_proved(model: str, device: str) -> None:
     assert_arena_is_the_least_and_proved(model, device)
 
 
-@pytest.mark.parametrize("device", ["cuda", pytest.param("cpu", marks=pytest.mark.slow)])
-def test_arena_of_the_largest_graph_is_the_least_and_proved(device: str) -> None:
-    assert_arena_is_the_least_and_proved("densenet121", device)
+@pytest.mark.slow
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("model", LARGE)
+def test_arena_of_a_large_graph_is_the_least_and_proved(model: str, device: str) -> None:
+    assert_arena_is_the_least_and_proved(model, device)
 
 
 def assert_arena_is_the_least_and_proved(model: str, device: str) -> None:

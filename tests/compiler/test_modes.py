@@ -15,10 +15,9 @@ import tests.layers
 from minidl.compiler import planner
 from minidl.compiler.modes import MODES
 from minidl.data import digits
-from minidl.ir import ArgumentError, Array, Shape, StepGraph, Variable
+from minidl.ir import ArgumentError, Array, Shape, Variable
 from minidl.layers.base import Layer, Node
-from minidl.options import Options
-from minidl.placed.graph import PlacedGraph, Subject
+from minidl.placed.graph import PlacedGraph
 from tests.layers.harness import Case
 from tests.training import (
     OTHER_MODES,
@@ -180,13 +179,13 @@ def test_modes_differ_in_bytes_and_arena_is_least() -> None:
 def test_other_modes_are_planned_when_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that only runs needs none; its own mode is known from the first."""
     planned: list[str] = []
-    plan_one = planner._planned
+    plan_one = planner._Planner.plan
 
-    def counted(graph: StepGraph, subject: Subject, options: Options, *rest: int) -> PlacedGraph:
-        planned.append(options.memory)
-        return plan_one(graph, subject, options, *rest)
+    def counted(self: planner._Planner) -> PlacedGraph:
+        planned.append(self.options.memory)
+        return plan_one(self)
 
-    monkeypatch.setattr(planner, "_planned", counted)
+    monkeypatch.setattr(planner._Planner, "plan", counted)
     network = dl.Sequential(dl.Input(3), dl.Linear(2))
     step = dl.compile(network, 2)
     assert planned == ["arena", "arena"]  # of training and of prediction

@@ -190,16 +190,17 @@ def test_units_are_ops_that_write_the_same_tensors() -> None:
 
 
 def test_a_plan_of_a_curve_is_met_as_a_budget() -> None:
-    network = chain(3)
+    network = chain(5)
     plans = curve(network)
     assert len(plans) > 2
     for before, after in pairwise(plans):
         assert after.arena_bytes < before.arena_bytes
         assert after.recompute_flops > before.recompute_flops
+    cheap = dl.plan(network, 8, device="cuda").recompute_flops  # which any plan may spend
     for point in plans:
         plan = dl.plan(network, 8, device="cuda", budget=point.arena_bytes)
         assert plan.arena_bytes <= point.arena_bytes
-        assert plan.recompute_flops <= point.recompute_flops
+        assert plan.recompute_flops <= max(cheap, point.recompute_flops)
 
 
 def curve(network: dl.Network) -> list[Any]:
