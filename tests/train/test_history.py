@@ -108,9 +108,14 @@ class Clock:
 
 
 def reported(
-    epochs: int, epoch_takes: float, folder: Path, monkeypatch: pytest.MonkeyPatch
+    epochs: int,
+    epoch_takes: float,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ended: bool = False,
 ) -> tuple[Clock, list[int]]:
-    """A page's clock, and after each epoch how many epochs the page has."""
+    """A page's clock, and after each epoch how many epochs the page has; in the end it has all.
+    ended: by an error or Ctrl-C."""
     clock, seen = Clock(), []
     monkeypatch.setattr(report, "time", clock)
     monkeypatch.setattr(report, "curves_section", clock.page)
@@ -125,7 +130,7 @@ def reported(
         run.history.epochs.append(row)
         callback.on_epoch_end(run)
         seen.append(int((folder / "report.html").read_text().split()[0]))
-    callback.on_fit_end(run)
+    (callback.on_exit if ended else callback.on_fit_end)(run)
     assert (folder / "report.html").read_text() == f"{epochs} epochs"
     return clock, seen
 
@@ -145,3 +150,11 @@ def test_where_epochs_take_longer_than_pages_each_is_shown_at_once(
 ) -> None:
     _, seen = reported(100, 2000.0, tmp_path, monkeypatch)
     assert seen == list(range(1, 101))
+
+
+def test_whatever_ends_a_run_the_page_has_its_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, seen = reported(59, 1e-6, tmp_path, monkeypatch, ended=True)
+    assert seen[-1] < 59
+    report.Report().on_exit(SimpleNamespace())  # type: ignore[arg-type]  # of a run that never began
