@@ -19,8 +19,11 @@ os.environ.pop("COLUMNS", None)
 
 _skipped: list[str] = []
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, which some press.
+# A shell that starts the tests in the background has them ignore Ctrl-C, which some press, and
+# nohup has them ignore the terminal's end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(optionalhook=True)
