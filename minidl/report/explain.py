@@ -138,8 +138,9 @@ def _where(t: Tensor, takeover: Takeover) -> str:
             f"saves {format_size(min(t.nbytes, takeover.in_place.nbytes))}"
         )
     if takeover.reused:
-        names = ", ".join(o.name for o in takeover.reused[:2])
-        more = f" and {len(takeover.reused) - 2} more" if len(takeover.reused) > 2 else ""
+        once = list(dict.fromkeys(o.name for o in takeover.reused))
+        names = ", ".join(once[:2])
+        more = f" and {len(once) - 2} more" if len(once) > 2 else ""
         return f"into bytes of {names}{more}, dead by now"
     return "into free bytes"
 
