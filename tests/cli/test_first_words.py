@@ -43,6 +43,12 @@ def said(arguments: str, capsys: pytest.CaptureFixture[str], status: int = 2) ->
         ("train -b x", "must be a whole number of at least 1, got 'x'"),
         ("train --epochs 1.5", "must be a whole number of at least 1, got '1.5'"),
         ("train --lr fast", "must be a number, got 'fast'"),
+        ("train --lr -1 --model lenet", "SGD: lr must be a finite number of at least 0, got -1"),
+        ("train --lr nan --model lenet", "SGD: lr must be a finite number of at least 0, got nan"),
+        (
+            "train --lr 0 --lr-min 1 --model lenet",
+            "--lr-min must be in [0, 0.0], the rate, got 1.0",
+        ),
         ("train --mean red", "must be numbers such as 0.5,0.4,0.3, got 'red'"),
         (
             "plan --budget 0",
