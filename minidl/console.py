@@ -133,7 +133,7 @@ def _bound(line: str) -> str:
 STAY = "\0"
 """A space where no line ends."""
 
-CELL = re.compile(r"(?<= {2})[^\d ]*(?: ?[\d,.]+ ?)[^\d ]*(?= {2}|$)")
+CELL = re.compile(r"(?<= {2})(?:[\w-]+ )?[\d,.]+(?: \S+)?(?= {2}|$)")
 UNIT = re.compile(r"(?<=\d) (?=(?:%|[KMG]i?B|B|s|ms|G?FLOP|images(?:/s)?)(?![\w/]))")
 
 COLUMN = re.compile(r"  +(?=\S)|^\w+: (?=\S)")
