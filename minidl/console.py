@@ -114,6 +114,9 @@ def _wrapped_line(line: str) -> str:
         return line
     if set(line) == {"-"}:  # the rule of a table
         return line[:most]
+    begins = len(line) - len(line.lstrip())
+    if begins > most * 3 // 4:  # what is left of a cell that stands further to the right
+        line = " " * (most // 2) + line.lstrip()
     line = _bound(line)
     columns = [gap.end() for gap in COLUMN.finditer(line) if gap.end() <= most * 3 // 4]
     head, below = (line[: columns[-1]], columns[-1]) if columns else ("", INDENT)

@@ -181,9 +181,7 @@ def _header(file: BinaryIO) -> Header:
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > HEADER_LIMIT:
-        raise ArgumentError(
-            "it does not begin as a .safetensors file does: damaged, or another kind"
-        )
+        raise ArgumentError("it does not begin as a .safetensors file does")
     if length > size - 8:
         raise ArgumentError(
             f"its header alone has {length:,} bytes, the file {size:,}: it is damaged or cut short"
