@@ -46,12 +46,14 @@ def in_flags(error: MinidlError) -> str:
 def _typed(text: str) -> str:
     """Text with flags in the place of settings, and without the None that no flag takes."""
     flags = TOGETHER.sub(lambda found: SETTING.sub(_flag, found[0]).replace(", ", " "), text)
+    flags = SUBJECT.sub(lambda found: FLAGS[found[0]], flags)
     return flags.replace(", or None, got", ", got")
 
 
 FLAGS = {f.name: flag_of(f) for f in fields(Options) if about(f).group}
 ONE = rf"(?<![\w-])({'|'.join(FLAGS)})=('[^']*'|[\w.-]*\w)"
 SETTING, TOGETHER = re.compile(ONE), re.compile(rf"{ONE}(?:, {ONE})*")
+SUBJECT = re.compile(rf"(?<![^ ])({'|'.join(FLAGS)})(?= must )")
 
 
 def _flag(setting: re.Match[str]) -> str:

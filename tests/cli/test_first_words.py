@@ -52,10 +52,10 @@ def said(arguments: str, capsys: pytest.CaptureFixture[str], status: int = 2) ->
         ("train --mean red", "must be numbers such as 0.5,0.4,0.3, got 'red'"),
         (
             "plan --budget 0",
-            "budget must be a number of bytes, at least 1, or text such as '8GiB', ",
+            "--budget must be a number of bytes, at least 1, or text such as '8GiB', ",
         ),
         ("plan --model lenet --recompute 1.5", "0.01 for 1 %, got 1.5"),
-        ("plan --model lenet -b 4 --slices 8", "slices must be in [1, 4], the batch, got 8"),
+        ("plan --model lenet -b 4 --slices 8", "--slices must be in [1, 4], the batch, got 8"),
     ],
 )
 def test_what_is_mistyped_is_named_with_what_was_meant(
@@ -90,6 +90,8 @@ def test_the_nearest_name(word: str, names: str, found: str) -> None:
         ("clip_norm=1.5; prefetch=False", "--clip-grad-norm 1.5; --no-prefetch"),
         ("use prefetch=True", "use --prefetch"),
         ("(drop_last=True), my_budget=3", "(drop_last=True), my_budget=3"),
+        ("it is; scratch_limit must be 1, got 0", "it is; --scratch must be 1, got 0"),
+        ("at prefetch: memory", "at prefetch: memory"),
         ("must be bytes, or None, got 0", "must be bytes, got 0"),
     ],
 )
