@@ -114,13 +114,30 @@ def _wrapped_line(line: str) -> str:
         return line
     if set(line) == {"-"}:  # the rule of a table
         return line[:most]
+    begins = len(line) - len(line.lstrip())
+    if begins > most * 3 // 4:  # what is left of a cell that stands further to the right
+        line = " " * (most // 2) + line.lstrip()
+    line = _bound(line)
     columns = [gap.end() for gap in COLUMN.finditer(line) if gap.end() <= most * 3 // 4]
     head, below = (line[: columns[-1]], columns[-1]) if columns else ("", INDENT)
     how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
     margins: dict[str, Any] = {"initial_indent": " " * len(head), "subsequent_indent": " " * below}
     rows = textwrap.wrap(line[len(head) :], most, **margins, **how)
-    return "\n".join([head + rows[0].removeprefix(margins["initial_indent"]), *rows[1:]])
+    rows = [head + rows[0].removeprefix(margins["initial_indent"]), *rows[1:]]
+    return "\n".join(rows).replace(STAY, " ")
 
+
+def _bound(line: str) -> str:
+    """A line whose numbers stay with their units, and in a row of cells with their names too."""
+    line = CELL.sub(lambda cell: cell[0].replace(" ", STAY), line)
+    return UNIT.sub(STAY, line)
+
+
+STAY = "\0"
+"""A space where no line ends."""
+
+CELL = re.compile(r"(?<= {2})(?:[\w-]+ )?[\d,.]+(?: \S+)?(?= {2}|$)")
+UNIT = re.compile(r"(?<=\d) (?=(?:%|[KMG]i?B|B|s|ms|G?FLOP|images(?:/s)?)(?![\w/]))")
 
 COLUMN = re.compile(r"  +(?=\S)|^\w+: (?=\S)")
 """What a column begins behind."""

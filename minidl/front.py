@@ -293,8 +293,10 @@ def _with_way_out(error: BudgetError, recipe: Recipe) -> BudgetError:
     """The same error, saying which batch would fit, and what each other lever gives."""
     batch = largest_fitting(lambda n: recipe.at(n).least_bytes(), error.budget, recipe.batch)
     if batch:
-        return error.hinting("; ".join([f"batch {batch} would fit", *_levers(recipe)]))
-    ways = ["batch 1 does not fit either", *_levers(recipe)]
+        return error.hinting(
+            "; ".join([f"batch {batch} would fit", *_levers(recipe, error.needed)])
+        )
+    ways = ["batch 1 does not fit either", *_levers(recipe, error.needed)]
     if recipe.batch > 1:
         with suppress(BudgetError):
             recipe.at(1).plan()
@@ -302,8 +304,8 @@ def _with_way_out(error: BudgetError, recipe: Recipe) -> BudgetError:
     return error.hinting("; ".join(ways))
 
 
-def _levers(recipe: Recipe) -> Iterator[str]:
-    """What other settings would need, each without a budget."""
+def _levers(recipe: Recipe, least: int) -> Iterator[str]:
+    """What other settings would need, each without a budget, where that is below `least` bytes."""
     if len(recipe.network.nodes) > SMALL:
         yield "slices, precision and less scratch were not tried, the network is large"
         return
@@ -317,7 +319,9 @@ def _levers(recipe: Recipe) -> Iterator[str]:
     for changes in ways:
         said = ", ".join(f"{name}={value!r}" for name, value in changes.items())
         with suppress(MinidlError):
-            yield f"{said} needs {format_size(plain.at(**changes).plan().arena_bytes)}"
+            needed = plain.at(**changes).plan().arena_bytes
+            if needed < least:
+                yield f"{said} needs {format_size(needed)}"
 
 
 def _require_memory(needed: int, recipe: Recipe, device: Device) -> None:

@@ -130,7 +130,7 @@ def _tuning(value: Any) -> Any:
 BYTES, NORM, LEAST = whole(1), real(0, above=True), whole(16)
 PASSES = Reader("names of passes", _words)
 POWER = Reader("a power of two of at least 16", _power)
-SIZE = Reader("a number of bytes, or text such as '8GiB'", _bytes)
+SIZE = Reader("a number of bytes, at least 1, or text such as '8GiB'", _bytes)
 
 
 @dataclass(frozen=True, kw_only=True)

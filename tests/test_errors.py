@@ -32,12 +32,12 @@ def test_the_hint_stands_behind_the_message(kind: type[MinidlError]) -> None:
 
 
 def test_the_budget_is_one_of_them() -> None:
-    error = dl.BudgetError(2048, 4096, "batch 3 would fit").at("predict")
+    error = dl.BudgetError(2048, 5120, "batch 3 would fit").at("predict")
     assert str(error) == (
-        "predict: the budget of 2,048 bytes is 2,048 bytes short: the least that was found is "
-        "4,096: batch 3 would fit"
+        "predict: the budget of 2.00 KiB is 3.00 KiB short: the least that was found is 5.00 KiB "
+        "(5,120 bytes): batch 3 would fit"
     )
-    assert (error.budget, error.needed, error.hint) == (2048, 4096, "batch 3 would fit")
+    assert (error.budget, error.needed, error.hint) == (2048, 5120, "batch 3 would fit")
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,9 @@ def print_largest_batches(plan: Plan, memory: int) -> None:
     for name, how in rows:
         found[name] = _largest(plan, memory, how)
         times = f"{found[name] / found['caffe']:.2f} x" if found.get("caffe") else ""
-        need = _needs(plan, found[name], how) if found[name] else 0
-        show(f"  {name:<24} {found[name]:>7} {times:>9}  {format_size(need)}")
+        need = format_size(_needs(plan, found[name] or 1, how))
+        batch = found[name] or "none"
+        show(f"  {name:<24} {batch:>7} {times:>9}  {need if found[name] else f'batch 1: {need}'}")
 
 
 def _largest(plan: Plan, memory: int, how: dict[str, Any]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import Field, fields
 from typing import Any
 
@@ -190,8 +190,19 @@ def _way_out(options: argparse.Namespace, outs: list[str], able: list[str]) -> s
 
 
 def typed(options: argparse.Namespace, *more: str) -> str:
-    """The command as it was typed, and what else to type."""
-    return " ".join([shlex.join(["minidl", *options.typed]), *more])
+    """The command as it was typed, and what else to type in the place of the same flags."""
+    flags = {word.partition(" ")[0] for word in more if " " in word}
+    return " ".join([shlex.join(["minidl", *_without(options.typed, flags)]), *more])
+
+
+def _without(words: Sequence[str], flags: Collection[str]) -> Iterator[str]:
+    """A command's words but for some flags and the values behind them."""
+    left = iter(words)
+    for word in left:
+        if word in flags:
+            next(left, None)
+        elif word.partition("=")[0] not in flags:
+            yield word
 
 
 def elsewhere(options: argparse.Namespace, device: str) -> str:

@@ -12,6 +12,17 @@ from typing import Any, NoReturn
 import minidl
 from minidl.cli.command import Command
 from minidl.console import ERRORS, hush, result, tell, width
+from minidl.files.words import shown
+
+KINDS = {
+    "positive": "a whole number of at least 1",
+    "natural": "a whole number of at least 0",
+    "int": "a whole number",
+    "float": "a number",
+    "numbers": "numbers such as 0.5,0.4,0.3",
+    "epochs": "whole numbers such as 30,60,80",
+}
+"""What a value must be, by the name of the function that reads it and raises ValueError."""
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -26,6 +37,24 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **how: Any) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": Formatter, **how})
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """A flag's value; what is none is told what would do."""
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError as error:
+            what = KINDS.get(getattr(action.type, "__name__", ""))
+            if what is None or not isinstance(error.__context__, ValueError):
+                raise
+            raise _refused(action, f"must be {what}, got {shown(arg_string)}") from None
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """One of a flag's choices, or a command; the error names the nearest one."""
+        if action.choices is None or value in action.choices:
+            return
+        names = list(map(str, action.choices))
+        way_out = nearest(str(value), names) or f"choose from {', '.join(names)}"
+        raise _refused(action, f"there is no {shown(str(value))}: {way_out}")
 
     def error(self, message: str) -> NoReturn:
         tell(f"{self.prog}: error: {message} (see {self.prog} --help)")
@@ -46,6 +75,11 @@ class Parser(argparse.ArgumentParser):
         except OSError as error:
             tell(f"{self.prog}: error: {error.filename}: {error.strerror}")
             self.exit(1)
+
+
+def _refused(action: argparse.Action, words: str) -> argparse.ArgumentError:
+    """What is wrong with the value of a flag, which argparse names in front."""
+    return argparse.ArgumentError(action, words)
 
 
 class CommandParser(Parser):
@@ -135,11 +169,24 @@ class Commands:
         options, unknown = self.top.parse_known_args(arguments)
         if unknown:
             parser = self.by_name[options.command]
-            known = [name for action in flags(parser) for name in action.option_strings]
-            word = unknown[0].partition("=")[0]
-            way_out = renamed(word, parser) or nearest(word, known)
-            parser.error(": ".join(filter(None, (f"unknown argument {word}", way_out))))
+            words = [word for word in unknown if word.startswith("-")] or unknown
+            parser.error("; ".join(_unknown(word.partition("=")[0], parser) for word in words))
         return options
+
+
+def _unknown(word: str, parser: argparse.ArgumentParser) -> str:
+    """What is said of a word that a command does not know."""
+    names = [name for action in flags(parser) for name in action.option_strings]
+    way_out = renamed(word, parser) or _without_flag(word, parser) or nearest(word, names)
+    return ": ".join(filter(None, (f"unknown argument {word}", way_out)))
+
+
+def _without_flag(word: str, parser: argparse.ArgumentParser) -> str:
+    """`did you mean --model lenet?` of a value whose flag lacks, else nothing."""
+    for action in flags(parser):
+        if action.choices is not None and word in action.choices:
+            return f"did you mean {action.option_strings[-1]} {word}?"
+    return ""
 
 
 def renamed(word: str, parser: argparse.ArgumentParser) -> str:
@@ -176,9 +223,28 @@ def shown_default(action: argparse.Action) -> bool:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean --lr?`, or nothing where nothing is near."""
-    found = difflib.get_close_matches(word, list(known), 1)
-    return f"did you mean {found[0]}?" if found else ""
+    """`did you mean --lr?`, or nothing where nothing is near: by the whole name, or by its
+    beginning, since people cut names short. Dashes in front count for nothing."""
+    plain = word.lstrip("-")
+    scored = [(_alike(plain, name.lstrip("-")), name) for name in known]
+    score, found = max(scored, default=((0.0, 0.0), ""))
+    return f"did you mean {found}?" if score[0] >= NEAR else ""
+
+
+NEAR = 0.7
+"""Of 1, from which on a name is near."""
+
+
+def _alike(word: str, name: str) -> tuple[float, float]:
+    """How alike two names are in [0, 1], by the better of both measures, then by the whole."""
+    whole, start = (
+        difflib.SequenceMatcher(None, word, part).ratio() for part in (name, name[: len(word)])
+    )
+    return (max(whole, start) if len(word) >= SHORT else whole), whole
+
+
+SHORT = 3
+"""Letters from which on a beginning says which name is meant."""
 
 
 def examples(lines: Iterable[tuple[str, str]]) -> str:

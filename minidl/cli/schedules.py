@@ -102,7 +102,9 @@ def _gamma(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _least(options: argparse.Namespace) -> float:
-    """--lr-min as a share of --lr."""
+    """--lr-min as a share of --lr, which the optimizer refuses where it is none."""
+    if not options.lr >= 0:
+        return 0.0
     if not 0 <= options.lr_min <= options.lr:
         raise ArgumentError(
             f"--lr-min must be in [0, {options.lr}], the rate, got {options.lr_min}"

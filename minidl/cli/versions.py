@@ -41,7 +41,7 @@ def _nvrtc() -> str:
     try:
         found, known = nvrtc.version(), nvrtc.supported()
     except MinidlError as error:
-        return f"missing: {error}"
+        return f"none to be used: {error}"
     range_ = f"sm_{min(n for n in known if n >= OLDEST)} to sm_{max(known)}"
     old = f" (older than {nvrtc.dotted(nvrtc.OLDEST_TRIED)}, the oldest tried)"
     return f"{nvrtc.dotted(found)}, {range_}{old if found < nvrtc.OLDEST_TRIED else ''}"

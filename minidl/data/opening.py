@@ -29,6 +29,9 @@ MEASURED = ("val", "test")
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 
+ARCHIVES = (*TARS, ".zip")
+"""How the name of a file ends that has others in it."""
+
 UNDERSTOOD = f"""understood are
   digits                   the bundled handwritten digits
   a folder, a .zip or a tar ({", ".join(TARS)})

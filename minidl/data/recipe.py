@@ -18,6 +18,9 @@ from minidl.philox import LOW, philox4x32
 
 Policy = Literal["refuse", "skip", "leave_out"]
 
+PASS_OVER = "leave it out with broken='skip'"
+"""Hint where an image that cannot be decoded ends an epoch."""
+
 LEFT_OUT = -1
 """The label of a place in a batch that has no image."""
 
@@ -97,7 +100,7 @@ class Recipe:
                     break
                 except BrokenImageError as error:
                     if self.broken == "refuse":
-                        raise
+                        raise error.hinting(error.hint or PASS_OVER) from None
                     skipped.append((self.source.name(index), str(error)))
                 index = (index + 1) % len(self.source)
                 words = self._words(epoch, [index])[0]

@@ -254,7 +254,7 @@ class Splits:
             return list(self.by_name.values())
         if split not in self.by_name:
             raise ArgumentError(
-                f"{self.name}: no split {split!r} in it: it has {', '.join(self.by_name)}",
+                f"{self.name}: no split {split!r} in it",
                 f"choose from {', '.join((*self.by_name, 'all'))}",
             )
         return [self.by_name[split]]
@@ -263,7 +263,11 @@ class Splits:
         """One line: images, classes, splits, and what was passed over."""
         sizes = {name: len(source) for name, source in self.by_name.items()}
         each = ", ".join(f"{count:,} {name}" for name, count in sizes.items())
-        how = f" (one in ten, by {self.held_out})" if self.held_out is not None else ""
+        how = (
+            f" (about one in ten, by {_in_words(self.held_out)})"
+            if self.held_out is not None
+            else ""
+        )
         classes = f"{len(self.classes):,} classes ({few(self.classes)})"
         start = f"{self.name}: {sum(sizes.values()):,} images in {classes}"
         return "; ".join([f"{start}: {each}{how}", *self._without(), *self.notes])
@@ -277,6 +281,11 @@ class Splits:
         counts = np.bincount(self.train.labels, minlength=len(self.classes))
         none = [self.classes[i] for i in np.flatnonzero(counts == 0)]
         return [f"nothing to train on of {len(none):,} classes: {few(none)}"] if none else []
+
+
+def _in_words(held_out: object) -> str:
+    """`hash, seed 0` of what is written `hash 0`."""
+    return ", seed ".join(str(held_out).split())
 
 
 def _require_same_classes(name: str, one: tuple[str, ...], other: tuple[str, ...]) -> None:

@@ -180,10 +180,11 @@ def _header(file: BinaryIO) -> Header:
     """The tensors in the order of the header, all checked."""
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
-    if size < 8 or length > min(HEADER_LIMIT, size - 8):
+    if size < 8 or length > HEADER_LIMIT:
+        raise ArgumentError("it does not begin as a .safetensors file does")
+    if length > size - 8:
         raise ArgumentError(
-            f"its header is said to have {length:,} bytes, the file has {size:,}, and "
-            f"{HEADER_LIMIT:,} are allowed: the file is damaged or cut short"
+            f"its header alone has {length:,} bytes, the file {size:,}: it is damaged or cut short"
         )
     header = _parsed(file.read(length))
     metadata = take(dict[str, str], header.pop("__metadata__", {}), "the header's __metadata__")

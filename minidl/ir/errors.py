@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from minidl.ir.quantities import format_size
+
 Own = TypeVar("Own", bound="MinidlError")
 
 
@@ -63,8 +65,8 @@ class BudgetError(MinidlError, ValueError):
     def __init__(self, budget: int, needed: int, hint: str = "") -> None:
         self.budget, self.needed = budget, needed
         super().__init__(
-            f"the budget of {budget:,} bytes is {needed - budget:,} bytes short: the least that "
-            f"was found is {needed:,}",
+            f"the budget of {format_size(budget)} is {format_size(needed - budget)} short: the "
+            f"least that was found is {format_size(needed)} ({needed:,} bytes)",
             hint,
         )
 

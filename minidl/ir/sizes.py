@@ -6,6 +6,9 @@ import re
 from fractions import Fraction
 
 from minidl.ir.errors import ArgumentError
+from minidl.ir.quantities import format_size, mib
+
+__all__ = ["format_size", "mib", "parse_size"]
 
 _UNITS = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", start=1):
@@ -29,18 +32,3 @@ def parse_size(text: str | int) -> int:
     if size >= 2**63:
         raise ArgumentError(f"{text!r} is not a size: no memory has 2^63 bytes")
     return size
-
-
-def format_size(count: int) -> str:
-    """`count` bytes with three figures or more: `512 B`, `1.50 KiB`, `662.4 MiB`, `5.50 GiB`."""
-    if count < 1024:
-        return f"{count} B"
-    power = 1
-    while count >= 1024 ** (power + 1) and power < 3:
-        power += 1
-    value, unit = count / 1024**power, ("KiB", "MiB", "GiB")[power - 1]
-    return f"{value:.2f} {unit}" if value < 100 else f"{value:,.1f} {unit}"
-
-
-def mib(count: int) -> float:
-    return count / 2**20

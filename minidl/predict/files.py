@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minidl.data.layout import EXTENSIONS, is_image, told
+from minidl.data.opening import ARCHIVES
 from minidl.data.tree import FolderTree, Passed
 from minidl.ir import ArgumentError
 from minidl.ir.calls import called
+
+UNPACK = "unpack it and name the folder"
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,16 @@ def image_files(paths: Iterable[str | Path]) -> ImageFiles:
     """Files as they are named; of a folder its images, .jpg, .jpeg and .png, and those of the
     folders in it, in the order of their names.
 
-    Links are followed, no folder is entered twice. ArgumentError where there is no image at all.
+    Links are followed, no folder is entered twice. ArgumentError where there is no image at all,
+    and of an archive, which is not looked into.
     """
+    given = tuple(map(Path, paths))
+    if packed := [str(path) for path in given if path.is_file() and _is_archive(path)]:
+        raise ArgumentError(f"{', '.join(packed)}: images are not read in an archive", UNPACK)
     files: list[Path] = []
     notes: list[str] = []
     empty: list[str] = []
-    for path in map(Path, paths):
+    for path in given:
         if not path.is_dir():
             files.append(path)
             continue
@@ -43,6 +50,10 @@ def image_files(paths: Iterable[str | Path]) -> ImageFiles:
             f"no image in {', '.join(empty) or 'what is named'}; expected {', '.join(EXTENSIONS)}"
         )
     return ImageFiles(tuple(files), (*notes, *(f"{path}: no image in it" for path in empty)))
+
+
+def _is_archive(path: Path) -> bool:
+    return path.name.lower().endswith(ARCHIVES)
 
 
 def _inside(folder: Path) -> tuple[list[Path], Passed]:

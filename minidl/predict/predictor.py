@@ -16,7 +16,7 @@ import minidl as dl
 from minidl.data import BrokenImageError, Splits, open_data
 from minidl.data.folder import read_image
 from minidl.interop import export_onnx, save_weights
-from minidl.ir import ArgumentError, Array
+from minidl.ir import ArgumentError, Array, ShapeError
 from minidl.ir.calls import called
 from minidl.ir.printed import never_raises
 from minidl.ir.readers import ANYTHING, COUNT, PATHS
@@ -31,6 +31,10 @@ from minidl.train.best import Which
 
 SAY_DATA = "say it with path="
 """Hint where nobody knows which images are meant."""
+
+TRAINABLE = 2
+"""Images of which every network can train: batch normalization needs two values a channel. A step
+trains too, and one of these answers for one image all the same."""
 
 Unreadable = Callable[[Path, Exception], None]
 
@@ -113,9 +117,17 @@ class Predictor:
     @cached_property
     def step(self) -> dl.Step:
         """The compiled step, with the weights."""
-        step = dl.compile(self.network, self.batch, optimizer=dl.SGD(), **self.how)
+        try:
+            step = self._compiled(self.batch)
+        except ShapeError:
+            if self.batch >= TRAINABLE:
+                raise
+            step = self._compiled(TRAINABLE)
         self.trained.load(step)
         return step
+
+    def _compiled(self, batch: int) -> dl.Step:
+        return dl.compile(self.network, batch, optimizer=dl.SGD(), **self.how)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy compiles a step of its own when it needs one."""

@@ -92,8 +92,9 @@ def _where(t: Tensor, takeover: Takeover) -> str:
             f"saves {format_size(min(t.nbytes, takeover.in_place.nbytes))}"
         )
     if takeover.reused:
-        names = ", ".join(o.name for o in takeover.reused[:2])
-        more = f" and {takeover.count - 2} more" if takeover.count > 2 else ""
+        once = list(dict.fromkeys(o.name for o in takeover.reused))[:2]
+        names, others = ", ".join(once), takeover.count - len(once)
+        more = f" and {others} more" if others else ""
         return f"into bytes of {names}{more}, dead by now"
     return "into free bytes"
 

@@ -475,7 +475,12 @@ def _require_shapes(arrays: list[Given], tensors: tuple[Tensor, ...], batch: int
     its shape at this batch."""
     if len(arrays) != len(tensors):
         names = ", ".join(t.name for t in tensors)
-        raise ShapeError(f"expected {len(tensors)} arrays ({names}), got {len(arrays)}")
+        came = f", the first of shape {arrays[0].shape}" if arrays else ""
+        raise ShapeError(
+            f"expected {len(tensors)} arrays ({names}), got {len(arrays)}{came}",
+            f"give a batch as ({names}); of whole arrays minidl.train.Shuffled({names}, {batch}) "
+            "makes batches",
+        )
     for array, tensor in zip(arrays, tensors, strict=True):
         expected = (batch, *tensor.shape[1:])
         if array.shape != expected:

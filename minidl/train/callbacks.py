@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from minidl.ir.calls import called
 from minidl.ir.printed import fields_of, never_raises
 from minidl.ir.readers import COUNT, choice, optional, real
 from minidl.runtime.step import Step
-from minidl.train.history import LABELLED, METRICS, OF_AVERAGES, OF_VALIDATION, History
+from minidl.train.history import ACCURACY, LABELLED, METRICS, OF_AVERAGES, OF_VALIDATION, History
 from minidl.train.metrics import Evaluation
 
 
@@ -134,7 +134,7 @@ class _Kept:
 
 @called(
     "write EarlyStopping('val_loss', patience=5)",
-    {"metric": choice(METRICS), "patience": COUNT, "min_delta": real(0)},
+    {"metric": replace(choice(METRICS), hint=ACCURACY), "patience": COUNT, "min_delta": real(0)},
     monitor="metric",
     restore_best_weights="restore_best",
 )

@@ -49,6 +49,9 @@ OF_AVERAGES = ("ema_loss", "ema_top1", "ema_top5")
 METRICS = ("loss", *OF_VALIDATION, *OF_AVERAGES)
 """Fields that say how good an epoch is."""
 
+ACCURACY = "write 'top1' for accuracy"
+"""Hint where a metric is none of them."""
+
 LABELLED = ("top1", "top5", "ema_top1", "ema_top5")
 """Those that need labels; they are better where they are higher."""
 

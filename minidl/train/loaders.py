@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -147,7 +147,8 @@ class Repeated:
         return found
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        for arrays in islice(self.source, start, len(self)):
+        for number, given in enumerate(islice(self.source, start, len(self)), start=start + 1):
+            arrays = _arrays(given, number)
             require_all_unmasked({f"array {i} of a batch": array for i, array in enumerate(arrays)})
             yield tuple(np.asarray(array) for array in arrays)
 
@@ -156,6 +157,16 @@ class Repeated:
 def as_loader(source: Feed | Iterable[Any]) -> Feed:
     """A loader is itself; any other iterable is walked once an epoch."""
     return source if isinstance(source, Feed) else Repeated(source)
+
+
+def _arrays(batch: Any, number: int) -> tuple[Any, ...]:
+    """The arrays of a batch; ArgumentError where it is none."""
+    if isinstance(batch, (str, bytes, Mapping)) or not isinstance(batch, Iterable):
+        raise ArgumentError(
+            f"batch {number} must be a tuple of arrays, got {short(batch)}",
+            "give the network's inputs, then the target: (images, labels)",
+        )
+    return tuple(batch)
 
 
 def _in_words(loader: Feed, batch: int, images: Array) -> str:

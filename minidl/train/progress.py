@@ -57,7 +57,7 @@ class Progress(Callback):
         )
         if trainer.epoch >= trainer.epochs > 0:
             done = f"finished: all {trainer.epochs} epochs are done"
-            say(f"{done}; a larger epochs (--epochs) trains longer")
+            say(f"{done}; more epochs (--epochs) train longer")
         elif trainer.steps:
             say(f"resumed at epoch {trainer.epoch + 1}, step {trainer.steps:,}")
 

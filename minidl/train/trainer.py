@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from minidl.train.best import METRICS, KeepBest
 from minidl.train.callbacks import Callback, Checkpoints
 from minidl.train.checkpoint import Checkpoint
 from minidl.train.ema import Ema
-from minidl.train.history import Epoch, History
+from minidl.train.history import ACCURACY, Epoch, History
 from minidl.train.interrupt import Interrupt
 from minidl.train.loaders import LOADER, Batch, Feed, as_loader, fingerprint
 from minidl.train.log import Log
@@ -52,7 +53,7 @@ def _callbacks(value: Any) -> tuple[Callback, ...]:
         "schedule": optional(SCHEDULE),
         "callbacks": Reader("a list of callbacks", _callbacks),
         "keep": COUNT,
-        "keep_best": either(FLAG, choice(METRICS)),
+        "keep_best": either(FLAG, replace(choice(METRICS), hint=ACCURACY)),
         "print_freq": optional(COUNT),
         "resume": optional(either(PATH, instance(Checkpoint))),
         "checkpoint_every": optional(COUNT),

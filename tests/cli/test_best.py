@@ -75,7 +75,7 @@ def test_the_run_says_at_its_end_which_it_was(
     assert said == f"epoch 1 is {best}: {where / BEST}"
     assert main(["train", "--resume", str(where)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "finished: all 1 epochs are done; a larger epochs (--epochs) trains longer" in lines
+    assert "finished: all 1 epochs are done; more epochs (--epochs) train longer" in lines
     assert lines[-1] == said
 
 
@@ -88,7 +88,7 @@ def test_off(run: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     for how, status, words in (
         (["--run", str(where), "--checkpoint", "best"], 1, "--checkpoint last takes the last one"),
         (["--weights", str(where / "weights.safetensors"), "--checkpoint", "last"], 2, "no run's"),
-        (["--run", str(where), "--checkpoint", "worst"], 2, "'best', 'last'"),
+        (["--run", str(where), "--checkpoint", "worst"], 2, "best, last"),
     ):
         found, error = failed(capsys, "predict", *how, str(image))
         assert (found, words in error) == (status, True), error

@@ -122,7 +122,7 @@ def test_a_budget_that_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     flags = ["plan", "--model", "lenet", "-b", "64", "--budget", "1MiB", "--json", str(file)]
     assert main(flags) == 2
     captured = capsys.readouterr()
-    assert "bytes short" in captured.err
+    assert "MiB short" in captured.err
     assert captured.err.count("\n") == 1
     assert not file.exists()
 

@@ -178,7 +178,10 @@ def test_about_without_a_gpu(
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     nvrtc.version.cache_clear()
     assert main(["about"]) == 0
-    assert "NVRTC    missing: NVRTC is missing: install minidl[nvrtc13]" in capsys.readouterr().out
+    assert (
+        "NVRTC    none to be used: NVRTC is missing: install minidl[nvrtc13]"
+        in capsys.readouterr().out
+    )
 
 
 def test_about_with_one(

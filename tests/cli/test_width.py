@@ -83,6 +83,12 @@ def test_what_a_run_prints(
         ("arena: one two three four", "arena: one two\n       three\n       four"),
         ("a/very/long/path/without/a/gap", "a/very/long/path/without/a/gap"),
         ("-" * 40, "-" * 16),
+        ("the arena has 31.78 MiB", "the arena has\n    31.78 MiB"),
+        ("right in 100.00 %", "right in\n    100.00 %"),
+        (f"{30 * ' '}left of it", f"{8 * ' '}left of\n        it"),
+        (f"{30 * ' '}left", f"{8 * ' '}left"),
+        ("data  6 images  top-1 50 %", "data  6 images\n      top-1 50 %"),
+        ("a  6 images  top-5 50.00 %", "a  6 images\n   top-5 50.00 %"),
         ("", ""),
     ],
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import minidl as dl
 from minidl.compiler.recompute import run_twice
 from minidl.compiler.recompute.copies import StaleError
-from minidl.ir import Op, StepGraph, Tensor, parse_size
+from minidl.ir import Op, StepGraph, Tensor, format_size, parse_size
 from minidl.placed.file import placed_to_dict
 from tests.compiler.random_networks import described, networks, optimizers
 from tests.training import random_batches, train
@@ -106,7 +106,7 @@ def test_a_budget_that_fails_says_by_how_much_and_what_fits() -> None:
         planned(deep(), batch=64, budget="300KiB")
     error = caught.value
     assert error.budget == parse_size("300KiB")
-    assert f"{error.needed - error.budget:,} bytes short" in str(error)
+    assert f"{format_size(error.needed - error.budget)} short" in str(error)
     batch = int(str(error).split("batch ")[1].split()[0])
     assert 1 <= batch < 64
     assert planned(deep(), batch=batch, budget="300KiB").arena_bytes <= error.budget

@@ -35,9 +35,12 @@ FOUR = bytes(4)
 DTYPES = {own: dtype for own, dtype in KNOWN.items() if "16" not in own or own[0] in "IU"}
 BAD: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "neither .safetensors"),
-    "huge header": (made(b"{}", length=2**63), "said to have"),
-    "header of 100 MB and a byte": (made(b"{}", bytes(64), 100_000_001), "said to have"),
-    "longer than the file": (made({"a": ONE}, FOUR, 200), "said to have"),
+    "huge header": (made(b"{}", length=2**63), "does not begin as"),
+    "header of 100 MB and a byte": (made(b"{}", bytes(64), 100_000_001), "does not begin as"),
+    "longer than the file": (
+        made({"a": ONE}, FOUR, 200),
+        "header alone has 200 bytes, the file 1?[0-9]+: it is damaged or cut short",
+    ),
     "no JSON": (made(b"{a}"), "no JSON"),
     "no UTF-8": (made(b'{"\xff": 1}'), "no JSON"),
     "nested": (made(b'{"a":' + b"[" * 10**6), "nested too deeply|no JSON"),

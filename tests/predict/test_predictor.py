@@ -15,7 +15,7 @@ import pytest
 import minidl as dl
 from minidl.data import BrokenImageError, Splits, open_data
 from minidl.interop import load_weights, read_weights, save_weights
-from minidl.ir import ArgumentError, Array, CheckpointError
+from minidl.ir import ArgumentError, Array, CheckpointError, ShapeError
 from minidl.predict import (
     ModelCard,
     Predictor,
@@ -149,7 +149,7 @@ def test_evaluate_counts_what_predict_says(run: Path, photos: Path, tmp_path: Pa
     assert [[int(n) for n in row[1:]] for row in rows[1:]] == found.confusion.tolist()
     parts = [network.evaluate(images, split, workers=0) for split in ("train", None)]
     assert [part.count for part in parts] == [20, 4]
-    with pytest.raises(ArgumentError, match="no split 'val' in it: it has train, held-out"):
+    with pytest.raises(ArgumentError, match="no split 'val' in it: choose from train, held-out"):
         network.evaluate(images, "val")
 
 
@@ -284,3 +284,36 @@ def test_the_script_of_the_page(
     assert said[2].startswith("24 images, top-1 ")
     assert Predictor.load("model.safetensors").card.model == "lenet"
     assert (tmp_path / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_a_network_whose_training_needs_two_images_answers_for_one(batch: int) -> None:
+    seed = int(np.random.default_rng().integers(2**31))
+    images = np.random.default_rng(seed).normal(size=(5, 1, 1, 4)).astype(np.float32)
+    net = dl.Sequential(dl.Input((1, 1, 4)), dl.BatchNorm2d(), dl.Flatten(), dl.Linear(3))
+    step = dl.compile(net, 2, optimizer=dl.SGD(), seed=seed)
+    asked = _asked(net, step, batch)
+    for count in (1, batch, 5):
+        expected = softmax(step.predict(images[:count]))
+        np.testing.assert_allclose(
+            asked.probabilities(images[:count]), expected, atol=1e-6, err_msg=f"seed {seed}"
+        )
+
+
+def test_a_shape_that_never_fits_is_refused_all_the_same() -> None:
+    asked = _asked(dl.Sequential(dl.Input((2, 2, 4)), dl.Conv2d(4, 5)), None, batch=1)
+    with pytest.raises(ShapeError):
+        _ = asked.step
+
+
+def _asked(net: dl.Sequential, step: dl.Step | None, batch: int) -> Predictor:
+    """A predictor of a network that is in no zoo, with the weights of a step."""
+
+    class Known(Trained):
+        def load(self, other: dl.Step) -> None:
+            assert step is not None
+            other.load_state_dict(step.state_dict())
+
+    asked = Predictor(Known.__new__(Known), batch=batch)
+    asked.__dict__["network"] = net
+    return asked

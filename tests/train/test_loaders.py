@@ -47,3 +47,14 @@ def test_what_is_a_loader() -> None:
     with pytest.raises(ArgumentError, match="length"):
         as_loader(endless)
     assert len(list(Repeated(endless, length=3).epoch(0))) == 3
+
+
+@pytest.mark.parametrize("given", [3, "ab", {"image": 1}, None, 2.5])
+def test_a_batch_that_is_none_is_named_by_its_number(given: object) -> None:
+    batches = as_loader([LIST[0], given])
+    with pytest.raises(
+        ArgumentError, match=r"batch 2 must be a tuple of arrays, got .*\(images, la"
+    ):
+        list(batches.epoch(0))
+    with pytest.raises(ArgumentError, match="batch 2 must be"):
+        list(batches.epoch(0, start=1))

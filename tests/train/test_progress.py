@@ -84,9 +84,7 @@ def test_a_run_that_was_done_says_so(tmp_path: Path, capsys: pytest.CaptureFixtu
         )
         made.fit(training(), validation(), 1)
     out = capsys.readouterr().out
-    assert out.endswith(
-        "finished: all 1 epochs are done; a larger epochs (--epochs) trains longer\n"
-    )
+    assert out.endswith("finished: all 1 epochs are done; more epochs (--epochs) train longer\n")
     assert out.count("epoch 1/1  loss") == 1
 
 
