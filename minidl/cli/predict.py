@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -87,7 +88,8 @@ def _require_writable(path: Path) -> None:
     """OSError, before anything is computed, where the folder of a file is none or the file is a
     folder."""
     if path.is_dir() or not path.parent.is_dir():
-        os.close(os.open(path, os.O_WRONLY))  # it is the system that says what is wrong
+        wrong = errno.EISDIR if path.is_dir() else errno.ENOENT
+        raise OSError(wrong, os.strerror(wrong), str(path))
 
 
 def _write(found: Sequence[Answer], classes: int, path: Path | None) -> None:

@@ -36,6 +36,7 @@ FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC"}
 ELSEWHERE = {
     ("minidl.train.tensorboard", "SummaryWriter"): "tensorboardX appends events to its own files",
     ("minidl.data.ring", "TemporaryFile"): "memory that processes share: a file without a name",
+    ("minidl.starting", "os.write"): "standard error, before anything is imported",
     ("minidl.console", "os.open"): "the null device, once nobody reads standard output",
 }
 """Writes outside of files/, and why."""

@@ -82,8 +82,9 @@ def test_where_none_is_asked_for_it_is_the_accuracy_of_averaged_weights_once_the
     run = Watched(None)
     run.measure()
     assert (run.saved, run.keep.best) == ([], None)
+    run_without: Any = SimpleNamespace(measured_fields={"loss", "val_loss"})
     with pytest.raises(ArgumentError, match="keep_best watches top1"):
-        Watched("top1").measure(val_loss=1.0)
+        KeepBest("top1").on_fit_begin(run_without)
 
 
 def test_in_words() -> None:

@@ -17,7 +17,7 @@ def too_large(monkeypatch: pytest.MonkeyPatch) -> object:
 
 @raises("### The budget is too small")
 def budget(_: pytest.MonkeyPatch) -> object:
-    return dl.compile(network(), batch=64, budget="128KiB")
+    return dl.compile(network(), batch=64, budget="64KiB")
 
 
 @raises("### A budget in another memory mode")
