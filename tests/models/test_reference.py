@@ -111,7 +111,7 @@ def compiled(case: Case) -> dl.Step:
 
 # every layer and every kind of block is in the others
 SLOW = ("vgg11-float32", "vgg11_bn-float32", "resnet50-float64")
-SLOW += ("alexnet-float32", "alexnet-float64")
+SLOW += ("alexnet-float32", "alexnet-float64", "densenet121-float64")
 each_case = pytest.mark.parametrize(
     "case",
     [pytest.param(case, marks=pytest.mark.slow if str(case) in SLOW else ()) for case in CASES],

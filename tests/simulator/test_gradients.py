@@ -24,7 +24,11 @@ HOW: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("how", HOW)
+WAYS = [pytest.param(how, marks=() if how == "both" else pytest.mark.slow) for how in HOW]
+"""What has both has each."""
+
+
+@pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_mode_has_the_same_bits(name: str, how: str) -> None:
     """One optimizer each: momentum, Adam, Nesterov, AdamW."""
@@ -33,14 +37,14 @@ def test_every_mode_has_the_same_bits(name: str, how: str) -> None:
     assert_same_bits_in_every_mode(network, batches(network, 4), **settings)
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", WAYS)
 def test_plain_sgd_in_bf16_has_the_same_bits_in_every_mode(how: str) -> None:
     network = NETWORKS["googlenet_shaped"]()
     settings = {"optimizer": dl.SGD(0.05), "device": SimulatedDevice(), "precision": "bf16"}
     assert_same_bits_in_every_mode(network, batches(network, 4), **settings, **HOW[how])
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", WAYS)
 def test_recompute_and_every_order_have_the_same_bits(how: str) -> None:
     network, device = NETWORKS["vgg_shaped"](), SimulatedDevice()
     data = batches(network, 4)
@@ -50,7 +54,7 @@ def test_recompute_and_every_order_have_the_same_bits(how: str) -> None:
         assert train(network, data, "arena", recompute=0.3, **settings) == expected, order
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_as_the_cpu_device(name: str, how: str) -> None:
     network = NETWORKS[name]()
