@@ -46,7 +46,7 @@ SLOW: dict[str, tuple[Make, int, dict[str, Any], float]] = {
     "DAG of 90 blocks, clip": (lambda: synthetic(90), 8, CLIPPED, 5),
 }
 
-OPS = {0: 1, 1: 2, 2: 12, 3: 12}
+OPS = {0: 1, 1: 2, 2: 11.4, 3: 12.2}
 """Seeds of 200 ops that are no network, and percent: orders and bounds of these are the hardest."""
 
 
