@@ -140,8 +140,9 @@ def _ops(count: int, seed: int) -> Callable[[], tuple[Ordered, float]]:
     return order
 
 
-def random_ops(count: int, seed: int) -> StepGraph:
-    """Ops that each read up to three of the last thirty results, and write one or two."""
+def random_ops(count: int, seed: int, largest: int = 99) -> StepGraph:
+    """Ops that each read up to three of the last thirty results, and write one or two of at most
+    `largest` bytes, perhaps in place."""
     chance = random.Random(seed)
     first = Tensor("x", (chance.randint(1, 9),), "uint8", "input")
     made, ops = [first], []
@@ -149,7 +150,7 @@ def random_ops(count: int, seed: int) -> StepGraph:
         recent = made[-30:]
         reads = tuple(chance.sample(recent, min(len(recent), chance.randint(1, 3))))
         writes = tuple(
-            Tensor(f"t{k}.{j}", (chance.randint(2, 99),), "uint8", "activation")
+            Tensor(f"t{k}.{j}", (chance.randint(2, largest),), "uint8", "activation")
             for j in range(chance.choice((1, 1, 2)))
         )
         pairs = [(w, r) for w in range(len(writes)) for r in range(len(reads))]

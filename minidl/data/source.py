@@ -199,9 +199,15 @@ class Subset:
 
 
 def taken(source: Source) -> Source:
-    """A source that holds its own images alone: what a subset is of may have a million others."""
-    own = getattr(getattr(source, "source", None), "taken", None)
-    return own(source.indices) if isinstance(source, Subset) and own is not None else source
+    """A source that holds its own images alone: what a subset, or a subset of one, is of may have a
+    million others."""
+    indices: Array | None = None
+    within = source
+    while isinstance(within, Subset):
+        indices = within.indices if indices is None else within.indices[indices]
+        within = within.source
+    own = getattr(within, "taken", None)
+    return source if own is None or indices is None else own(indices)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,7 +11,7 @@ from minidl.ir.errors import (
     PlanError,
     ShapeError,
 )
-from minidl.ir.graph import Array, LayerNote, StepGraph, Variable, dependencies
+from minidl.ir.graph import Array, LayerNote, StepGraph, Variable, dependencies, followers
 from minidl.ir.how import How, Target
 from minidl.ir.op import Contract, Fusion, Op, Phase, Takes
 from minidl.ir.site import Lowering, Site, Trained
@@ -47,6 +47,7 @@ __all__ = [
     "Trained",
     "Variable",
     "dependencies",
+    "followers",
     "format_size",
     "mib",
     "parse_size",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,3 +103,12 @@ def dependencies(ops: tuple[Op, ...]) -> list[set[int]]:
             reads_since[t.storage] = []
         before[i].discard(i)
     return before
+
+
+def followers(before: Sequence[Collection[int]]) -> list[list[int]]:
+    """For each op those that must follow it at once, where `before` says what each must follow."""
+    after: list[list[int]] = [[] for _ in before]
+    for i, js in enumerate(before):
+        for j in js:
+            after[j].append(i)
+    return after

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from itertools import permutations
 
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+from benchmarks.ordering import random_ops
 from minidl.compiler.order import Problem, order_for_peak, order_lower_bound
 from minidl.compiler.order.search import find_order
-from minidl.ir import Op, StepGraph, Tensor, dependencies
+from minidl.ir import StepGraph, Tensor, dependencies
 
 QUICK = settings(deadline=None, derandomize=True, max_examples=60)
 ALIGNMENT = 1
@@ -23,21 +23,7 @@ def nothing() -> None:
 
 def random_graph(seed: int, count: int = 6) -> StepGraph:
     """A small DAG: each op reads some earlier results and writes one or two, perhaps in place."""
-    chance = random.Random(seed)
-    given_input = Tensor("x", (chance.randint(1, 9),), "uint8", "input")
-    made = [given_input]
-    ops = []
-    for k in range(count):
-        reads = tuple(chance.sample(made, min(len(made), chance.randint(1, 3))))
-        writes = tuple(
-            Tensor(f"t{k}.{j}", (chance.randint(2, 9),), "uint8", "activation")
-            for j in range(chance.choice((1, 1, 2)))
-        )
-        pairs = [(w, r) for w in range(len(writes)) for r in range(len(reads))]
-        in_place = tuple(pair for pair in pairs if chance.random() < 0.4)
-        ops.append(Op(nothing, f"op{k}", "forward", writes, reads, in_place))
-        made += writes
-    return StepGraph(tuple(ops), (given_input,), (made[-1],))
+    return random_ops(count, seed, largest=9)
 
 
 def peak(graph: StepGraph, order: tuple[int, ...]) -> int:

@@ -9,10 +9,10 @@ from itertools import pairwise, product
 import pytest
 
 from minidl.compiler.order import Problem, order_for_peak, order_lower_bound
-from minidl.compiler.order.cut import followers, least_during
+from minidl.compiler.order.cut import least_during
 from minidl.compiler.order.flow import SINK, SOURCE, Flow
 from minidl.compiler.order.repair import Repair
-from minidl.ir import Op, StepGraph, Tensor, Variable, dependencies, part_of
+from minidl.ir import Op, StepGraph, Tensor, Variable, dependencies, followers, part_of
 
 ALIGNMENT = 1
 
@@ -101,7 +101,7 @@ def assert_bounds_hold(seed: int, most: int) -> bool:
     every, problem = Every(graph), Problem.of(graph, ALIGNMENT)
     optimum, least = every.optimum()
     assert order_lower_bound(problem) <= optimum
-    after = followers(problem)
+    after = followers(problem.before)
     cuts = [least_during(problem, after, op) for op in range(len(graph.ops))]
     assert all(cut.least <= load for cut, load in zip(cuts, least, strict=True)), seed
     if all(len(op.may_overwrite) < 2 for op in graph.ops):

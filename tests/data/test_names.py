@@ -95,6 +95,15 @@ def test_a_subset_takes_its_own_names_alone(source: Source) -> None:
     assert few < whole
 
 
+def test_a_subset_of_a_subset_takes_its_own_too(source: Source) -> None:
+    nested = Subset(Subset(source, [5, 2, 20, 7]), [3, 1])
+    own = taken(nested)
+    assert not isinstance(own, Subset)
+    assert [own.name(i) for i in range(len(own))] == [source.name(i) for i in (7, 2)]
+    assert [own.read(i) for i in range(len(own))] == [source.read(i) for i in (7, 2)]
+    assert own.labels.tolist() == nested.labels.tolist()
+
+
 def test_batches_are_those_of_no_workers(source: Source) -> None:
     subset = Subset(source, np.random.default_rng().permutation(len(source))[:13])
     found = []

@@ -106,12 +106,3 @@ def least_during(problem: Problem, after: list[list[int]], op: int) -> Cut:
     free = [u for u in range(len(problem.before)) if u not in place]
     cut = least_cut(problem, op, free, place.__getitem__, range(len(problem.sizes)))
     return Cut(problem.base + cut.least, cut.late, cut.soon, cut.steps + len(place))
-
-
-def followers(problem: Problem) -> list[list[int]]:
-    """By op, those that must follow it at once."""
-    after: list[list[int]] = [[] for _ in problem.before]
-    for i, js in enumerate(problem.before):
-        for j in js:
-            after[j].append(i)
-    return after

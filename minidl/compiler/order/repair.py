@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from minidl.compiler.order.cut import AFTER, BEFORE, FREE, Cut, followers, least_cut
+from minidl.compiler.order.cut import AFTER, BEFORE, FREE, Cut, least_cut
 from minidl.compiler.order.problem import Problem
+from minidl.ir import followers
 
 WIDTHS = (4, 16, 64, 256, 1024, 4096)
 """Ops on either side of a peak that may move, the nearest first."""
@@ -41,7 +42,7 @@ class Repair:
         self.problem = problem
         self.effort = effort
         """Steps that may still be taken: edges and ops that are looked at."""
-        self.after = followers(problem)
+        self.after = followers(problem.before)
         self.order = list(order)
         self.place = [0] * len(self.order)
         """By op, its position."""

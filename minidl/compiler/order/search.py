@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minidl.compiler.order.problem import Problem, Walk
+from minidl.ir import followers
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,7 @@ class _Search:
         self.done = 0
         """The ops that have run, as bits."""
         self.trail: list[int] = []
-        self.after: list[list[int]] = [[] for _ in problem.before]
-        for i, js in enumerate(problem.before):
-            for j in js:
-                self.after[j].append(i)
+        self.after = followers(problem.before)
         self.missing = [len(js) for js in problem.before]
         self.ready = {i for i, js in enumerate(problem.before) if not js}
         self.seen: set[int] = set()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
 from minidl.compiler.recompute.units import Unit, units
-from minidl.ir import Op, Phase, StepGraph, Tensor, dependencies
+from minidl.ir import Op, Phase, StepGraph, Tensor, dependencies, followers
 
 
 class StaleError(Exception):
@@ -40,10 +40,7 @@ def in_order_of(
 def _valid(ops: tuple[Op, ...], place: Mapping[Op, int]) -> Iterator[Op]:
     """`ops` by place, each after all that it must follow: reads of copies leave that open."""
     before = dependencies(ops)
-    after: list[list[int]] = [[] for _ in ops]
-    for i, js in enumerate(before):
-        for j in js:
-            after[j].append(i)
+    after = followers(before)
     missing = [len(js) for js in before]
     ready = [(place[op], i) for i, op in enumerate(ops) if not missing[i]]
     heapify(ready)

@@ -169,7 +169,7 @@ class Search:
     def _offer(self, u: int, key: int) -> _Offer:
         """What dropping a unit frees at `key`, less what it holds there for that, and its work."""
         model = self.model
-        need = min([model.wanted[u], *(model.need[v] for v in model.users[u])])
+        need = self._need(u)
         idle = [k for k in model.writes[u] if model.end_forward[k] < key < need * model.step]
         if model.dropped[u] or not idle:
             return _Offer([u])
@@ -187,6 +187,11 @@ class Search:
                 else:
                     freed -= held
         return _Offer(found, freed, freed / (flops + 1))
+
+    def _need(self, u: int) -> int:
+        """The op of the graph before which a unit would run again."""
+        model = self.model
+        return min([model.wanted[u], *(model.need[v] for v in model.users[u])])
 
     def reach(self, level: int, moves: int) -> None:
         """Look for choices of little work whose peak is at most `level`."""
@@ -277,7 +282,7 @@ class Search:
     def _with_operands(self, u: int, cheap: bool) -> set[int]:
         """A unit and, in turn, the makers of operands that are dead when it runs again."""
         model = self.model
-        need = min([model.wanted[u], *(model.need[v] for v in model.users[u])])
+        need = self._need(u)
         found, waiting = {u}, [u]
         while waiting:
             for k in model.reads[waiting.pop()]:
