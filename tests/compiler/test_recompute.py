@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,9 @@ def test_a_budget_that_fails_says_by_how_much_and_what_fits() -> None:
     error = caught.value
     assert error.budget == parse_size("300KiB")
     assert f"{format_size(error.needed - error.budget)} short" in str(error)
+    levers = re.findall(r"(\S+) needs (\S+ \S+)", str(error))
+    assert levers
+    assert all(parse_size(needed.replace(" ", "")) < error.needed for _, needed in levers)
     batch = int(str(error).split("batch ")[1].split()[0])
     assert 1 <= batch < 64
     assert planned(deep(), batch=batch, budget="300KiB").arena_bytes <= error.budget
@@ -168,9 +172,7 @@ def test_less_scratch_is_tried_before_more_work() -> None:
     assert free.arena_bytes > 5 * 2**20 >= plan.arena_bytes
     assert plan.recompute_flops <= free.recompute_flops
     assert plan.options.scratch_limit < free.options.scratch_limit
-    with pytest.raises(
-        dl.BudgetError, match=r"batch \d+ would fit.*slices=2 needs.*scratch_limit="
-    ):
+    with pytest.raises(dl.BudgetError, match=r"batch \d+ would fit$"):
         dl.plan(network, 64, device="cpu", budget="2MiB")
 
 
