@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 
 import minidl as dl
 
@@ -50,3 +51,9 @@ MODELS: dict[str, Callable[..., dl.Network]] = {
 """Every model by its name."""
 
 __all__ = ["MODELS", *MODELS]
+
+
+def __getattr__(name: str) -> object:
+    near = get_close_matches(name, MODELS, 3, 0.5)
+    said = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(MODELS)}"
+    raise AttributeError(f"there is no model {name!r}: {said}")

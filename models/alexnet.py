@@ -5,6 +5,7 @@ from __future__ import annotations
 import minidl as dl
 
 
+@dl.builder
 def alexnet(
     classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3), dropout: float = 0.5
 ) -> dl.Network:
@@ -52,6 +53,7 @@ def alexnet(
     return _network("alexnet", image, features, classifier, dl.AdaptiveAvgPool2d((6, 6)))
 
 
+@dl.builder
 def alexnet_2012(
     classes: int = 1000, image: tuple[int, int, int] = (227, 227, 3), dropout: float = 0.5
 ) -> dl.Network:

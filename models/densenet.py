@@ -51,6 +51,7 @@ def _densenet(
     return dl.Network(x, y, name=name)
 
 
+@dl.builder
 def densenet121(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
     """torchvision's densenet121: 8.0 million parameters at 1,000 classes."""
     return _densenet("densenet121", (6, 12, 24, 16), 64, classes, image)

@@ -38,6 +38,7 @@ def _inception(x: dl.Node, widths: tuple[int, ...], name: str) -> dl.Node:
     return dl.Concat()(a, b, c, d, name=f"{name}.concat")
 
 
+@dl.builder
 def googlenet(
     classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3), dropout: float = 0.2
 ) -> dl.Network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import minidl as dl
 
 
+@dl.builder
 def lenet(classes: int = 10, image: tuple[int, int, int] = (32, 32, 1)) -> dl.Network:
     """LeNet-5 in today's form: max-pooling, a softmax at the end; 62 thousand parameters."""
     x = dl.Input(image)

@@ -53,16 +53,19 @@ def _resnet(
     return dl.Network(x, y, name=name)
 
 
+@dl.builder
 def resnet18(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
     """torchvision's resnet18: 11.7 million parameters at 1,000 classes."""
     return _resnet("resnet18", (2, 2, 2, 2), False, classes, image)
 
 
+@dl.builder
 def resnet34(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
     """torchvision's resnet34: 21.8 million parameters at 1,000 classes."""
     return _resnet("resnet34", (3, 4, 6, 3), False, classes, image)
 
 
+@dl.builder
 def resnet50(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
     """torchvision's resnet50: 25.6 million parameters at 1,000 classes."""
     return _resnet("resnet50", (3, 4, 6, 3), True, classes, image)

@@ -66,7 +66,7 @@ def _published(name: str, batch_norm: bool = False) -> Callable[..., dl.Network]
 
     build.__name__ = name
     build.__doc__ = f"torchvision's {name}; images of 32x32 and more."
-    return build
+    return dl.builder(build)
 
 
 vgg11, vgg11_bn = _published("vgg11"), _published("vgg11_bn", True)
@@ -75,12 +75,14 @@ vgg16, vgg16_bn = _published("vgg16"), _published("vgg16_bn", True)
 vgg19, vgg19_bn = _published("vgg19"), _published("vgg19_bn", True)
 
 
+@dl.builder
 def vgg_small(classes: int = 10, image: tuple[int, int, int] = (32, 32, 3)) -> dl.Network:
     """Six 3x3 convolutions with batch normalization and one linear layer, for small images on
     small machines: 308,394 parameters at 10 classes and 32x32."""
     return _with_one_linear_layer("vgg_small", LAYERS["vgg_small"], classes, image)
 
 
+@dl.builder
 def vgg16_bn_small(classes: int = 10, image: tuple[int, int, int] = (32, 32, 3)) -> dl.Network:
     """The convolutions of vgg16_bn and one linear layer, as is usual for CIFAR-10: 14.7 million
     parameters at 10 classes and 32x32."""

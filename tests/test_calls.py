@@ -133,8 +133,18 @@ PLACES: dict[str, str] = {
 }
 """The arguments that have a place, by public name; all others are given by name."""
 
-BASES = {"Callback", "Layer", "Loss", "Optimizer", "Schedule", "Feed", "Source", "Transform"}
-"""What people write classes below."""
+BASES = {
+    "Callback",
+    "Layer",
+    "Loss",
+    "Optimizer",
+    "Schedule",
+    "Feed",
+    "Source",
+    "Transform",
+    "builder",
+}
+"""What people write classes below, and what they decorate functions with."""
 
 MADE = {
     *(
@@ -482,7 +492,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "resnet18(True)": (
         lambda: models.resnet18(True),  # pretrained, once
-        "features must be a whole number of at least 1, got True",
+        "resnet18: classes must be a whole number of at least 1, got True",
     ),
 }
 """Calls in other frameworks' words, and what is said."""

@@ -138,6 +138,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "seed=-1": (lambda: step(seed=-1), r"seed must be a whole number in \[0, 2\^64\), got -1"),
     "seed=2**64": (lambda: step(seed=2**64), r"seed must be a whole number in \[0, 2\^64\)"),
     "seed=1.5": (lambda: step(seed=1.5), r"seed must be a whole number in \[0, 2\^64\), got 1.5"),
+    "resnet18(num_classes=5)": (lambda: d.models.resnet18(num_classes=5), "write classes="),
+    "resnet18(pretrained=True)": (lambda: d.models.resnet18(pretrained=True), "from a file"),
+    "vgg16(weights=)": (lambda: d.models.vgg16(weights="DEFAULT"), "vgg16.*from a file"),
+    "lenet(0)": (lambda: d.models.lenet(0), "classes must be a whole number of at least 1, got 0"),
+    "vgg11(image=(32, 32))": (lambda: d.models.vgg11(image=(32, 32)), "image must be three"),
     "two Linears of a name": (lambda: twice(lambda: dl.Linear(2)), "name one differently"),
 }
 
@@ -175,6 +180,12 @@ SAME: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 def test_it_is_taken_as_it_is_meant(written: str) -> None:
     found, meant = SAME[written]
     assert found() == meant()
+
+
+def test_a_model_that_there_is_not_has_neighbours() -> None:
+    with pytest.raises(AttributeError, match="no model 'resnet19': did you mean resnet18"):
+        _ = dl.models.resnet19
+    assert not hasattr(dl.models, "anything_else")
 
 
 def test_two_dropouts_of_a_name_are_planned() -> None:

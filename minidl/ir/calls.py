@@ -30,8 +30,8 @@ def called(
 
     habit: the hint where PyTorch's or Keras's order of arguments does not fit, or one lacks.
     readers: what arguments take where their annotation does not say it.
-    words: other frameworks' keywords, each with its name here; an empty one for what is not given
-    here, since it is known.
+    words: other frameworks' keywords, each with its name here, or with what to do in its place; an
+    empty one for what is not given here, since it is known.
     """
 
     def checked(what: Called) -> Called:
@@ -141,7 +141,10 @@ def _renamed(
             continue
         if word in words:
             known = words[word]
-            yield f"write {known}= for {word}" if known else f"leave {word} out"
+            if " " in known:
+                yield known
+            else:
+                yield f"write {known}= for {word}" if known else f"leave {word} out"
         elif near := difflib.get_close_matches(word, _names(own), 1):
             yield f"did you mean {near[0]}?"
 

@@ -4,6 +4,7 @@ from minidl.layers import initial
 from minidl.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from minidl.layers.base import Input, Layer, Node
 from minidl.layers.batchnorm2d import BatchNorm2d
+from minidl.layers.builder import builder
 from minidl.layers.conv2d import Conv2d
 from minidl.layers.dropout import Dropout
 from minidl.layers.flatten import Flatten
@@ -41,6 +42,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Tanh",
+    "builder",
     "from_bytes",
     "initial",
 ]
