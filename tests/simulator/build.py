@@ -23,6 +23,7 @@ from pathlib import Path
 from minidl.devices.kernels import Unit, digest_of
 
 HERE = Path(__file__).parent
+HEADER = "cuda_host.hpp"
 COMPILER = shutil.which("g++")
 COMMON = ("-std=c++17", "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing")
 TOGETHER = 16
@@ -58,12 +59,12 @@ class Toolchain:
     @property
     def _include(self) -> tuple[str, ...]:
         folders = (f"-I{folder}" for folder in (self.folder, HERE, *self.more))
-        return "-include", str(HERE / "cuda_host.hpp"), *folders
+        return "-include", str(_precompiled(self.flags)), *folders
 
     @functools.cache  # noqa: B019 - sources do not change while a process runs
     def path(self, source: str) -> Path:
         """Where the library of a source is, or will be."""
-        whole = f'#include "cuda_host.hpp"\n{source}'
+        whole = f'#include "{HEADER}"\n{source}'
         how = (*COMMON, *self.flags, "link", *self.link)
         return cache_folder() / f"{digest_of(whole, (self.folder, HERE, *self.more), *how)[:32]}.so"
 
@@ -133,6 +134,23 @@ class Toolchain:
                 name.symlink_to(first.name)
                 name.replace(path)
             whole.replace(first)
+
+
+@functools.cache
+def _precompiled(flags: tuple[str, ...]) -> Path:
+    """A copy of cuda_host.hpp beside what g++ makes of it, which it then reads in the place of the
+    standard library's headers: these take longer than most kernels."""
+    text = (HERE / HEADER).read_text(encoding="utf-8")
+    path = cache_folder() / digest_of(text, (HERE,), *COMMON, *flags)[:32] / HEADER
+    made = path.with_suffix(".hpp.gch")
+    path.parent.mkdir(exist_ok=True)
+    with _held(path):
+        if not made.exists():
+            path.write_text(text, encoding="utf-8")
+            scratch = made.with_suffix(".new")
+            _run("g++", *COMMON, *flags, "-x", "c++-header", str(path), "-o", str(scratch))
+            scratch.replace(made)
+    return path
 
 
 def _parts(source: str) -> tuple[tuple[str, ...], str]:
