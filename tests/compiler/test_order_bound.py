@@ -13,6 +13,7 @@ from minidl.compiler.order.cut import least_during
 from minidl.compiler.order.flow import SINK, SOURCE, Flow
 from minidl.compiler.order.repair import Repair
 from minidl.ir import Op, StepGraph, Tensor, Variable, dependencies, followers, part_of
+from tests.drawn import drawn
 
 ALIGNMENT = 1
 
@@ -122,8 +123,10 @@ def test_no_bound_is_above_the_optimum() -> None:
 
 @pytest.mark.slow
 def test_no_bound_is_above_the_optimum_of_many() -> None:
-    found = sum(assert_bounds_hold(seed, most=12) for seed in range(10_000))
-    assert found == 10_000
+    """Of 10,000 a quarter in a session."""
+    seeds = drawn(range(10_000), 4)
+    found = sum(assert_bounds_hold(seed, most=12) for seed in seeds)
+    assert found == len(seeds) >= 2_500
 
 
 @pytest.mark.parametrize("seed", range(30))

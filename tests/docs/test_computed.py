@@ -8,6 +8,7 @@ import pytest
 
 from docs import make
 from docs.rows import Rows, table
+from tests.drawn import drawn
 
 LONG = [key for key, made in make.TABLES.items() if isinstance(made, Rows)]
 SHORT = [key for key in make.TABLES if key not in LONG]
@@ -43,8 +44,13 @@ def test_a_row() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "name"), LONG, ids=str)
-def test_the_whole_table(file: str, name: str) -> None:
-    assert written(file, name) == make.TABLES[file, name](), "run: python -m docs.make"
+def test_rows_of_a_long_table(file: str, name: str) -> None:
+    """A third of them in a session."""
+    made = make.TABLES[file, name]
+    assert isinstance(made, Rows)
+    _, _, *lines = written(file, name).splitlines()
+    for row in drawn(range(len(lines)), 3):
+        assert lines[row] == made.line(row), f"row {row}: run python -m docs.make"
 
 
 @pytest.mark.parametrize("file", make.FIGURES)

@@ -1,6 +1,7 @@
-"""Run ops and steps under a checker: `python -m tests.simulator.checked --cases all --steps`.
+"""Run ops and steps under a checker: `python -m tests.simulator.checked --cases drawn --steps`.
 
-`--cases templates` runs as few cases as have every kernel template that all have.
+`--cases templates` runs as few cases as have every kernel template that all have, `drawn` a third
+of all, which MINIDL_TEST_SEED draws.
 MINIDL_SIMULATOR says which: `race`, or `address` with the address sanitizer's library preloaded.
 Prints how much ran; any finding ends it with a non-zero status.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import minidl as dl
 from minidl.ops.cuda import launches_of
+from tests.drawn import drawn
 from tests.layers.harness import Case
 from tests.simulator.bench import ERRORS, check_case, prepare_case, units_of
 from tests.simulator.device import VARIANT, SimulatedDevice
@@ -23,7 +25,7 @@ from tests.simulator.test_steps import BATCH, batches, options
 Pair = tuple[Case, str]
 
 LARGE = ("conv2d-many-tiles",)
-"""Left out of `all`: conv2d-some-tiles is the same on fewer pixels."""
+"""Left out of `drawn`: conv2d-some-tiles is the same on fewer pixels."""
 
 
 def run_ops(wanted: str, precisions: list[str], device: SimulatedDevice) -> list[Pair]:
@@ -35,13 +37,19 @@ def run_ops(wanted: str, precisions: list[str], device: SimulatedDevice) -> list
 
 
 def chosen(wanted: str, precision: str) -> list[Pair]:
-    """Cases in a precision: `all`, those that have every template, or the one of that name."""
+    """Cases in a precision: `drawn`, those that have every template, or the one of that name."""
     if wanted == "templates":
         return [(case, precision) for case in one_a_template(precision)]
     named = zip(IDS, TABLE, strict=True)
-    if wanted == "all":
-        return [(case, precision) for name, (_, case) in named if name not in LARGE]
+    if wanted == "drawn":
+        return [(case, precision) for case in drawn_cases()]
     return [(case, precision) for name, (_, case) in named if wanted == name]
+
+
+def drawn_cases() -> list[Case]:
+    """A third of all, other ones in every session."""
+    named = zip(IDS, TABLE, strict=True)
+    return drawn([case for name, (_, case) in named if name not in LARGE], 3)
 
 
 def one_a_template(precision: str) -> list[Case]:

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from minidl.checkout import kernels_folder
+from tests.layers.harness import SEED
 from tests.simulator.bench import ERRORS, check_case
 from tests.simulator.build import COMPILER
-from tests.simulator.checked import LARGE, one_a_template, templates
+from tests.simulator.checked import drawn_cases, one_a_template, templates
 from tests.simulator.device import SimulatedDevice
 from tests.simulator.networks import NETWORKS
 from tests.simulator.test_ops import IDS, TABLE
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 
 def checked(variant: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `tests.simulator.checked` under a checker, in a process of its own."""
-    more = {"MINIDL_SIMULATOR": variant, "PYTHONPATH": str(ROOT)}
+    more = {"MINIDL_SIMULATOR": variant, "PYTHONPATH": str(ROOT), "MINIDL_TEST_SEED": str(SEED)}
     if variant == "address":
         asked = ["g++", "-print-file-name=libasan.so"]
         library = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
@@ -62,8 +63,8 @@ def test_nothing_is_found(variant: str, precision: str) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("variant", ["address", "race"])
 def test_nothing_is_found_in_any_case(variant: str, precision: str) -> None:
-    """And the steps, whose kernels are fused."""
-    assert_finds_nothing(variant, precision, "all", len(TABLE) - len(LARGE))
+    """A third of the cases in a session, and the steps, whose kernels are fused."""
+    assert_finds_nothing(variant, precision, "drawn", len(drawn_cases()))
 
 
 def assert_finds_nothing(
@@ -284,8 +285,9 @@ def test_a_mutant_is_found(mutant: Mutant, tmp_path: Path) -> None:
     assert done.returncode != 0, "not found"
     word = {"race": "race: ", "address": "AddressSanitizer"}[mutant.variant]
     assert word in done.stderr, done.stderr[-2000:]
-    whole = checked(mutant.variant, *where)
-    assert whole.returncode == 0, whole.stderr[-2000:]
+    if mutant.precision != "float32":  # without the mutation: `test_nothing_is_found` has these
+        whole = checked(mutant.variant, *where)
+        assert whole.returncode == 0, whole.stderr[-2000:]
 
 
 def _devices(sources: Path) -> list[SimulatedDevice]:

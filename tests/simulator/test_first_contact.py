@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu.stand_in import KERNELS
+from tests.drawn import drawn
 from tests.simulator.build import COMPILER
 from tests.simulator.gpu_parts import Found, mutated, started
 
@@ -128,8 +129,9 @@ def test_a_wrong_kernel_is_found_in_modes_and_steps(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_whole_of_it_finds_no_fault(tmp_path: Path) -> None:
-    """All cases but those of TF32, as many as there is time for."""
-    found = first_contact(tmp_path, "^(?!.*tf32)", seconds=SECONDS, workers=2)
+    """All cases of a precision, float32 or bf16 in a session, as many as there is time for."""
+    (other,) = drawn(["float32", "bf16"], 2)
+    found = first_contact(tmp_path, f"^(?!.*(tf32|{other}))", seconds=SECONDS, workers=2)
     assert found.listed("FAULTS") == []
     passed = {row["phase"] for row in found.rows if row.get("result") == "passed"}
     assert passed >= {"environment", "compile", "ops", "steps"}  # the rest where it is fast
