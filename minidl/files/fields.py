@@ -29,6 +29,9 @@ class Seed(int):
     """What random numbers start from, as an annotation: a whole number in [0, 2^64)."""
 
 
+PLAIN = frozenset({float, str, bool, NoneType, None})
+"""Kinds of which a value is what Python calls so; whole numbers have a range."""
+
 TOLD = 5
 """Problems that one error tells of."""
 
@@ -67,9 +70,9 @@ def take(kind: Any, value: Any, where: str) -> Any:
 
 def _problems(kind: Any, value: Any, where: str) -> Iterator[str]:
     """What is wrong with a value, in words; nothing where it is of that kind."""
-    origin, parts = get_origin(kind), get_args(kind)
     if kind is Any or _is_plain(kind, value):
         return
+    origin, parts = _taken_apart(kind)
     if origin in (Union, UnionType):
         if not any(_fits(part, value) for part in parts):
             yield _must(kind, value, where)
@@ -101,7 +104,9 @@ def _problems_of_fields(kind: Any, value: Mapping[str, Any], where: str) -> Iter
 
 def _made(kind: Any, value: Any) -> Any:
     """A value without problems as its kind."""
-    origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any or _is_plain(kind, value):
+        return float(value) if kind is float else value
+    origin, parts = _taken_apart(kind)
     if origin in (Union, UnionType):
         return _made(next(part for part in parts if _fits(part, value)), value)
     if is_dataclass(kind) and isinstance(kind, type):
@@ -112,9 +117,13 @@ def _made(kind: Any, value: Any) -> Any:
     if origin is tuple:
         pairs = zip(_spread(parts, value), value, strict=True)
         return tuple(_made(part, item) for part, item in pairs)
-    if origin in (dict, Mapping):
-        return {key: _made(parts[1], item) for key, item in value.items()}
-    return float(value) if kind is float else value
+    assert origin in (dict, Mapping)
+    return {key: _made(parts[1], item) for key, item in value.items()}
+
+
+@cache
+def _taken_apart(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(kind), get_args(kind)
 
 
 @cache
@@ -132,7 +141,7 @@ def _is_plain(kind: Any, value: Any) -> bool:
         return type(value) is int and 0 <= value < 2**64
     if kind in (int, float) and type(value) is int:
         return -LARGEST < value < LARGEST
-    return kind in (float, str, bool, NoneType, None) and type(value) is (kind or NoneType)
+    return kind in PLAIN and type(value) is (kind or NoneType)
 
 
 def _has_length(parts: tuple[Any, ...], value: Sequence[Any]) -> bool:
@@ -148,7 +157,7 @@ def _must(kind: Any, value: Any, where: str) -> str:
 
 
 def _named(kind: Any) -> str:
-    origin, parts = get_origin(kind), get_args(kind)
+    origin, parts = _taken_apart(kind)
     if origin in (Union, UnionType):
         return " or ".join(map(_named, parts))
     if origin is tuple and parts[-1] is not ...:

@@ -100,7 +100,7 @@ def missing_in(text: str) -> set[str]:
 
 
 def test_a_note_that_names_nothing_is_seen(tmp_path: Path) -> None:
-    code = "# as tests/nowhere.py\ndef f():\n    \"see `minidl.nothing`\"\n"
+    code = '# as tests/nowhere.py\ndef f():\n    "see `minidl.nothing`"\n'
     path = tmp_path / "code.py"
     path.write_text(f"{code}x = 'minidl/not_meant.py'\n")
     assert missing_in("\n".join(notes(str(path)))) == {"tests/nowhere.py", "minidl.nothing"}

@@ -109,7 +109,8 @@ def test_every_model_and_mode(model: str) -> None:
         check_figures(plan, summary)
         lines = summary.text().splitlines()
         assert max(map(len, lines)) <= 120
-        assert all(row.name.split(".")[-1] in str(summary) for row in summary.rows)
+        shown = str(summary)
+        assert all(row.name.split(".")[-1] in shown for row in summary.rows)
 
 
 def check_figures(plan: Plan, summary: Summary) -> None:

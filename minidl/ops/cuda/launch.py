@@ -138,8 +138,16 @@ def grid_for(threads: int, block: int = THREADS) -> tuple[int, int, int]:
 
 def layout(argument: Argument) -> tuple[int, int]:
     """Size and alignment of an argument as a C++ compiler lays it out."""
-    raw, alignment = _laid_out(argument, lambda _: 0)
-    return len(raw), alignment
+    if isinstance(argument, Address):
+        return 8, 8
+    if not isinstance(argument, tuple):
+        return argument.itemsize, argument.dtype.alignment
+    size, alignment = 0, 1
+    for field in argument:
+        room, step = layout(field)
+        size += -size % step + room
+        alignment = max(alignment, step)
+    return size + -size % alignment or 1, alignment
 
 
 def pack(argument: Argument, address: Callable[[Address], int]) -> bytes:
