@@ -119,40 +119,55 @@ inline void load_matrices(uint32 (&to)[4], const void* row) {
     }
 }
 
+// One thread's registers of a product D += A B, A of 16 x K, B of K x 8 numbers, in rows of K.
 struct SimFragments {
-    uint32 a[4], b[2];
+    float* d;
+    const uint32 *a, *b;
 };
-// Element (row, k) of a 16 x K matrix and (k, column) of a K x 8 one, from all lanes' registers.
 inline float sim_bf16_half(uint32 both, int odd) {
     return __uint_as_float(odd ? both & 0xffff0000 : both << 16);
 }
-inline float sim_a_bf16(const SimFragments* lanes, int row, int k) {
-    const SimFragments& lane = lanes[row % 8 * 4 + k % 8 / 2];
-    return sim_bf16_half(lane.a[row / 8 + k / 8 * 2], k % 2);
-}
-inline float sim_b_bf16(const SimFragments* lanes, int k, int column) {
-    return sim_bf16_half(lanes[column * 4 + k % 8 / 2].b[k / 8], k % 2);
-}
-inline float sim_a_tf32(const SimFragments* lanes, int row, int k) {
-    return __uint_as_float(lanes[row % 8 * 4 + k % 4].a[row / 8 + k / 4 * 2] & 0xffffe000);
-}
-inline float sim_b_tf32(const SimFragments* lanes, int k, int column) {
-    return __uint_as_float(lanes[column * 4 + k % 4].b[k / 4] & 0xffffe000);
-}
-template <int K, class A, class B>
-inline void sim_mma(float (&d)[4], const uint32 (&a)[4], const uint32 (&b)[2], A at_a, B at_b) {
-    SimFragments mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}}, lanes[32];
-    sim_exchange(&mine, sizeof mine, lanes);
-    const int g = sim_lane() / 4, t = sim_lane() % 4;
+inline void sim_spread_bf16(const SimFragments& mine, int g, int t, float (&a)[16][16],
+                            float (&b)[8][16]) {
+    for (int i = 0; i < 8; i++)
+        a[g + i / 2 % 2 * 8][i / 4 * 8 + 2 * t + i % 2] = sim_bf16_half(mine.a[i / 2], i % 2);
     for (int i = 0; i < 4; i++)
-        for (int k = 0; k < K; k++)
-            d[i] += at_a(lanes, g + i / 2 * 8, k) * at_b(lanes, k, 2 * t + i % 2);
+        b[g][i / 2 * 8 + 2 * t + i % 2] = sim_bf16_half(mine.b[i / 2], i % 2);
+}
+inline void sim_spread_tf32(const SimFragments& mine, int g, int t, float (&a)[16][8],
+                            float (&b)[8][8]) {
+    for (int i = 0; i < 4; i++)
+        a[g + i % 2 * 8][i / 2 * 4 + t] = __uint_as_float(mine.a[i] & 0xffffe000);
+    for (int i = 0; i < 2; i++)
+        b[g][i * 4 + t] = __uint_as_float(mine.b[i] & 0xffffe000);
+}
+// The whole warp's product, once all of its threads have given their registers.
+template <int K, void SPREAD(const SimFragments&, int, int, float (&)[16][K], float (&)[8][K])>
+inline void sim_mma(void* const* lanes) {
+    float a[16][K], b[8][K];
+    for (int lane = 0; lane < 32; lane++)
+        SPREAD(*static_cast<const SimFragments*>(lanes[lane]), lane / 4, lane % 4, a, b);
+    for (int lane = 0; lane < 32; lane++) {
+        const int g = lane / 4, t = lane % 4;
+        float* d = static_cast<const SimFragments*>(lanes[lane])->d;
+        const float *low = a[g], *high = a[g + 8], *even = b[2 * t], *odd = b[2 * t + 1];
+        float d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];
+        for (int k = 0; k < K; k++) {
+            d0 += low[k] * even[k];
+            d1 += low[k] * odd[k];
+            d2 += high[k] * even[k];
+            d3 += high[k] * odd[k];
+        }
+        d[0] = d0, d[1] = d1, d[2] = d2, d[3] = d3;
+    }
 }
 inline void mma_bf16(float (&d)[4], const uint32 (&a)[4], const uint32 (&b)[2]) {
-    sim_mma<16>(d, a, b, sim_a_bf16, sim_b_bf16);
+    SimFragments mine = {d, a, b};
+    sim_together(&mine, sim_mma<16, sim_spread_bf16>);
 }
 inline void mma_tf32(float (&d)[4], const uint32 (&a)[4], const uint32 (&b)[2]) {
-    sim_mma<8>(d, a, b, sim_a_tf32, sim_b_tf32);
+    SimFragments mine = {d, a, b};
+    sim_together(&mine, sim_mma<8, sim_spread_tf32>);
 }
 
 #endif

@@ -21,6 +21,8 @@ void sim_barrier(int line);
 void sim_warp_barrier();
 // Every lane of the warp gives `bytes` bytes; `all` receives 32 times as many, by lane.
 void sim_exchange(const void* mine, int bytes, void* all);
+// Every lane gives a pointer, and the last to come has `work` do the warp's part once for all.
+void sim_together(void* mine, void (*work)(void* const* lanes));
 void sim_copy_async(void* to, const void* from, const void* any, int bytes);
 void sim_commit_copies();
 void sim_wait_copies(int pending);

@@ -35,6 +35,7 @@ struct Copy {
     void* to;
     const void* from;
     int bytes;
+    size_t group;
 };
 
 struct Fiber {
@@ -43,13 +44,17 @@ struct Fiber {
     State state = State::done;
     dim3 index{};
     int line = 0;
-    std::vector<std::vector<Copy>> copies;  // the last group is still open
+    std::vector<Copy> copies;  // by group, those that are still to be made
+    size_t group = 0;          // the one that is open
     void* fake_stack = nullptr;
 };
 
 struct Warp {
     unsigned generation = 0;
     char slots[2][WARP][SLOT];
+    void* given[WARP] = {};
+    void (*work)(void* const*) = nullptr;  // what all of its threads wait for
+    int waiting = 0;
 };
 
 std::vector<Fiber> fibers;
@@ -159,7 +164,14 @@ void prepare(Fiber& fiber) {
     top[1] = nullptr;
     fiber.stack_pointer = reinterpret_cast<char*>(top) - 6 * sizeof(void*);
     fiber.state = State::ready;
-    fiber.copies.assign(1, {});
+    fiber.copies.clear();
+    fiber.group = 0;
+}
+
+void begin(Warp& warp) {
+    warp.waiting = 0;
+    warp.work = nullptr;
+    std::fill(warp.given, warp.given + WARP, nullptr);
 }
 
 template <class T>
@@ -171,14 +183,18 @@ void fail(const std::string& what) {
     if (failure.empty()) failure = what + ", block " + std::to_string(block_number);
 }
 
-// Lets a warp go on whose threads all wait for each other. Threads of it that ended do not count.
-bool release_warp(int warp, int threads) {
-    const int first = warp * WARP, last = std::min(threads, first + WARP);
-    for (int i = first; i < last; i++)
-        if (fibers[i].state != State::warp) return false;
-    warps[warp].generation++;
+// A thread of a warp has come to where all of them meet: the last one lets them go on.
+void meet(int number, int threads) {
+    Warp& warp = warps[number];
+    const int first = number * WARP, last = std::min(threads, first + WARP);
+    if (++warp.waiting < last - first) return;
+    if (warp.work && std::count(warp.given, warp.given + WARP, nullptr))
+        fail("threads of a warp that wait for different things");
+    else if (warp.work)
+        warp.work(warp.given);
+    begin(warp);
+    warp.generation++;
     for (int i = first; i < last; i++) fibers[i].state = State::ready;
-    return true;
 }
 
 bool release_barrier(int threads) {
@@ -193,19 +209,21 @@ bool release_barrier(int threads) {
     return true;
 }
 
-void finish_copies(Fiber& fiber, size_t pending) {
-    while (fiber.copies.size() > pending + 1) {
-        for (const Copy& copy : fiber.copies.front()) {
-            sim_race_access(copy.to, copy.bytes, true);
-            if (copy.from) {
-                sim_race_access(copy.from, copy.bytes, false);
-                std::memcpy(copy.to, copy.from, copy.bytes);
-            } else {
-                std::memset(copy.to, 0, copy.bytes);
-            }
-        }
-        fiber.copies.erase(fiber.copies.begin());
+void make(const Copy& copy) {
+    sim_race_access(copy.to, copy.bytes, true);
+    if (copy.from) {
+        sim_race_access(copy.from, copy.bytes, false);
+        std::memcpy(copy.to, copy.from, copy.bytes);
+    } else {
+        std::memset(copy.to, 0, copy.bytes);
     }
+}
+
+// Makes all copies but those of the open group and of the last `pending` before it.
+void finish_copies(Fiber& fiber, size_t pending) {
+    auto copy = fiber.copies.begin();
+    for (; copy != fiber.copies.end() && copy->group + pending < fiber.group; ++copy) make(*copy);
+    fiber.copies.erase(fiber.copies.begin(), copy);
 }
 
 void run_block(int threads, dim3 block) {
@@ -215,6 +233,7 @@ void run_block(int threads, dim3 block) {
         fibers[i].index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
         turn[i] = order == Order::descending ? threads - 1 - i : i;
     }
+    for (Warp& warp : warps) begin(warp);
     std::memset(shared_start, 0xff, shared_bytes);
     barrier_generation++;
     int left = threads;
@@ -226,17 +245,13 @@ void run_block(int threads, dim3 block) {
             progress = true;
             run(fibers[i]);
             if (fibers[i].state == State::done) left--;
-            if (fibers[i].state == State::warp) release_warp(i / WARP, threads);
+            if (fibers[i].state == State::warp) meet(i / WARP, threads);
         }
         if (left && !progress && !release_barrier(threads))
             fail("a barrier or warp exchange that not all threads reach");
     }
     for (int i = 0; i < threads; i++)
-        for (const auto& group : fibers[i].copies)
-            if (!group.empty() && failure.empty()) {
-                fail("an asynchronous copy was never waited for");
-                break;
-            }
+        if (!fibers[i].copies.empty()) fail("an asynchronous copy was never waited for");
 }
 
 }  // namespace
@@ -270,6 +285,14 @@ void sim_exchange(const void* mine, int bytes, void* all) {
         std::memcpy(static_cast<char*>(all) + lane * bytes, slots[lane], bytes);
 }
 
+void sim_together(void* mine, void (*work)(void* const*)) {
+    Warp& warp = warps[position() / WARP];
+    if (warp.work && warp.work != work) fail("threads of a warp that do different things together");
+    warp.work = work;
+    warp.given[sim_lane()] = mine;
+    sim_warp_barrier();
+}
+
 // The kernel goes no further: an ordinary CPU might end the process at such an access.
 void sim_misaligned(int bytes) {
     fail("an access of " + std::to_string(bytes) + " bytes that is not aligned");
@@ -285,17 +308,13 @@ void sim_copy_async(void* to, const void* from, const void* any, int bytes) {
     if (!sim_race_is_shared(reinterpret_cast<uintptr_t>(to)))
         fail("an asynchronous copy to what is not shared memory");
     for (const void* p : {static_cast<const void*>(to), from ? from : any}) sim_aligned(p, bytes);
-    current->copies.back().push_back({to, from, bytes});
-    if (eager_copies) {
-        std::vector<std::vector<Copy>> now(2);
-        now[0].push_back(current->copies.back().back());
-        std::swap(now, current->copies);
-        finish_copies(*current, 0);
-        std::swap(now, current->copies);
-        current->copies.back().pop_back();
-    }
+    const Copy copy{to, from, bytes, current->group};
+    if (eager_copies)
+        make(copy);
+    else
+        current->copies.push_back(copy);
 }
-void sim_commit_copies() { current->copies.emplace_back(); }
+void sim_commit_copies() { current->group++; }
 void sim_wait_copies(int pending) { finish_copies(*current, size_t(pending)); }
 
 // For the race checker, which is asked at every access: who runs, and between which barriers.
