@@ -13,6 +13,7 @@ from minidl.compiler.modes import MODES
 from minidl.placed.file import placed_to_dict
 from minidl.placed.verify.file import check_file
 from minidl.recipe import Plan
+from tests.drawn import drawn
 
 DEVICES = ("cuda", "cpu")
 BATCH = {"alexnet": 256, "vgg16": 128, "resnet50": 128}
@@ -35,25 +36,21 @@ def test_the_papers_method_saves_what_the_paper_says(model: str, share: float, d
 LARGE = ("densenet121", "googlenet", "resnet34", "resnet50")
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("model", [model for model in dl.models.MODELS if model not in LARGE])
-def test_arena_is_the_least_and_proved(model: str, device: str) -> None:
-    assert_arena_is_the_least_and_proved(model, device)
+MODELS = [
+    pytest.param(model, marks=pytest.mark.slow if model in LARGE else ())
+    for model in dl.models.MODELS
+]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("model", LARGE)
-def test_arena_of_a_large_graph_is_the_least_and_proved(model: str, device: str) -> None:
-    assert_arena_is_the_least_and_proved(model, device)
-
-
-def assert_arena_is_the_least_and_proved(model: str, device: str) -> None:
-    plan = planned(model, device)
-    assert plan.arena_bytes == plan.modes["arena"] < plan.modes["fujitsu2016"]
-    assert plan.arena_bytes < plan.modes["liveness"] < plan.modes["naive"]
-    assert plan.modes["fujitsu2016"] < plan.modes["caffe"] < plan.modes["naive"]
-    check_file(json.loads(json.dumps(placed_to_dict(plan))))
+@pytest.mark.parametrize("model", MODELS)
+def test_arena_is_the_least_and_proved(model: str) -> None:
+    """On one of the devices in a session."""
+    for device in drawn(DEVICES, 2, list(dl.models.MODELS).index(model)):
+        plan = planned(model, device)
+        assert plan.arena_bytes == plan.modes["arena"] < plan.modes["fujitsu2016"]
+        assert plan.arena_bytes < plan.modes["liveness"] < plan.modes["naive"]
+        assert plan.modes["fujitsu2016"] < plan.modes["caffe"] < plan.modes["naive"]
+        check_file(json.loads(json.dumps(placed_to_dict(plan))))
 
 
 @pytest.mark.parametrize("device", DEVICES)

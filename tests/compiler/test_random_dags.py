@@ -23,7 +23,7 @@ COMMON = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-MANY, FEW = settings(COMMON, max_examples=60, derandomize=False), settings(COMMON, max_examples=20)
+MANY, FEW = settings(COMMON, max_examples=60, derandomize=False), settings(COMMON, max_examples=12)
 
 LOSSES = st.sampled_from([dl.CrossEntropy(), dl.CrossEntropy(label_smoothing=0.1), dl.MSE()])
 

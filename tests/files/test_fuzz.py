@@ -15,7 +15,7 @@ from tests.files.guarded import Outcome, jobs_of, run
 from tests.files.readers import READERS
 from tests.layers.harness import SEED
 
-COUNT = int(os.environ.get("MINIDL_FUZZ_FILES", "300"))
+COUNT = int(os.environ.get("MINIDL_FUZZ_FILES", "150"))
 
 READS_ON = {"steps"}
 """Readers that give what is whole and refuse nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from minidl.ir import Array
 from minidl.layers.network import as_network
 from minidl.ops.cuda import launches_of
 from minidl.ops.cuda.staged import Staging
+from tests.drawn import drawn
 from tests.simulator.build import COMPILER
 from tests.simulator.device import ORDERS, SimulatedDevice
 from tests.simulator.networks import CLASSES, NETWORKS
-from tests.training import Batch, assert_same_bits_in_every_mode, train
+from tests.training import OTHER_MODES, Batch, assert_same_bits_in_every_mode, train
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
@@ -52,9 +54,12 @@ def options(name: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("precision", ERRORS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_mode_has_the_same_bits(name: str, precision: str) -> None:
+    """Half of the modes in a session, other ones for each network and precision."""
     network = NETWORKS[name]()
     how = options(name, device=SimulatedDevice(), precision=precision)
-    assert_same_bits_in_every_mode(network, batches(network), **how)
+    part = list(NETWORKS).index(name) + list(ERRORS).index(precision)
+    modes = drawn(OTHER_MODES, 2, part)
+    assert_same_bits_in_every_mode(network, batches(network), modes=modes, **how)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -62,10 +67,10 @@ def test_recompute_and_every_order_have_the_same_bits(name: str) -> None:
     network, device = NETWORKS[name](), SimulatedDevice()
     data = batches(network)
     expected = train(network, data, "naive", **options(name, device=device))
-    for order in ORDERS:
-        for eager in (False, True):
-            how = options(name, device=replace(device, order=order, eager_copies=eager, seed=3))
-            assert train(network, data, "arena", recompute=0.3, **how) == expected, (order, eager)
+    ways = list(product(ORDERS, (False, True)))
+    for order, eager in drawn(ways, 2, list(NETWORKS).index(name)):
+        how = options(name, device=replace(device, order=order, eager_copies=eager, seed=3))
+        assert train(network, data, "arena", recompute=0.3, **how) == expected, (order, eager)
 
 
 @pytest.mark.parametrize("precision", ERRORS)
@@ -116,7 +121,7 @@ def test_no_pass_changes_a_bit(name: str, precision: str) -> None:
     network, how = NETWORKS[name](), options(name, device=SimulatedDevice(), precision=precision)
     data = batches(network)
     expected = train(network, data, "naive", **how)
-    for switch in switches():
+    for switch in drawn(switches(), 2, list(NETWORKS).index(name)):
         assert train(network, data, "arena", disable_passes=[switch], **how) == expected, switch
 
 
