@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import minidl as dl
 
 
@@ -15,6 +17,24 @@ def alexnet(
     with torchvision's own, PyTorch's defaults, nothing is learned for many epochs.
     """
 
+    return alexnet_of(WIDTHS, 4096, classes=classes, image=image, dropout=dropout)
+
+
+WIDTHS = (64, 192, 384, 256, 256)
+"""Of the convolutions."""
+
+
+def alexnet_of(
+    widths: Sequence[int],
+    hidden: int,
+    *,
+    classes: int = 1000,
+    image: tuple[int, int, int] = (224, 224, 3),
+    dropout: float = 0.5,
+) -> dl.Network:
+    """`alexnet` with other widths: of its convolutions, three or more, of which all but the first
+    two are 3x3, and of its hidden linear layers."""
+
     def conv(features: int, kernel: int, stride: int = 1, padding: int = 0) -> dl.Conv2d:
         he, zero = dl.initial.he_normal, dl.initial.constant(0)
         return dl.Conv2d(
@@ -26,26 +46,21 @@ def alexnet(
         return dl.Linear(features, initial=normal, initial_bias=zero)
 
     features = dl.Sequential(
-        conv(64, 11, stride=4, padding=2),
+        conv(widths[0], 11, stride=4, padding=2),
         dl.ReLU(),
         dl.MaxPool2d(3, 2),
-        conv(192, 5, padding=2),
+        conv(widths[1], 5, padding=2),
         dl.ReLU(),
         dl.MaxPool2d(3, 2),
-        conv(384, 3, padding=1),
-        dl.ReLU(),
-        conv(256, 3, padding=1),
-        dl.ReLU(),
-        conv(256, 3, padding=1),
-        dl.ReLU(),
+        *(layer for width in widths[2:] for layer in (conv(width, 3, padding=1), dl.ReLU())),
         dl.MaxPool2d(3, 2),
     )
     classifier = dl.Sequential(
         dl.Dropout(dropout),
-        linear(4096),
+        linear(hidden),
         dl.ReLU(),
         dl.Dropout(dropout),
-        linear(4096),
+        linear(hidden),
         dl.ReLU(),
         linear(classes),
     )
