@@ -49,13 +49,10 @@ class Family:
     """With all widths but the classes that many times an eighth of the published ones."""
 
 
-def _alexnet_deep(last: int) -> dl.Network:
-    return alexnet_of((*WIDTHS[:3], *[256] * last), 4096)
-
-
-def _alexnet_wide(eighths: int) -> dl.Network:
-    widths = [width * eighths // EIGHTHS for width in WIDTHS]
-    return alexnet_of(widths, 4096 * eighths // EIGHTHS)
+def _alexnet(times: int, eighths: int) -> dl.Network:
+    """With all convolutions but the first so many times."""
+    first, *others = ([width * eighths // EIGHTHS for width in group] for group in WIDTHS)
+    return alexnet_of([first, *(group * times for group in others)], 4096 * eighths // EIGHTHS)
 
 
 def _vgg(each: int, eighths: int) -> dl.Network:
@@ -66,7 +63,14 @@ def _vgg(each: int, eighths: int) -> dl.Network:
 
 
 FAMILIES = (
-    Family("alexnet", 256, _alexnet_deep, 2, lambda last: 6 + last, _alexnet_wide),
+    Family(
+        "alexnet",
+        256,
+        lambda times: _alexnet(times, EIGHTHS),
+        1,
+        lambda times: 4 + 4 * times,
+        lambda eighths: _alexnet(1, eighths),
+    ),
     Family("vgg", 64, lambda n: _vgg(n, EIGHTHS), 3, lambda n: 7 + 3 * n, lambda n: _vgg(3, n)),
     Family(
         "resnet",
