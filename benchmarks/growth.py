@@ -1,6 +1,9 @@
 """How costs grow with the work: CPU time at several sizes, and the exponent of the growth.
 
     python -m benchmarks.growth [COST ...] [--scale 1] [--out FILE]
+    python -m benchmarks.growth "plan, arena" "plan, branching" "plan, random" --scale 21
+
+The second plans up to 10,000 layers of each kind.
 
 An exponent of 1 is time in proportion to the size, 2 is four times the time for twice the size: the
 slope of a line through the logarithms, each size measured best of three. `tests/test_growth.py`
@@ -13,6 +16,7 @@ import argparse
 import json
 import pickle
 import platform
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +28,7 @@ from typing import Any
 import numpy as np
 
 import minidl as dl
+from benchmarks.planning import synthetic
 from minidl.data import ImageFolder
 from minidl.ir import Array
 from minidl.placed.file import placed_to_dict
@@ -81,7 +86,12 @@ def nested(depth: int) -> dl.Sequential:
     return dl.Sequential(dl.Input(CLASSES), inner)
 
 
-NETWORKS = {"chain": chain, "branching": branching}
+def random_dag(layers: int) -> dl.Network:
+    """Branches, skips, sums and concatenations at random; a block has four to five layers."""
+    return synthetic(max(1, layers * 2 // 9))
+
+
+NETWORKS = {"chain": chain, "branching": branching, "random": random_dag}
 
 
 @cache
@@ -163,6 +173,8 @@ COSTS = {
     "plan, naive": Cost("layers", PLANNED, planning("chain", "naive")),
     "plan, liveness": Cost("layers", PLANNED, planning("chain", "liveness")),
     "plan, arena": Cost("layers", PLANNED, planning("chain", "arena")),
+    "plan, branching": Cost("layers", PLANNED, planning("branching", "arena")),
+    "plan, random": Cost("layers", PLANNED, planning("random", "arena")),
     "explain": Cost("layers", LAYERS, of_plan("chain", lambda p: explain_text(p, Others()))),
     "explain, branching": Cost(
         "layers", LAYERS, of_plan("branching", lambda p: explain_text(p, Others()))
@@ -173,14 +185,14 @@ COSTS = {
     "plan file": Cost("layers", LAYERS, of_plan("chain", _plan_text)),
     "check": Cost("layers", LAYERS, checking),
     "print": Cost("layers", LAYERS, printing),
-    "copy, nested": Cost("deep", (250, 500, 1000), copying),
+    "copy, nested": Cost("deep", (500, 1000, 2000, 4000), copying),
     "listing": Cost("files", (12_500, 25_000, 50_000, 100_000), listing),
     "run": Cost("epochs", (60, 120, 240, 480), run),
 }
 
 
 def measured(cost: Cost, scale: float) -> dict[str, Any]:
-    """CPU seconds by size, and the exponent."""
+    """CPU seconds by size, the exponent, and the most bytes that the process had so far."""
     sizes = [max(1, round(size * scale)) for size in cost.sizes]
     with tempfile.TemporaryDirectory() as folder:
         seconds = [_least(cost.prepared(size, Path(folder))) for size in sizes]
@@ -191,6 +203,7 @@ def measured(cost: Cost, scale: float) -> dict[str, Any]:
         "sizes": sizes,
         "cpu_seconds": rounded,
         "exponent": round(exponent, 2),
+        "process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
 
@@ -216,7 +229,9 @@ def main() -> None:
         found[name] = figures = measured(COSTS[name], options.scale)
         pairs = zip(figures["sizes"], figures["cpu_seconds"], strict=True)
         row = "  ".join(f"{size:,}: {seconds:.3f} s" for size, seconds in pairs)
-        print(f"{name:<20} n^{figures['exponent']:.2f}  {figures['unit']} {row}", flush=True)
+        peak = f"{figures['process_peak_bytes'] >> 20:,} MiB"
+        slope = f"n^{figures['exponent']:.2f}"
+        print(f"{name:<20} {slope}  {figures['unit']} {row}  peak {peak}", flush=True)
     if options.out:
         machine = {"python": platform.python_version(), "machine": platform.machine()}
         options.out.write_text(json.dumps({"on": machine, "costs": found}, indent=1) + "\n")

@@ -1,10 +1,13 @@
-"""Planning time, memory and bytes for synthetic networks of 100 to 10,000 ops.
+"""Plans of steps that were hard, beside a run of before; then time and bytes of synthetic networks.
 
-    python -m benchmarks.planning [--ops 100 1000 10000] [--out FILE]
+    python -m benchmarks.planning [--only WORD ...] [--ops 100 1000 10000] [--before FILE]
+        [--out FILE]
 
-The networks are random DAGs of convolutions, BatchNorm, ReLU, pools, sums and concatenations, so
-that lowering, gradients and optimizer are those of real networks. Beside the plan stand the bytes
-of the plain layer order without any rewrite (mode `liveness`) and of the best greedy placement.
+`--only vgg slices` keeps the steps whose name has one of the words, `--ops` without a number leaves
+the networks out. These are random DAGs of convolutions, BatchNorm, ReLU, pools, sums and
+concatenations, so that lowering, gradients and optimizer are those of real networks. Beside the
+plan stand the bytes of the plain layer order without any rewrite (mode `liveness`) and of the best
+placement by first fit.
 """
 
 from __future__ import annotations
@@ -20,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
+from benchmarks import steps
 from minidl.compiler.buffers import in_place
 from minidl.compiler.lifetimes import Lifetime
 from minidl.compiler.lower import lower_training
 from minidl.compiler.place import Block
-from minidl.compiler.place.blocks import crowds, neighbours
-from minidl.compiler.place.greedy import RANKS, greedy, lowest_gap, tightest_gap
+from minidl.compiler.place.blocks import crowds
+from minidl.compiler.place.greedy import RANKS, first_fit
 from minidl.compiler.planner import make_plan
 from minidl.devices.known import target_of
 from minidl.ir import StepGraph
@@ -96,7 +100,8 @@ def measure(count: int) -> dict[str, Any]:
 
 
 def best_greedy(plan: dl.Plan) -> int:
-    """The lowest of all greedy placements of the plan's own tensors, without repair or search."""
+    """The lowest of all placements of the plan's own tensors by first fit, without repair or
+    search."""
     sharing = in_place(plan.graph)
     alive = [
         (buffer.nbytes, [sharing.alive[t] for t in buffer.members]) for buffer in sharing.buffers()
@@ -108,23 +113,31 @@ def best_greedy(plan: dl.Plan) -> int:
         )
         for size, lives in alive
     ]
-    beside, crowd = neighbours(blocks), crowds(blocks)
-    heights = []
-    for rank in RANKS.values():
-        order = sorted(range(len(blocks)), key=lambda i: rank(blocks[i], crowd[i]))
-        heights += [greedy(blocks, beside, order, fit).height for fit in (lowest_gap, tightest_gap)]
-    return min(heights)
+    crowd = crowds(blocks)
+    orders = (
+        sorted(range(len(blocks)), key=lambda i: rank(blocks[i], crowd[i]))
+        for rank in RANKS.values()
+    )
+    return min(first_fit(blocks, order).height for order in orders)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ops", type=int, nargs="+", default=[100, 1000, 10000])
+    parser.add_argument("--only", nargs="+", default=[""], help="words of steps' names")
+    parser.add_argument("--ops", type=int, nargs="*", default=[100, 1000, 10000])
+    parser.add_argument("--before", type=Path, default=steps.BEFORE, help="a committed run")
     parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     options = parser.parse_args()
+    print(steps.head(), flush=True)
+    found = {}
+    for name, figures, line in steps.rows(options.only, steps.committed(options.before)):
+        found[name] = figures
+        print(line, flush=True)
     results = [measure(count) for count in options.ops]
     if options.out:
         machine = {"python": platform.python_version(), "machine": platform.machine()}
-        options.out.write_text(json.dumps({"on": machine, "graphs": results}, indent=1) + "\n")
+        whole = {"on": machine, "steps": found, "graphs": results}
+        options.out.write_text(json.dumps(whole, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from docs import cards, commands, examples, measured, names, sizes
+from docs import cards, commands, examples, larger, measured, names, sizes
 from docs.fujitsu import fujitsu
 from docs.plans import planned
 from minidl.keywords import settings_text
@@ -25,7 +25,6 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "memory"): sizes.MEMORY,
     ("docs/memory.md", "ablation"): sizes.ABLATION,
     ("docs/memory.md", "lower"): sizes.LOWER,
-    ("docs/memory.md", "fits"): sizes.FITS,
     ("docs/memory.md", "scratch tensors"): sizes.SCRATCH,
     ("docs/memory.md", "scratch"): sizes.scratch,
     ("docs/decisions/0004-fujitsu2016-as-built.md", "fujitsu"): fujitsu,
@@ -36,6 +35,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/tutorial.md", "budget"): examples.tutorial_budget,
     ("docs/cards.md", "cards"): cards.cards_table,
     ("docs/cards.md", "card sources"): cards.card_sources,
+    **larger.TABLES,
     **commands.TABLES,
     **names.TABLES,
     **measured.TABLES,

@@ -14,6 +14,8 @@ class Rows:
 
     head: Cells
     rows: Sequence[Callable[[], Cells]]
+    short: Sequence[int] = ()
+    """The rows that cost seconds, where others cost minutes."""
 
     def __call__(self) -> str:
         return table(self.head, (row() for row in self.rows))

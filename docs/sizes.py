@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import minidl as dl
 from docs.plans import OPTIMIZER, PUBLISHED, bytes_of, planned
 from docs.rows import Cells, Rows, table
 from minidl import models
 from minidl.compiler.modes import switches
-from minidl.fitting import largest_fitting
-from minidl.ir import mib, parse_size
+from minidl.ir import mib
 
 SIZES = (
     ("alexnet", 128),
@@ -84,26 +82,6 @@ LOWER = Rows(
         partial(lower_row, share, slices)
         for share in (None, 0.01, 0.03, 0.1, 0.3)
         for slices in (1, 4)
-    ],
-)
-
-
-def fits_row(memory: str, model: str) -> Cells:
-    ways: list[dict[str, Any]] = [{"memory": mode} for mode in PUBLISHED]
-    ways.append({"recompute": 0.01})
-    limit = parse_size(memory)
-    # as Plan.largest_batch, but what a batch needs is planned once for all memories
-    largest = [largest_fitting(lambda b, h=how: bytes_of(model, b, **h), limit, 64) for how in ways]
-    return (f"{model}, {memory}", *map(str, largest))
-
-
-# The largest batch of VGG-16 and ResNet-50 in some memories
-FITS = Rows(
-    ("", *(f"`{m}`" for m in PUBLISHED), "1 % more work"),
-    [
-        partial(fits_row, memory, model)
-        for memory in ("8GiB", "12GiB", "24GiB")
-        for model in ("vgg16", "resnet50")
     ],
 )
 

@@ -183,28 +183,55 @@ PATIENCE = 1.0
 """Seconds in which nobody asks what a program does."""
 
 
+class Doing:
+    """What is being done while somebody waits: whoever knows calls it, with the share that is done.
+    A terminal shows that on its last line, until it is done."""
+
+    def __init__(self) -> None:
+        self.now = ""
+        """As people read it."""
+
+    def __call__(self, phrase: str, share: float) -> None:
+        self.now = f"{phrase}, {100 * share:.0f} %" if share < 1 else ""
+        if ERRORS.is_terminal():
+            self.clear()
+            ERRORS.write(self.now)
+            ERRORS.flush()
+
+    def clear(self) -> None:
+        """Make room for another line."""
+        if ERRORS.is_terminal():
+            ERRORS.write("\r\x1b[2K")
+
+
 @contextmanager
-def waiting(words: str, factor: float = 1.0) -> Iterator[None]:
+def waiting(words: str, factor: float = 1.0) -> Iterator[Doing]:
     """While something goes on that shows nothing: after `factor` times PATIENCE a line on standard
-    error says what it is, and then how long it takes, at times that grow."""
-    ended = threading.Event()
-    how = words, factor * PATIENCE, ended
+    error says what it is, and then how long it takes, at times that grow, with what the value was
+    called with last."""
+    ended, doing = threading.Event(), Doing()
+    how = words, factor * PATIENCE, ended, doing
     thread = threading.Thread(target=_tell_times, args=how, daemon=True)
     thread.start()
+    before, ERRORS.bar = ERRORS.bar, lambda: doing if doing.now else before()
     try:
-        yield
+        yield doing
     finally:
         ended.set()
         thread.join()
+        ERRORS.bar = before
+        if doing.now:
+            doing.clear()
 
 
-def _tell_times(words: str, first: float, ended: threading.Event) -> None:
+def _tell_times(words: str, first: float, ended: threading.Event, doing: Doing) -> None:
     begun = time.monotonic()
     for at in growing(first):
         if ended.wait(begun + at - time.monotonic()):
             return
         passed = "" if at == first else f" {time.monotonic() - begun:.0f} s so far"
-        tell(f"minidl: {words} ...{passed}")
+        now = f" ({doing.now})" if doing.now else ""
+        tell(f"minidl: {words} ...{passed}{now}")
 
 
 def growing(first: float, least: float = 10.0, most: float = 600.0) -> Iterator[float]:

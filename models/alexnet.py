@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import minidl as dl
 
 
@@ -16,6 +18,25 @@ def alexnet(
     with torchvision's own, PyTorch's defaults, nothing is learned for many epochs.
     """
 
+    return alexnet_of(WIDTHS, 4096, classes=classes, image=image, dropout=dropout)
+
+
+WIDTHS = ((64,), (192,), (384, 256, 256))
+"""Of the convolutions, those between two pools together."""
+
+
+def alexnet_of(
+    widths: Sequence[Sequence[int]],
+    hidden: int,
+    *,
+    classes: int = 1000,
+    image: tuple[int, int, int] = (224, 224, 3),
+    dropout: float = 0.5,
+) -> dl.Network:
+    """`alexnet` with other widths: of its convolutions as in `WIDTHS`, with one before the first
+    pool, any number of 5x5 before the second and of 3x3 before the third; and of its hidden linear
+    layers."""
+
     def conv(features: int, kernel: int, stride: int = 1, padding: int = 0) -> dl.Conv2d:
         he, zero = dl.initial.he_normal, dl.initial.constant(0)
         return dl.Conv2d(
@@ -26,27 +47,22 @@ def alexnet(
         normal, zero = dl.initial.normal(0.01), dl.initial.constant(0)
         return dl.Linear(features, initial=normal, initial_bias=zero)
 
+    (first,), second, third = widths
     features = dl.Sequential(
-        conv(64, 11, stride=4, padding=2),
+        conv(first, 11, stride=4, padding=2),
         dl.ReLU(),
         dl.MaxPool2d(3, 2),
-        conv(192, 5, padding=2),
-        dl.ReLU(),
+        *(layer for width in second for layer in (conv(width, 5, padding=2), dl.ReLU())),
         dl.MaxPool2d(3, 2),
-        conv(384, 3, padding=1),
-        dl.ReLU(),
-        conv(256, 3, padding=1),
-        dl.ReLU(),
-        conv(256, 3, padding=1),
-        dl.ReLU(),
+        *(layer for width in third for layer in (conv(width, 3, padding=1), dl.ReLU())),
         dl.MaxPool2d(3, 2),
     )
     classifier = dl.Sequential(
         dl.Dropout(dropout),
-        linear(4096),
+        linear(hidden),
         dl.ReLU(),
         dl.Dropout(dropout),
-        linear(4096),
+        linear(hidden),
         dl.ReLU(),
         linear(classes),
     )

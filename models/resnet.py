@@ -31,15 +31,19 @@ def _block(
     return dl.ReLU()(dl.Add()(y, shortcut, name=f"{name}.add"), name=f"{name}.relu")
 
 
-def _resnet(
-    name: str,
+def resnet_of(
     depths: tuple[int, int, int, int],
-    bottleneck: bool,
-    classes: int,
-    image: tuple[int, int, int],
+    width: int = 64,
+    *,
+    bottleneck: bool = True,
+    classes: int = 1000,
+    image: tuple[int, int, int] = (224, 224, 3),
+    name: str = "resnet",
 ) -> dl.Network:
+    """A ResNet with so many blocks in each stage; width: of the first, each has twice that of the
+    one before."""
     x = dl.Input(image)
-    y = _conv(64, 7, 2)(x, name="conv1")
+    y = _conv(width, 7, 2)(x, name="conv1")
     y = dl.ReLU()(dl.BatchNorm2d()(y, name="bn1"), name="relu")
     y = dl.MaxPool2d(3, 2, padding=1)(y, name="maxpool")
     for stage, depth in enumerate(depths):
@@ -47,7 +51,7 @@ def _resnet(
             stride = 2 if stage and not i else 1
             project = not i and (bottleneck or stage > 0)
             label = f"layer{stage + 1}.{i}"
-            y = _block(y, 64 << stage, stride, label, project, bottleneck)
+            y = _block(y, width << stage, stride, label, project, bottleneck)
     y = dl.AdaptiveAvgPool2d(1)(y, name="avgpool")
     y = dl.Linear(classes)(dl.Flatten()(y, name="flatten"), name="fc")
     return dl.Network(x, y, name=name)
@@ -56,16 +60,16 @@ def _resnet(
 @dl.builder
 def resnet18(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
     """torchvision's resnet18: 11.7 million parameters at 1,000 classes."""
-    return _resnet("resnet18", (2, 2, 2, 2), False, classes, image)
+    return resnet_of((2, 2, 2, 2), bottleneck=False, classes=classes, image=image, name="resnet18")
 
 
 @dl.builder
 def resnet34(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
     """torchvision's resnet34: 21.8 million parameters at 1,000 classes."""
-    return _resnet("resnet34", (3, 4, 6, 3), False, classes, image)
+    return resnet_of((3, 4, 6, 3), bottleneck=False, classes=classes, image=image, name="resnet34")
 
 
 @dl.builder
 def resnet50(classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3)) -> dl.Network:
     """torchvision's resnet50: 25.6 million parameters at 1,000 classes."""
-    return _resnet("resnet50", (3, 4, 6, 3), True, classes, image)
+    return resnet_of((3, 4, 6, 3), classes=classes, image=image, name="resnet50")

@@ -16,18 +16,24 @@ LAYERS = {
 """Widths of the 3x3 convolutions; M is a 2x2 max-pool."""
 
 
-def _vgg(
-    name: str,
-    batch_norm: bool,
-    classes: int,
-    image: tuple[int, int, int],
-    dropout: float,
+def vgg_of(
+    widths: str,
+    hidden: int,
+    *,
+    batch_norm: bool = False,
+    classes: int = 1000,
+    image: tuple[int, int, int] = (224, 224, 3),
+    dropout: float = 0.5,
+    name: str = "vgg",
 ) -> dl.Network:
+    """A VGG with other widths: of its convolutions, written as in `LAYERS`, and of its hidden
+    linear layers."""
     x = dl.Input(image)
-    y = _features(LAYERS[name.removesuffix("_bn")], batch_norm)(x, name="features")
+    y = _features(widths, batch_norm)(x, name="features")
     y = dl.AdaptiveAvgPool2d((7, 7))(y, name="avgpool")
     y = dl.Flatten()(y, name="flatten")
-    return dl.Network(x, _classifier(classes, dropout)(y, name="classifier"), name=name)
+    classifier = _classifier(hidden, classes, dropout)
+    return dl.Network(x, classifier(y, name="classifier"), name=name)
 
 
 def _features(widths: str, batch_norm: bool) -> dl.Sequential:
@@ -42,16 +48,16 @@ def _features(widths: str, batch_norm: bool) -> dl.Sequential:
     return dl.Sequential(*layers)
 
 
-def _classifier(classes: int, dropout: float) -> dl.Sequential:
+def _classifier(hidden: int, classes: int, dropout: float) -> dl.Sequential:
     def linear(features: int) -> dl.Linear:
         normal, zero = dl.initial.normal(0.01), dl.initial.constant(0)
         return dl.Linear(features, initial=normal, initial_bias=zero)
 
     return dl.Sequential(
-        linear(4096),
+        linear(hidden),
         dl.ReLU(),
         dl.Dropout(dropout),
-        linear(4096),
+        linear(hidden),
         dl.ReLU(),
         dl.Dropout(dropout),
         linear(classes),
@@ -62,7 +68,15 @@ def _published(name: str, batch_norm: bool = False) -> Callable[..., dl.Network]
     def build(
         classes: int = 1000, image: tuple[int, int, int] = (224, 224, 3), dropout: float = 0.5
     ) -> dl.Network:
-        return _vgg(name, batch_norm, classes, image, dropout)
+        return vgg_of(
+            LAYERS[name.removesuffix("_bn")],
+            4096,
+            batch_norm=batch_norm,
+            classes=classes,
+            image=image,
+            dropout=dropout,
+            name=name,
+        )
 
     build.__name__ = name
     build.__doc__ = f"torchvision's {name}; images of 32x32 and more."

@@ -143,8 +143,9 @@ def test_times_grow() -> None:
     assert gaps[-1] == 600
 
 
-def test_a_wait_is_told_of_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On standard error, and no more once it is over; however it ends."""
+@pytest.mark.parametrize("now", ["", "placing, 25 %"])
+def test_a_wait_is_told_of_while_it_lasts(now: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On standard error, with what is being done, and no more once it is over; however it ends."""
     told, twice = list[str](), threading.Event()
 
     def heard(line: str) -> None:
@@ -155,13 +156,34 @@ def test_a_wait_is_told_of_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(console, "tell", heard)
     monkeypatch.setattr(console, "PATIENCE", 0.0)
     monkeypatch.setattr(console, "growing", lambda first: iter([0.0, 0.001, 1e6]))
-    with suppress(KeyboardInterrupt), waiting("planning"):
+    with suppress(KeyboardInterrupt), waiting("planning") as doing:
+        doing.now = now
         assert twice.wait(60)
         raise KeyboardInterrupt
-    assert told[0] == "minidl: planning ..."
-    assert re.fullmatch(r"minidl: planning \.\.\. \d+ s so far", told[1])
+    now = f" ({now})" if now else ""
+    assert told[0] in ("minidl: planning ...", f"minidl: planning ...{now}")
+    assert re.fullmatch(rf"minidl: planning \.\.\. \d+ s so far{re.escape(now)}", told[1])
     threads = [thread for thread in threading.enumerate() if "_tell_times" in thread.name]
     assert (len(told), threads) == (2, [])
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_what_is_done_stands_on_a_terminals_last_line(
+    looked_at: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that is told meanwhile takes its place, and the end leaves none."""
+    monkeypatch.setattr(type(ERRORS), "is_terminal", lambda stream: looked_at)
+    with waiting("planning") as doing:
+        doing("placing", 0.25)
+        tell("a note")
+        doing("placing", 0.5)
+        doing("placing", 1)
+        tell("done")
+        doing("ordering", 0.75)
+    gone = "\r\x1b[2K"
+    first, second = f"{gone}placing, 25 %{gone}a note\n", f"{gone}placing, 50 %{gone}done\n"
+    shown = f"{first}{second}{gone}ordering, 75 %{gone}"
+    assert capsys.readouterr().err == (shown if looked_at else "a note\ndone\n")
 
 
 def test_a_short_wait_is_not_told_of(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,8 +23,7 @@ from minidl.cli.options import (
     planning,
 )
 from minidl.cli.values import gpu, path, size
-from minidl.cli.waiting import told
-from minidl.console import result, show
+from minidl.console import result, show, waiting
 from minidl.devices.known import OF_CARDS
 from minidl.files.atomic import write_text
 from minidl.report.curve import Curve
@@ -72,15 +71,22 @@ def _add_output(group: Group) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.gpu is not None:
         options.device = OF_CARDS
-    plan = dl.plan(
-        network(options),
-        options.batch_size,
-        optimizer=optimizer(options),
-        **device(options),
-        **planning(options),
-        gpu=options.gpu,
-        progress=told,
-    )
+    with waiting(f"planning {options.model}, batch {options.batch_size}") as progress:
+        plan = dl.plan(
+            network(options),
+            options.batch_size,
+            optimizer=optimizer(options),
+            **device(options),
+            **planning(options),
+            gpu=options.gpu,
+            progress=progress,
+        )
+        _report(plan, options)
+    return 0
+
+
+def _report(plan: dl.Plan, options: argparse.Namespace) -> None:
+    """All that was asked for, most of which needs other plans."""
     curve = plan.curve() if options.curve else None
     _write(plan, curve, options)
     show(plan.table())
@@ -98,7 +104,6 @@ def run(options: argparse.Namespace) -> int:
     for name, what in FILES.items():
         if getattr(options, name) is not None:
             result(f"{what}: {getattr(options, name)}")
-    return 0
 
 
 FILES = {

@@ -14,6 +14,8 @@ class Buffer:
     """Tensors that lie at the same offset, one after the other in time."""
 
     members: list[Tensor] = field(default_factory=list)
+    last: int = 0
+    """Where the last of its members has ended."""
     kept: bool = False
     """Whether its bytes are reserved for the whole step."""
 
@@ -33,13 +35,14 @@ class Sharing:
     @staticmethod
     def none(graph: StepGraph) -> Sharing:
         alive = lifetimes(graph)
-        return Sharing(graph, alive, {t: Buffer([t]) for t in alive})
+        return Sharing(graph, alive, {t: Buffer([t], life.last) for t, life in alive.items()})
 
     def join(self, t: Tensor, other: Tensor) -> None:
         """Put `t`'s buffer where `other` is."""
         mine, theirs = self.buffer_of[t], self.buffer_of[other]
         if mine is not theirs:
             theirs.members += mine.members
+            theirs.last = max(theirs.last, mine.last)
             for member in mine.members:
                 self.buffer_of[member] = theirs
 
@@ -109,8 +112,7 @@ def gradients_over_data(graph: StepGraph) -> Sharing:
 def _overwrite(sharing: Sharing, new: Tensor, old: Tensor) -> None:
     """Let `new` lie over `old`, unless either took another partner already."""
     mine, theirs = sharing.buffer_of[new], sharing.buffer_of[old]
-    latest = max(sharing.alive[t].last for t in theirs.members)
-    if mine is not theirs and latest == sharing.alive[old].last and len(mine.members) == 1:
+    if mine is not theirs and theirs.last == sharing.alive[old].last and len(mine.members) == 1:
         sharing.join(new, old)
 
 

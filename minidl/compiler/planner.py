@@ -290,7 +290,7 @@ def _offsets(buffers: list[Buffer], blocks: list[Block], effort: int) -> tuple[l
     False where no placement ends at the most bytes live at once, which was proved."""
     offsets = [0] * len(blocks)
     lasting = [i for i, b in enumerate(buffers) if b.members[0].persistent]
-    passing = [i for i in range(len(blocks)) if i not in set(lasting)]
+    passing = [i for i, b in enumerate(buffers) if not b.members[0].persistent]
     base = 0
     for i in lasting:
         offsets[i] = base

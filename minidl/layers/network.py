@@ -52,11 +52,23 @@ Part = tuple[Layer, str, tuple[Tensor, ...]]
 """A layer to lower, under which name, and what it reads."""
 
 AT_ONCE = 16
-"""Layers in layers that a copy or a pickle goes into before it takes them up one by one."""
+"""Layers in layers that a copy or a pickle goes into; what lies deeper it has met before."""
 
 
 class Composed(Layer):
     """Layers made of layers, which may be of layers again, to any depth: nothing here recurses."""
+
+    height = 0
+    """How deep layers lie in layers."""
+    steps: tuple[Composed, ...] = ()
+    """The nearest of the layers within whose height is a multiple of `AT_ONCE`."""
+
+    def close(self) -> None:
+        """Once it is known what lies in it."""
+        inner = [layer for layer in self.nested() if isinstance(layer, Composed)]
+        self.height = 1 + max((layer.height for layer in inner), default=0)
+        found = (layer.steps if layer.height % AT_ONCE else (layer,) for layer in inner)
+        self.steps = tuple(dict.fromkeys(step for steps in found for step in steps))
 
     def nested(self) -> Iterable[Layer]:
         """The layers right in this one."""
@@ -87,8 +99,9 @@ class Composed(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles meet what lies deep inside first, so that layers in layers in layers
-        are no deep recursion."""
-        return {"deep": _deep(self), **vars(self)}
+        are no deep recursion. One layer in `AT_ONCE` lists all of it, which is enough."""
+        deep = list(self.steps) if self.height % AT_ONCE else _deep(self)
+        return {"deep": deep, **vars(self)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({name: value for name, value in state.items() if name != "deep"})
@@ -99,17 +112,13 @@ def _following(parts: Generator[Part, Tensor, Tensor], output: Tensor | None) ->
 
 
 def _deep(top: Composed) -> list[Composed]:
-    """Every `AT_ONCE`th layer of layers on the way down from `top`, the deepest first."""
-    depth, waiting, found = {top: 0}, [top], []
+    """Every step on the way down from `top`, the deepest first."""
+    found, waiting = dict.fromkeys(top.steps), list(top.steps)
     while waiting:
-        now = waiting.pop()
-        for layer in now.nested():
-            if isinstance(layer, Composed) and layer not in depth:
-                depth[layer] = depth[now] + 1
-                waiting.append(layer)
-                if depth[layer] % AT_ONCE == 0:
-                    found.append(layer)
-    return sorted(found, key=lambda layer: -depth[layer])
+        fresh = [step for step in waiting.pop().steps if step not in found]
+        found.update(dict.fromkeys(fresh))
+        waiting += fresh
+    return sorted(found, key=lambda layer: layer.height)
 
 
 @called(readers={"layers": Reader("layers", _children), "named": Reader("layers", _by_name)})
@@ -126,6 +135,7 @@ class Sequential(Composed):
         rest = layers[1:] if self.input is not None else layers
         numbered = {str(i): cast(Layer, layer) for i, layer in enumerate(rest)}
         self.children: dict[str, Layer] = {**numbered, **named}
+        self.close()
 
     def nested(self) -> Iterable[Layer]:
         return self.children.values()
@@ -174,6 +184,7 @@ class Network(Composed):
             )
         if not any(n.layer is not None for n in self.nodes):
             raise ArgumentError("Network: there is no layer between input and output")
+        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have the nodes in a row, their inputs by number: a deep network is no

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import minidl as dl
+from minidl import console
 from minidl.cli import COMMANDS, main
 from minidl.data import digits
 from minidl.interop import read_weights
@@ -17,6 +18,15 @@ from minidl.placed.verify.file import check_file
 from minidl.train import Cosine, fit
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_plan_says_in_a_pipe_what_it_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "PATIENCE", 0.0)
+    monkeypatch.setattr(console, "growing", lambda first: iter([first]))
+    assert main(["plan", "--model", "lenet", "-b", "4"]) == 0
+    assert capsys.readouterr().err.splitlines() == ["minidl: planning lenet, batch 4 ..."]
 
 
 def test_plan_prints_every_mode_and_writes_a_file_that_holds(

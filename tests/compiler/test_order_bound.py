@@ -8,7 +8,7 @@ from itertools import pairwise, product
 
 import pytest
 
-from minidl.compiler.order import Problem, order_for_peak, order_lower_bound
+from minidl.compiler.order import Problem, bound, order_for_peak, order_lower_bound
 from minidl.compiler.order.cut import least_during
 from minidl.compiler.order.flow import SINK, SOURCE, Flow
 from minidl.compiler.order.repair import Repair
@@ -127,6 +127,45 @@ def test_no_bound_is_above_the_optimum_of_many() -> None:
     seeds = drawn(range(10_000), 4)
     found = sum(assert_bounds_hold(seed, most=12) for seed in seeds)
     assert found == len(seeds) >= 2_500
+
+
+def needed(graph: StepGraph) -> int:
+    """The bound by its definition, with sets of all that comes before each op."""
+    before = [set(js) for js in dependencies(graph.ops)]
+    for i, js in enumerate(before):
+        before[i] = {i}.union(js, *(before[j] for j in js))
+    every, most = Every(graph), 0
+    for v, op in enumerate(graph.ops):
+        live = 0
+        for t in {*every.users, *every.lasting}:
+            by = _users(every, t)
+            writes = [i for i in by if t in {w.storage for w in graph.ops[i].writes}]
+            begun = t in every.given or any(i in before[v] for i in writes)
+            stays = t in every.outputs or any(v in before[i] for i in by)
+            if t in every.lasting or (begun and stays):
+                live += t.nbytes
+        pairs = (p for p in op.may_overwrite if not every.lasting & {*p})
+        later = [(new, [i for i in _users(every, old) if v in before[i]]) for new, old in pairs]
+        over = {new for new, users in later if users == [v]}
+        most = max(most, live - sum(new.nbytes for new in over))
+    return most
+
+
+def _users(every: Every, t: Tensor) -> list[int]:
+    return [i for i in range(len(every.ops)) if every.users.get(t, 0) >> i & 1]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_bound_is_that_of_all_ops(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few are asked at once."""
+    graph = random_step(seed, most=60)
+    problem = Problem.of(graph, ALIGNMENT)
+    assert order_lower_bound(problem) == needed(graph)
+    monkeypatch.setattr(bound, "AT_ONCE", 3)
+    monkeypatch.setattr(bound, "ROWS", 2)
+    assert order_lower_bound(problem) == needed(graph)
+    monkeypatch.setattr(bound, "EFFORT", len(graph.ops))
+    assert order_lower_bound(problem) <= needed(graph)
 
 
 @pytest.mark.parametrize("seed", range(30))

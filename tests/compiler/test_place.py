@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import combinations, permutations
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from minidl.compiler.lifetimes import Lifetime
 from minidl.compiler.place import Block, max_load, place, top
+from minidl.compiler.place.blocks import crowds, neighbours
+from minidl.compiler.place.greedy import SORTED, first_fit, greedy, lowest_gap
 
 QUICK = settings(deadline=None, derandomize=True, max_examples=60)
 EFFORT = 3000
@@ -117,6 +120,23 @@ def test_an_optimum_above_the_load() -> None:
     found = early + late + of((3, 2, 5), (4, 5, 9))
     assert max_load(found) == load(found) == 12
     assert top(found, place(found, EFFORT)) == optimum(found) == 13
+
+
+@QUICK
+@given(blocks(12, st.integers(0, 5), end=10))
+def test_crowds(found: list[Block]) -> None:
+    live = [sum(b.size for b in found if b.life.first <= p < b.life.last) for p in range(11)]
+    assert crowds(found) == [max(live[b.life.first : b.life.last]) for b in found]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_first_fit_of_many_is_that_of_few(seed: int) -> None:
+    chance = random.Random(seed)
+    starts = [chance.randrange(40) for _ in range(SORTED + 30)]
+    found = [Block(chance.randrange(9), Lifetime(a, a + chance.randint(1, 40))) for a in starts]
+    order = chance.sample(range(len(found)), len(found))
+    few = greedy(found, neighbours(found), order, lowest_gap)
+    assert first_fit(found, order).offsets == few.offsets
 
 
 def test_the_same_blocks_get_the_same_offsets() -> None:

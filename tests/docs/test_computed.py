@@ -38,7 +38,7 @@ def test_a_row() -> None:
     made = make.TABLES[file, name]
     assert isinstance(made, Rows)
     _, _, *lines = written(file, name).splitlines()
-    row = random.randrange(len(lines))
+    row = random.choice(made.short or range(len(lines)))
     assert lines[row] == made.line(row), f"{file} {name}, row {row}: run python -m docs.make"
 
 

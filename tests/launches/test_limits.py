@@ -184,3 +184,16 @@ def test_batches_that_cannot_be_launched_do_not_fit(start: int) -> None:
 
         assert largest_fitting(needs, 10**9, start) == most
         assert largest_fitting(needs, 50, start) == min(most, 5)
+
+
+@pytest.mark.parametrize("known", [(), (1,), (90,), (3, 40), (9, 10), (10, 11), (200, 300)])
+def test_what_is_known_is_not_planned_again(known: tuple[int, ...]) -> None:
+    asked: list[int] = []
+
+    def needs(batch: int) -> int:
+        asked.append(batch)
+        return 7 + 10 * batch
+
+    assert largest_fitting(needs, 110, 64, {n: 7 + 10 * n for n in known}) == 10
+    assert not {*known} & {*asked}
+    assert len({*known, *asked}) == len(known) + len(asked) <= len(known) + 6

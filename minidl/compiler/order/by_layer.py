@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from heapq import heappop, heappush
 from itertools import groupby
 
-from minidl.ir import Op, StepGraph, Tensor, dependencies
+from minidl.ir import Op, StepGraph, Tensor, dependencies, followers
 
 ONE_BY_ONE = ("forward", "recompute")
 """Phases whose ops are no group, each stays where it is."""
@@ -26,33 +27,41 @@ def order_by_size(graph: StepGraph) -> StepGraph:
         rank = {first: 0, second: 1}
         return sorted(ops, key=lambda op: rank.get(op.phase, 2))
 
-    return _layer_by_layer(graph, ordered)
+    return _layer_by_layer(graph, dependencies(graph.ops), ordered)
 
 
 def order_by_layer(graph: StepGraph) -> StepGraph:
     """Order each layer's backward pass and updates so that the most bytes live within it are as
     few as any order of that layer allows."""
     search = GroupSearch(graph)
-    return _layer_by_layer(graph, search.best_order)
+    return _layer_by_layer(graph, search.before, search.best_order)
 
 
 def _written(op: Op) -> int:
     return max((t.nbytes for t in op.writes if t.kind != "scratch"), default=0)
 
 
-def _layer_by_layer(graph: StepGraph, ordered: Callable[[list[Op]], list[Op]]) -> StepGraph:
-    """`graph` with each layer's backward group in the order that `ordered` gives, if it is one."""
+def _layer_by_layer(
+    graph: StepGraph, before: list[set[int]], ordered: Callable[[list[Op]], list[Op]]
+) -> StepGraph:
+    """`graph` with each layer's backward group in the order that `ordered` gives, if it is one;
+    before: by op, those that it must follow."""
     ops: list[Op] = []
-    position = {op: i for i, op in enumerate(graph.ops)}
-    before = [{graph.ops[j] for j in js} for js in dependencies(graph.ops)]
     for group in _groups(graph.ops):
-        wanted = ordered(group) if len(group) > 1 else group
-        done: set[Op] = set()
-        while wanted:  # the first wanted op that is free to run
-            ready = next(op for op in wanted if not (before[position[op]] & set(group)) - done)
-            done.add(ready)
-            ops.append(ready)
-            wanted = [op for op in wanted if op is not ready]
+        start = len(ops)
+        place = {op: i for i, op in enumerate(group)}
+        wanted = [place[op] for op in (ordered(group) if len(group) > 1 else group)]
+        rank = sorted(range(len(wanted)), key=wanted.__getitem__)
+        needs = [[j - start for j in before[start + i] if j >= start] for i in place.values()]
+        missing, after = [len(js) for js in needs], followers(needs)
+        ready = [k for k, i in enumerate(wanted) if not missing[i]]
+        while ready:  # the first wanted op that is free to run
+            i = wanted[heappop(ready)]
+            ops.append(group[i])
+            for j in after[i]:
+                missing[j] -= 1
+                if not missing[j]:
+                    heappush(ready, rank[j])
     return replace(graph, ops=tuple(ops))
 
 

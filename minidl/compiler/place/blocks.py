@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -40,8 +41,17 @@ def loads(blocks: Sequence[Block]) -> list[int]:
 
 def crowds(blocks: Sequence[Block]) -> list[int]:
     """For each block the most bytes live at one position of its lifetime."""
-    live = loads(blocks)
-    return [max(live[b.life.first : b.life.last]) for b in blocks]
+    live, begins = loads(blocks), sorted({b.life.first for b in blocks})  # the load rises there
+    place = {position: k for k, position in enumerate(begins)}
+    most = [np.array([live[position] for position in begins], np.int64)]
+    while (half := 1 << (len(most) - 1)) < len(begins):  # of 1, 2, 4, ... of them in a row
+        most.append(np.maximum(most[-1], np.append(most[-1][half:], most[-1][-half:])))
+    found = []
+    for b in blocks:
+        start, stop = place[b.life.first], bisect_left(begins, b.life.last)
+        row = (stop - start).bit_length() - 1
+        found.append(int(max(most[row][start], most[row][stop - (1 << row)])))
+    return found
 
 
 def neighbours(blocks: Sequence[Block]) -> list[Array]:

@@ -57,6 +57,34 @@ def greedy(blocks: Sequence[Block], beside: list[Array], order: list[int], fit: 
     return Candidate(top(blocks, offsets), offsets, order, fit)
 
 
+SORTED = 256
+"""Blocks that `first_fit` places before it sorts all of them again."""
+
+
+def first_fit(blocks: Sequence[Block], order: list[int]) -> Candidate:
+    """`greedy` with `lowest_gap`, for so many blocks that there is no list of those beside each.
+
+    What is placed stands in one table, nearly sorted by offset, which makes sorting a part short.
+    """
+    lives = np.array([(b.life.first, b.life.last) for b in blocks], np.int64)[order]
+    place = np.zeros((2, len(blocks)), np.int64)  # start and end
+    first, last = lives.T.copy()
+    offsets = [0] * len(blocks)
+    for k, i in enumerate(order):
+        near = np.flatnonzero((first[:k] < lives[k, 1]) & (last[:k] > lives[k, 0]))
+        starts, ends = place[:, near]
+        near = np.argsort(starts, kind="stable")
+        gap_starts = np.append(0, np.maximum.accumulate(ends[near]))
+        gap_ends = np.append(starts[near], -1)
+        offsets[i] = lowest_gap(gap_starts, gap_ends, blocks[i].size)
+        place[:, k] = offsets[i], offsets[i] + blocks[i].size
+        if k % SORTED == SORTED - 1:
+            upwards = np.argsort(place[0, : k + 1], kind="stable")
+            for row in (*place, first, last):
+                row[: k + 1] = row[upwards]
+    return Candidate(top(blocks, offsets), offsets, order, lowest_gap)
+
+
 def lowest_gap(starts: Array, ends: Array, size: int) -> int:
     """First fit."""
     enough = ends - starts >= size

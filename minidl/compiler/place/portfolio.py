@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from minidl.compiler.place.answer import Answer, Impossible, Placed, Undecided
 from minidl.compiler.place.blocks import Block, crowds, max_load, neighbours, top
 from minidl.compiler.place.core import around_a_core, core_of
 from minidl.compiler.place.exact import decide
-from minidl.compiler.place.greedy import RANKS, Candidate, fits, greedy, lowest_gap
+from minidl.compiler.place.greedy import RANKS, Candidate, first_fit, fits, greedy
 from minidl.compiler.place.repair import repaired
 from minidl.ir import Array
 
@@ -33,6 +34,10 @@ LONG = 4000
 
 MANY = 3000
 """Blocks from which on only first fit is tried, in every order, and neither repair nor search."""
+
+PAIRS = 3 * 10**8
+"""Pairs of so many blocks that all their orders may look at, one order at least: all six with
+7,000 blocks, one with 17,000."""
 
 
 def place(blocks: Sequence[Block], effort: int = EFFORT, target: int = 0) -> list[int]:
@@ -59,10 +64,12 @@ def lowest(
 ) -> tuple[list[int], Answer]:
     """The lowest placement found, and what the searches say of the target."""
     target = max(target, max_load(blocks))
+    if len(blocks) > MANY:
+        return _of_many(blocks, target).offsets, Undecided(0)
     beside = neighbours(blocks)
     found = _greedy_ones(blocks, beside, target)
     best = min(found, key=lambda c: c.height)
-    if best.height <= target or len(blocks) > MANY:
+    if best.height <= target:
         return best.offsets, Undecided(0)
     answer, around = _searched(blocks, beside, target, effort)
     if isinstance(answer, Placed):
@@ -95,12 +102,27 @@ def _searched(
 
 def _greedy_ones(blocks: Sequence[Block], beside: list[Array], target: int) -> list[Candidate]:
     """Greedy placements in every order and by every fit, up to the first that is good enough."""
-    crowd, found = crowds(blocks), []
-    ways = list(fits(target).values()) if len(blocks) <= MANY else [lowest_gap]
-    for rank in RANKS.values():
-        order = sorted(range(len(blocks)), key=lambda i: rank(blocks[i], crowd[i]))
-        for fit in ways:
+    found = []
+    for order in _orders(blocks):
+        for fit in fits(target).values():
             found.append(greedy(blocks, beside, order, fit))
             if found[-1].height <= target:
                 return found
     return found
+
+
+def _of_many(blocks: Sequence[Block], target: int) -> Candidate:
+    """The lowest placement by first fit, of all orders up to the first that is good enough, or to
+    what may be spent."""
+    found, tries = list[Candidate](), max(1, PAIRS // len(blocks) ** 2)
+    for order in islice(_orders(blocks), tries):
+        found.append(first_fit(blocks, order))
+        if found[-1].height <= target:
+            break
+    return min(found, key=lambda c: c.height)
+
+
+def _orders(blocks: Sequence[Block]) -> Iterator[list[int]]:
+    crowd = crowds(blocks)
+    for rank in RANKS.values():
+        yield sorted(range(len(blocks)), key=lambda i: rank(blocks[i], crowd[i]))

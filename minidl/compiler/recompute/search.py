@@ -18,6 +18,9 @@ HOT, COLD = 3e-3, 1e-5
 HOTTER = 0.02
 """Most of the temperature, as a share of the work that is spent already."""
 
+PRUNING = 4_000_000
+"""Choices that are looked at to keep what need not be dropped, times the ops of the graph."""
+
 PATIENCE = 100
 """Offers in vain, one after the other, before greedy growth ends."""
 
@@ -217,19 +220,21 @@ class Search:
         dropped = [u for u in self.units if self.model.dropped[u]]
         dropped.sort(key=lambda u: -flops[u])
         stride = max(1, len(dropped) // 64)
+        most = self.evaluated + PRUNING // max(1, len(self.model.graph.ops))
         for start in range(0, len(dropped), stride):
-            self._keep(dropped[start : start + stride], level)
+            self._keep(dropped[start : start + stride], level, most)
 
-    def _keep(self, units: list[int], level: int) -> None:
-        """Keep all of `units` where `level` allows it, else by halves."""
+    def _keep(self, units: list[int], level: int, most: int) -> None:
+        """Keep all of `units` where `level` allows it, else by halves, until `most` choices were
+        looked at."""
         before = self.model.work
         self.model.toggle(units)
         if not self.model.stale and self.model.work <= before and not self.excess(level):
             return
         self.model.toggle(units)
-        if len(units) > 1:
-            self._keep(units[: len(units) // 2], level)
-            self._keep(units[len(units) // 2 :], level)
+        if len(units) > 1 and self.evaluated < most:
+            self._keep(units[: len(units) // 2], level, most)
+            self._keep(units[len(units) // 2 :], level, most)
 
     # -- moves ------------------------------------------------------------------------------------
 

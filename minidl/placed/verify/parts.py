@@ -25,11 +25,13 @@ def check_parts(table: Table) -> None:
         if t.box is not None:
             _check_box(t, table.tensors[t.root])
             parts.setdefault(t.root, []).append(row)
-    for root, rows in parts.items():
-        if not table.tensors[root].given:
-            _check_written(
-                table, root, _Grid(table.tensors[root], [table.tensors[r] for r in rows])
-            )
+    grids = {
+        root: _Grid(table.tensors[root], [table.tensors[row] for row in rows])
+        for root, rows in parts.items()
+        if not table.tensors[root].given
+    }
+    if grids:
+        _check_written(table, grids)
 
 
 def _check_box(t: TensorRow, root: TensorRow) -> None:
@@ -72,12 +74,14 @@ class _Grid:
         return self.written[region]
 
 
-def _check_written(table: Table, root: int, grid: _Grid) -> None:
+def _check_written(table: Table, grids: dict[int, _Grid]) -> None:
+    """grids: of the tensors that are followed, by their rows."""
     for i, op in enumerate(table.ops):
         for row in op.reads:
             t = table.tensors[row]
-            if t.root == root and not grid.cells(t).all():
+            if t.root in grids and not grids[t.root].cells(t).all():
                 raise PlanError(f"{table.op(i)} reads {t}, of which a part is not written yet")
         for row in op.writes:
-            if table.tensors[row].root == root:
-                grid.cells(table.tensors[row])[...] = True
+            t = table.tensors[row]
+            if t.root in grids:
+                grids[t.root].cells(t)[...] = True
