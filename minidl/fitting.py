@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from minidl.ir.errors import LimitError
 
@@ -11,6 +12,9 @@ MOST = 2**24
 
 STRAIGHT = 8
 """Guesses along a line; after them the interval is halved, whatever the bytes look like."""
+
+NEAR = 4
+"""Guesses of `nearly_largest` at most."""
 
 
 def largest_fitting(needs: Callable[[int], int], limit: int, start: int = 1) -> int:
@@ -44,3 +48,45 @@ def _on_the_line(known: dict[int, int], limit: int, low: int, high: int) -> int:
     a, b = sorted(sorted(known, key=lambda size: abs(known[size] - limit))[:2])
     slope = (known[b] - known[a]) / (b - a)
     return int(a + (limit - known[a]) / slope) if slope > 0 else (low + min(high, 4 * b)) // 2
+
+
+def largest_about(
+    needs: Callable[[int], int], about: Callable[[int], int], limit: int, start: int = 1
+) -> int:
+    """The same where `about` says for little what `needs` says for much: guesses are the largest
+    batches by `about`, corrected by what was known of it last."""
+    about, known = cache(about), cache(needs)
+    guess, low, high = largest_fitting(about, limit, start), 0, MOST + 1
+    for _ in range(NEAR):
+        guess = min(max(guess, low + 1), high - 1)
+        try:
+            size = known(guess)
+        except LimitError:
+            break
+        low, high = (guess, high) if size <= limit else (low, guess)
+        if high - low <= 1:
+            return low
+        guess = largest_fitting(about, limit * about(guess) // size, guess)
+    return largest_fitting(known, limit, guess)
+
+
+def nearly_largest(
+    needs: Callable[[int], int], about: Callable[[int], int], limit: int, start: int = 1
+) -> int:
+    """The same where `needs` is too dear to be asked about a batch that will hardly fit: the result
+    fits, and by `about` it is the largest."""
+    about = cache(about)
+    guess, low, room = largest_fitting(about, limit, start), 0, limit
+    for _ in range(NEAR):
+        if guess <= low:
+            break
+        size = needs(guess)
+        room = limit * about(guess) // size
+        if size <= limit:
+            low = guess
+            guess = largest_fitting(about, room, guess)
+        else:
+            guess = min(guess - 1, largest_fitting(about, room, guess))
+            if low:
+                break
+    return low or largest_fitting(needs, limit, max(1, guess))

@@ -108,7 +108,7 @@ def test_a_budget_that_fails_says_by_how_much_and_what_fits() -> None:
     error = caught.value
     assert error.budget == parse_size("300KiB")
     assert f"{format_size(error.needed - error.budget)} short" in str(error)
-    levers = re.findall(r"(\S+) needs (\S+ \S+)", str(error))
+    levers = re.findall(r"(\S+) needs (?:about )?(\S+ [KMG]?i?B)", str(error))
     assert levers
     assert all(parse_size(needed.replace(" ", "")) < error.needed for _, needed in levers)
     batch = int(str(error).split("batch ")[1].split()[0])
@@ -172,8 +172,22 @@ def test_less_scratch_is_tried_before_more_work() -> None:
     assert free.arena_bytes > 5 * 2**20 >= plan.arena_bytes
     assert plan.recompute_flops <= free.recompute_flops
     assert plan.options.scratch_limit < free.options.scratch_limit
-    with pytest.raises(dl.BudgetError, match=r"batch \d+ would fit$"):
-        dl.plan(network, 64, device="cpu", budget="2MiB")
+
+
+def test_a_refusal_names_the_smallest_budget() -> None:
+    """The same, whatever was asked for; with it, and with more, there is a plan."""
+    network = dl.models.lenet(classes=10)
+    asked = int(np.random.default_rng().integers(2**10, 3 * 2**20))
+    least = _refused(network, asked).needed
+    assert _refused(network, least - 1).needed == least, f"another than for {asked}"
+    for budget in (least, least + 2**14):
+        assert dl.plan(network, 64, device="cpu", budget=budget).arena_bytes <= budget
+
+
+def _refused(network: dl.Network, budget: int) -> dl.BudgetError:
+    with pytest.raises(dl.BudgetError) as caught:
+        dl.plan(network, 64, device="cpu", budget=budget)
+    return caught.value
 
 
 @pytest.mark.parametrize(
