@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 import minidl as dl
-from minidl.compiler.recompute import rungs
 from minidl.compiler.lifetimes import loads
 from minidl.compiler.order import order_for_peak
-from minidl.compiler.recompute import Chooser, Front, choose, run_twice
+from minidl.compiler.recompute import Chooser, Front, choose, run_twice, rungs
 from minidl.compiler.recompute.model import Model
 from minidl.compiler.recompute.search import Found, Search
 from minidl.compiler.recompute.units import Unit, units
