@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
 
 from minidl.ir.errors import LimitError
 
@@ -17,17 +18,29 @@ NEAR = 4
 """Guesses of `nearly_largest` at most."""
 
 
-def largest_fitting(needs: Callable[[int], int], limit: int, start: int = 1) -> int:
+def largest_fitting(
+    needs: Callable[[int], int],
+    limit: int,
+    start: int = 1,
+    known: Mapping[int, int] = MappingProxyType({}),
+    near: float = 0,
+) -> int:
     """The largest batch whose `needs` are at most `limit` bytes; 0 if not even 1 fits.
 
     Bytes grow nearly linearly with the batch, so each guess is where the line through the two
     nearest known batches meets the limit, until no card can launch a guess: LimitError. The result
-    fits, and the next larger batch does not.
+    fits, and the next larger batch does not; with `near`, guesses end that part of it earlier.
+    known: bytes of some batches, of 0, too.
     """
-    known: dict[int, int] = {}
-    low, high = 0, MOST + 1
+    known = dict(known)
+    low = max((batch for batch, size in known.items() if size <= limit), default=0)
+    high = min((batch for batch, size in known.items() if size > limit), default=MOST + 1)
+    if high <= low:
+        return 0  # what no batch changes is too much
     straight, guess = True, max(1, start)
-    while high - low > 1:
+    if len(known) > 1:
+        guess = _on_the_line(known, limit, low, high)
+    while high - low > 1 and (guess > low * (1 + near) or not low):
         guess = min(max(guess, low + 1), high - 1)
         try:
             known[guess] = needs(guess)
@@ -38,6 +51,7 @@ def largest_fitting(needs: Callable[[int], int], limit: int, start: int = 1) -> 
         guess = (low + high) // 2
         if straight and len(known) <= STRAIGHT:
             guess = _on_the_line(known, limit, low, high)
+        guess = guess if near else max(guess, low + 1)
     return low
 
 

@@ -297,7 +297,8 @@ def _batches(recipe: Recipe, limits: Limits, budget: int) -> Iterator[str]:
     planners = limits.at(scratch)
 
     def largest(planned: Planned) -> int:
-        return largest_fitting(smaller.like(*planned.plans), budget, recipe.batch)
+        known = {0: planned.lasting_bytes, recipe.batch: planned.arena_bytes}
+        return largest_fitting(smaller.like(*planned.plans), budget, known=known, near=NEAR)
 
     batch = largest(planners.unspent)
     while batch and smaller.at(batch).planners().unspent.arena_bytes > budget:
@@ -311,6 +312,9 @@ def _batches(recipe: Recipe, limits: Limits, budget: int) -> Iterator[str]:
     if more > batch:
         yield f"about batch {more} would with more work"
 
+
+NEAR = 0.02
+"""Of a batch: a guess that is nearer to the largest is good enough to be told."""
 
 MARGIN = 32
 """One of so many samples is left out where a plan may need a little more than the guess."""
@@ -331,8 +335,8 @@ def _levers(recipe: Recipe, limits: Limits, least: int) -> Iterator[str]:
             if sum(len(planner.graph.ops) for planner in planners.planners) > SMALL:
                 yield "slices were not tried, the network is large"
                 return
-            if (needed := planners.lowest.arena_bytes) < least:
-                yield f"slices={slices} needs {format_size(needed)}"
+            if (needed := planners.least_peak) < least:
+                yield f"slices={slices} needs about {format_size(needed)}"
 
 
 def _require_memory(needed: int, plan: Plan, device: Device) -> None:

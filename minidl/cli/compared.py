@@ -42,7 +42,8 @@ def print_largest_batches(plan: Plan, memory: int) -> None:
 
 
 def _largest(plan: Plan, memory: int, how: dict[str, Any]) -> int:
-    return plan.recipe.at(recompute=None, budget=None, **how).plan().largest_batch(memory)
+    changes = {"recompute": None, "budget": None, **how}
+    return plan.recipe.at(**changes).plan().largest_batch(memory)
 
 
 def _needs(plan: Plan, batch: int, how: dict[str, Any]) -> int:

@@ -51,6 +51,11 @@ class Planners:
         """With the fewest bytes that there are."""
         return Planned(tuple(planner.lowest for planner in self.planners))
 
+    @property
+    def least_peak(self) -> int:
+        """About what `lowest` needs."""
+        return max(planner.least_peak for planner in self.planners)
+
     def like(self, planned: Planned) -> Planned:
         """With the orders of other plans of the step, and what runs again there."""
         pairs = zip(self.planners, planned.plans, strict=True)
@@ -71,6 +76,11 @@ class Planned:
     @property
     def arena_bytes(self) -> int:
         return max(plan.arena_bytes for plan in self.plans)
+
+    @property
+    def lasting_bytes(self) -> int:
+        """Of what holds from one step to the next: no batch needs less."""
+        return max(sum(v.tensor.nbytes for v in plan.graph.variables) for plan in self.plans)
 
 
 class Limits:

@@ -23,14 +23,14 @@ class Pattern:
     some that it has not."""
 
     place: Mapping[Key, int]
-    again: Mapping[str, int]
+    recomputed: Mapping[str, int]
     """By name of a forward op, how many of that name run again: with slices there are several."""
 
     @staticmethod
     def of(graph: StepGraph) -> Pattern:
         ops = graph.ops
-        again = (op.name.removesuffix(SUFFIX) for op in ops if op.phase == "recompute")
-        return Pattern({key: i for i, (key, _) in enumerate(_keys(ops))}, Counter(again))
+        names = (op.name.removesuffix(SUFFIX) for op in ops if op.phase == "recompute")
+        return Pattern({key: i for i, (key, _) in enumerate(_keys(ops))}, Counter(names))
 
     def on(self, graph: StepGraph) -> StepGraph:
         """`graph` with these ops run again and in this order, as far as it has them; what it has
@@ -46,7 +46,7 @@ class Pattern:
         return {
             t.storage
             for (name, phase, before), op in _keys(graph.ops)
-            if phase == "forward" and before < self.again.get(name, 0)
+            if phase == "forward" and before < self.recomputed.get(name, 0)
             for t in op.writes
         }
 

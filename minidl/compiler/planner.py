@@ -167,23 +167,32 @@ class Planner:
         that are the same for every budget below them, and that are enough."""
         if self.unspent.arena_bytes <= budget or not self._may_spend:
             return _fitting(self.unspent, budget)
-        if budget <= NEAR * self.lowest.max_load_bytes:
+        if budget <= NEAR * self.least_peak:
             _fitting(self.lowest, budget)
         front = self._front(budget)
         for choice in promising(front, self._most_work, budget):
             plan = self._placed(self._ordered(front.graph(choice)))
             if plan.arena_bytes <= budget:
                 return plan
-        met = [plan for plan in self._lowest_plans if plan.arena_bytes <= budget]
-        return _fitting(min(met or [self.lowest], key=lambda p: p.recompute_flops), budget)
+        return _fitting(self.lowest, budget)
 
     @cached_property
     def lowest(self) -> PlacedGraph:
         """The plan with the fewest bytes that there are for the work that may be spent."""
-        plans = [self.unspent]
-        if self._may_spend:
-            plans += self._lowest_plans
-        return min(plans, key=lambda plan: plan.arena_bytes)
+        if not self._may_spend:
+            return self.unspent
+        front = self._searched(lambda: self._chooser.lowest)
+        choices = lowest_of(front, self._most_work)
+        best = min((self._ordered(front.graph(choice)) for choice in choices), key=self._peak)
+        return min(self.unspent, self._placed(best), key=lambda plan: plan.arena_bytes)
+
+    @property
+    def least_peak(self) -> int:
+        """About what `lowest` needs: bytes live at once, and no order is searched for once more."""
+        if not self._may_spend:
+            return self.unspent.max_load_bytes
+        front = self._searched(lambda: self._chooser.lowest)
+        return min(c.peak for c in front.choices if c.work <= self._most_work)
 
     def like(self, plan: PlacedGraph) -> PlacedGraph:
         """With the order of a plan of the same step otherwise made, and what runs again there."""
@@ -202,12 +211,6 @@ class Planner:
     def _most_work(self) -> float:
         share = self.options.recompute
         return self.graph.flops * (len(self.graph.ops) if share is None else share)
-
-    @cached_property
-    def _lowest_plans(self) -> list[PlacedGraph]:
-        front = self._searched(lambda: self._chooser.lowest)
-        choices = lowest_of(front, self._most_work)
-        return [self._placed(self._ordered(front.graph(choice))) for choice in choices]
 
     def _front(self, target: int | None = None) -> Front:
         chooser = self._chooser

@@ -15,6 +15,9 @@ BLURRED = 1.1
 ALIKE = 1.03
 """How much higher a choice may be, in the order as it was, that another order may make the best."""
 
+AS_LOW = 1.01
+"""The same for the lowest choice of all."""
+
 DEARER = 0.98
 """Work of a plan of a curve, at most, of the next: else the next is as good for its work."""
 
@@ -54,13 +57,8 @@ def promising(front: Front, work: float, budget: int) -> list[Choice]:
 
 
 def lowest_of(front: Front, work: float) -> list[Choice]:
-    """The lowest choice of at most so much work, and one or two that are nearly as low for less:
-    what the smallest budget is found by."""
+    """The lowest choice of at most so much work, and one that is nearly as low for less."""
     choices = [c for c in front.choices if c.work <= work]
     bottom = choices[-1]
-    found = [bottom]
-    for near in (1.005, ALIKE):
-        other = next(c for c in choices if c.peak <= near * bottom.peak)
-        if other.work < DEARER * found[-1].work:
-            found.append(other)
-    return found
+    other = next(c for c in choices if c.peak <= AS_LOW * bottom.peak)
+    return [bottom, other] if other.work < DEARER * bottom.work else [bottom]
