@@ -10,7 +10,7 @@ from functools import cached_property
 from minidl.compiler.buffers import Buffer, Sharing
 from minidl.compiler.lifetimes import Lifetime, loads
 from minidl.compiler.modes import check_switches, find_mode
-from minidl.compiler.order import Ordered, order_for_peak
+from minidl.compiler.order import Ordered, order_for_peak, order_within
 from minidl.compiler.pattern import Pattern
 from minidl.compiler.place import Block, Impossible, lowest, max_load, top
 from minidl.compiler.recompute import SHARES, Choice, Chooser, Front
@@ -25,6 +25,9 @@ MOST_BYTES = 2**60
 
 NEAR = 1.1
 """Of the lowest choice: a budget up to there may be one that no plan meets."""
+
+OTHERWISE = 2
+"""Orders that are tried where a placement does not come down to the load."""
 
 SEARCHING = "searching for what to make anew"
 
@@ -247,8 +250,37 @@ class Planner:
     # -- where ------------------------------------------------------------------------------------
 
     def _placed(self, ordered: Ordered) -> PlacedGraph:
+        """With the fewest bytes, proven: where no placement comes down to the load of the order,
+        other orders are tried that may."""
+        bound = ordered.lower_bound(self.options.alignment)
+        best = self._placed_as(ordered.graph, bound)
+        for graph in ordered.others:
+            if best.arena_bytes > max(best.max_load_bytes, self._peak(Ordered(graph))):
+                plan = self._placed_as(graph, bound)
+                best = min(best, plan, key=lambda plan: plan.arena_bytes)
+        best = self._placed_otherwise(best)
+        verify(best, self.stated)
+        return best
+
+    def _placed_otherwise(self, best: PlacedGraph) -> PlacedGraph:
+        """The same, or in an order that is found at once and placed with fewer bytes."""
+        fixed = not self.mode.exact or "order_for_peak" in self.options.disable_passes
+        for _ in range(0 if fixed else OTHERWISE):
+            limit = (best.max_load_bytes + best.arena_bytes) // 2
+            if best.arena_bytes <= best.max_load_bytes + self.options.alignment:
+                break
+            graph = order_within(best.graph, limit, self.options.alignment)
+            if graph is None:
+                break
+            plan = self._placed_as(graph, best.order_lower_bound_bytes)
+            best = min(best, plan, key=lambda plan: plan.arena_bytes)
+            if best is not plan:
+                break
+        return best
+
+    def _placed_as(self, graph: StepGraph, bound: int) -> PlacedGraph:
         options = self.options
-        sharing = self.mode.share(ordered.graph)
+        sharing = self.mode.share(graph)
         buffers = sharing.buffers()
         blocks = [_block(b, sharing, options.alignment, self.guard) for b in buffers]
         offsets, reached = _offsets(buffers, blocks, self.mode.effort)
@@ -257,19 +289,17 @@ class Planner:
             for buffer, offset in zip(buffers, offsets, strict=True)
             for t, life in _reserved(buffer, sharing).items()
         }
-        plan = PlacedGraph(
+        return PlacedGraph(
             self.subject,
             options,
-            ordered.graph,
-            _with_views(ordered.graph, placements),
+            graph,
+            _with_views(graph, placements),
             arena_bytes=top(blocks, offsets),
             max_load_bytes=max_load(blocks),
             guard=self.guard,
-            order_lower_bound_bytes=ordered.lower_bound(options.alignment),
+            order_lower_bound_bytes=bound,
             placement_lower_bound_bytes=max_load(blocks) + (0 if reached else options.alignment),
         )
-        verify(plan, self.stated)
-        return plan
 
 
 def _fitting(plan: PlacedGraph, budget: int) -> PlacedGraph:
