@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cards import named
+from minidl.compiler.budget import Limits, Planned
 from minidl.compiler.modes import MODES, check_switches, find_mode
 from minidl.compiler.planner import Progress, silent
 from minidl.devices.device import Device, free_memory
@@ -18,7 +18,6 @@ from minidl.ir import (
     ArenaTooLargeError,
     ArgumentError,
     BudgetError,
-    MinidlError,
     Shape,
     format_size,
 )
@@ -196,7 +195,7 @@ def compile(  # noqa: A001 - the field's word for it
     needed = max(plans.training.arena_bytes, inference.arena_bytes)
     if recipe.options.budget is not None and needed > recipe.options.budget:
         raise BudgetError(recipe.options.budget, needed).at("predict")
-    _require_memory(needed, recipe, place)
+    _require_memory(needed, plans.training, place)
     walk(recipe.network).warn_of_order()
     how = recipe.loss.check, recipe.seed, debug, check_finite, place
     return Step(plans.training, inference, *how, plans.accumulation)
@@ -279,57 +278,73 @@ def _conflicts(options: Options) -> Iterator[ArgumentError]:
 
 def _planned(recipe: Recipe, guard: int = 0) -> Plans:
     """The plans as they were asked for; BudgetError says which batch would fit."""
+    limits = recipe.limits(guard)
     try:
-        return recipe.plans(guard)
+        return recipe.plans(guard, limits)
     except BudgetError as error:
-        raise _with_way_out(error, recipe) from None
+        ways = *_batches(recipe, limits, error.budget), *_levers(recipe, limits, error.needed)
+        raise error.hinting("; ".join(ways)) from None
 
 
-SMALL = 80
-"""Layers of a network whose ways into a budget are all tried."""
+SMALL = 300
+"""Ops of a step in slices that is planned to say what they give."""
 
 
-def _with_way_out(error: BudgetError, recipe: Recipe) -> BudgetError:
-    """The same error, saying which batch would fit, and what each other lever gives."""
-    batch = largest_fitting(lambda n: recipe.at(n).least_bytes(), error.budget, recipe.batch)
+def _batches(recipe: Recipe, limits: Limits, budget: int) -> Iterator[str]:
+    """Which batch would fit: without more work, planned; with it, about."""
+    scratch = limits.ways[-1]
+    smaller = recipe if scratch is None else recipe.at(scratch_limit=scratch)
+    planners = limits.at(scratch)
+
+    def largest(planned: Planned) -> int:
+        known = {0: planned.lasting_bytes, recipe.batch: planned.arena_bytes}
+        return largest_fitting(smaller.like(*planned.plans), budget, known=known, near=NEAR)
+
+    batch = largest(planners.unspent)
+    while batch and smaller.at(batch).planners().unspent.arena_bytes > budget:
+        batch -= 1 + batch // MARGIN
+    more = largest(planners.lowest)
+    more -= more // MARGIN
     if batch:
-        return error.hinting(
-            "; ".join([f"batch {batch} would fit", *_levers(recipe, error.needed)])
-        )
-    ways = ["batch 1 does not fit either", *_levers(recipe, error.needed)]
-    if recipe.batch > 1:
-        with suppress(BudgetError):
-            recipe.at(1).plan()
-            ways[0] = "batch 1 would fit"
-    return error.hinting("; ".join(ways))
+        yield f"batch {batch} would fit"
+    elif not more:
+        yield "batch 1 does not fit either"
+    if more > batch:
+        yield f"about batch {more} would with more work"
 
 
-def _levers(recipe: Recipe, least: int) -> Iterator[str]:
-    """What other settings would need, each without a budget, where that is below `least` bytes."""
-    if len(recipe.network.nodes) > SMALL:
-        yield "slices, precision and less scratch were not tried, the network is large"
-        return
-    plain = recipe.at(budget=None, recompute=0 if recipe.options.recompute == 0 else None)
-    ways: list[dict[str, Any]] = [
-        {"slices": n} for n in (2, 4) if recipe.options.slices < n <= recipe.batch
-    ]
-    if recipe.options.device == OF_CARDS and recipe.options.precision == "float32":
-        ways.append({"precision": "bf16"})
-    ways.append({"scratch_limit": 2**20})
-    for changes in ways:
-        said = ", ".join(f"{name}={value!r}" for name, value in changes.items())
-        with suppress(MinidlError):
-            needed = plain.at(**changes).plan().arena_bytes
-            if needed < least:
-                yield f"{said} needs {format_size(needed)}"
+NEAR = 0.02
+"""Of a batch: a guess that is nearer to the largest is good enough to be told."""
+
+MARGIN = 32
+"""One of so many samples is left out where a plan may need a little more than the guess."""
 
 
-def _require_memory(needed: int, recipe: Recipe, device: Device) -> None:
+def _levers(recipe: Recipe, limits: Limits, least: int) -> Iterator[str]:
+    """What other settings would need at least, where that is below `least` bytes."""
+    scratch, lowest = limits.ways[-1], limits.at(limits.ways[-1]).lowest
+    changes = {} if scratch is None else {"scratch_limit": scratch}
+    options = recipe.options
+    if options.device == OF_CARDS and options.precision == "float32":
+        needed = recipe.at(precision="bf16", **changes).like(*lowest.plans)(recipe.batch)
+        if needed < least:
+            yield f"precision='bf16' needs about {format_size(needed)}"
+    for slices in (2, 4):
+        if options.slices < slices <= recipe.batch:
+            planners = recipe.at(slices=slices, **changes).planners()
+            if sum(len(planner.graph.ops) for planner in planners.planners) > SMALL:
+                yield "slices were not tried, the network is large"
+                return
+            if (needed := planners.least_peak) < least:
+                yield f"slices={slices} needs about {format_size(needed)}"
+
+
+def _require_memory(needed: int, plan: Plan, device: Device) -> None:
     """ArenaTooLargeError unless the device has `needed` bytes free, saying what would fit."""
     free = device.available()
     if free is None or needed <= free:
         return
-    largest = largest_fitting(lambda n: recipe.at(n).plan().arena_bytes, free, recipe.batch)
+    recipe, largest = plan.recipe, plan.largest_batch(free)
     ways = [f"batch {largest} fits" if largest else "not even batch 1 fits"]
     try:
         plan = recipe.at(memory="arena", recompute=None, budget=free).plan()

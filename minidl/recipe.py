@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from minidl.compiler.budget import Limits, Planned, Planners, fitted
 from minidl.compiler.lower import lower_accumulation, lower_inference, lower_training
 from minidl.compiler.modes import MODES
-from minidl.compiler.planner import Progress, make_curve, make_plan, silent
+from minidl.compiler.pattern import Pattern
+from minidl.compiler.planner import Planner, Progress, make_curve, silent
 from minidl.devices.known import DEVICES, target_of
-from minidl.fitting import largest_fitting
+from minidl.fitting import largest_about, largest_fitting, nearly_largest
 from minidl.ir import ArgumentError, BudgetError, StepGraph, parse_size
 from minidl.ir.printed import never_raises
 from minidl.layers.loss import Loss
@@ -22,7 +24,6 @@ from minidl.optim import Optimizer
 from minidl.options import Options
 from minidl.placed.file import placed_to_dict
 from minidl.placed.graph import PlacedGraph, Subject
-from minidl.placed.loads import scratch_cost
 from minidl.report.columns import Summary
 from minidl.report.curve import Curve
 from minidl.report.explain import explain_text
@@ -35,10 +36,6 @@ from minidl.report.table import plan_table
 
 RECOMPUTE = ModeRow("recompute", "arena, and what the settings below spend", 0)
 """The row of a plan that spends work, under those of the modes."""
-
-
-SCRATCH_TRIES = 4
-"""Smaller limits of scratch that are tried for a budget."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,60 +66,79 @@ class Recipe:
         """The plan of a step; BudgetError where none fits."""
         return self.plans().training
 
-    def plans(self, guard: int = 0) -> Plans:
+    def plans(self, guard: int = 0, limits: Limits | None = None) -> Plans:
         """What calls of a step run; guard: bytes kept free behind every tensor.
 
         With a budget, in this order: as it is; with smaller kernels; with ops that run again; with
-        both. What kernels may plan as scratch then stands in the options of the plan.
+        both. What kernels may plan as scratch then stands in the options of the plan. limits: those
+        of `limits`, which keep what was found.
         """
         budget = self.options.budget
         if budget is None:
-            return self._plans(guard)
-        plans = self._unspent(guard)
-        smallest, least = self, plans
-        for limit in () if _fits(plans, budget) else _scratch_limits(plans.training):
-            recipe = self.at(scratch_limit=limit)
-            plans = recipe._unspent(guard)
-            if plans.training.arena_bytes < least.training.arena_bytes:
-                smallest, least = recipe, plans
-            if _fits(plans, budget):
-                break
-        if _fits(plans, budget):
-            return plans
-        failed: list[BudgetError] = []
-        for recipe in dict.fromkeys((self, smallest)):
-            try:
-                return recipe._plans(guard)
-            except BudgetError as error:
-                failed.append(error)
-        raise min(failed, key=lambda error: error.needed)
+            planned = Planned(tuple(p.plan() for p in self.planners(guard).planners))
+            return self._checked(planned)
+        limit, planned = fitted(limits or self.limits(guard), budget)
+        return self._at_scratch(limit)._checked(planned)
 
-    def least_bytes(self) -> int:
-        """Arena bytes without extra work, with as much scratch as needs the fewest."""
-        plain = self._unspent(0).training
-        smaller = (self.at(scratch_limit=limit) for limit in _scratch_limits(plain))
-        others = [recipe._unspent(0).training.arena_bytes for recipe in smaller]
-        return min([plain.arena_bytes, *others])
+    def limits(self, guard: int = 0) -> Limits:
+        """The step with as much scratch as the options allow, and with less."""
+        return Limits(lambda limit: self._at_scratch(limit).planners(guard))
 
-    def _unspent(self, guard: int) -> Plans:
-        """The plans without extra work, whatever the budget."""
-        none = 0 if self.options.recompute == 0 else None
-        plans = self.at(budget=None, recompute=none)._plans(guard)
-        training = replace(plans.training, options=self.options, recipe=self)
-        return replace(plans, training=training)
+    def _at_scratch(self, limit: int | None) -> Recipe:
+        return self if limit is None else self.at(scratch_limit=limit)
 
-    def _plans(self, guard: int) -> Plans:
-        """What calls of a step run, with scratch as the options have it."""
+    def planners(self, guard: int = 0) -> Planners:
+        """What makes the plans of each kind of call."""
         options = self.options
         how = self.batch, options, target_of(options)
         graph = lower_training(self.network, self.loss, self.optimizer, *how, self.seed)
-        placed, more = self._placed(graph, options, guard), None
+        graphs = [graph]
         if options.accumulate > 1:
-            adding = lower_accumulation(self.network, self.loss, *how, graph, self.seed)
-            more = self._placed(adding, options, guard)
-            placed = replace(placed, arena_bytes=max(placed.arena_bytes, more.arena_bytes))
-        own = {f.name: getattr(placed, f.name) for f in fields(placed)}
-        return Plans(Plan(**own, recipe=self), more)
+            graphs.append(lower_accumulation(self.network, self.loss, *how, graph, self.seed))
+        more = self._subject, options, guard, self.progress
+        return Planners(*(Planner(graph, *more) for graph in graphs))
+
+    def largest(self, limit: int, plan: PlacedGraph) -> int:
+        """The largest batch whose arena fits into `limit` bytes; 0 if none does.
+
+        Guesses are made with the order of a plan of this batch, and what runs again there; where
+        that is searched for, the next larger batch than the result is not planned.
+        """
+
+        def needs(batch: int) -> int:
+            try:
+                return self.at(batch).plan().arena_bytes
+            except BudgetError as error:  # within `limit` perhaps, and not within the budget
+                return max(error.needed, limit + 1)
+
+        options = self.options
+        if not MODES[options.memory].exact:
+            return largest_fitting(needs, limit, self.batch)
+        if options.budget is not None:
+            limit, plan = min(limit, options.budget), self.planners().planners[0].lowest
+            return largest_about(needs, self.like(plan), limit, self.batch)
+        find = nearly_largest if options.recompute else largest_about
+        return find(needs, self.like(plan), limit, self.batch)
+
+    def like(self, *plans: PlacedGraph) -> Callable[[int], int]:
+        """By batch, the bytes that the step needs with the orders of plans of this one, and what
+        runs again there: about what a plan of its own needs, for a tenth of the time."""
+        patterns = tuple(Pattern.of(plan.graph) for plan in plans)
+        loose = max(plan.arena_bytes / plan.max_load_bytes for plan in plans)
+
+        def needs(batch: int) -> int:
+            return int(loose * self.at(batch).planners().peak_like(patterns))
+
+        return needs
+
+    def _checked(self, planned: Planned) -> Plans:
+        """The plans; LimitError where the device cannot launch an op of one."""
+        for placed in planned.plans:
+            DEVICES[self.options.device].check(placed.graph.ops, self.options)
+        training, *more = planned.plans
+        own = {f.name: getattr(training, f.name) for f in fields(training)}
+        own["arena_bytes"] = planned.arena_bytes
+        return Plans(Plan(**own, recipe=self), more[0] if more else None)
 
     def curve(self) -> Iterator[Plan]:
         """Plans of a step from the least work to the fewest bytes; see `Plan.curve`."""
@@ -161,7 +177,7 @@ class Recipe:
 
     def _placed(self, graph: StepGraph, options: Options, guard: int) -> PlacedGraph:
         """Proven; LimitError where the device cannot launch an op of it."""
-        placed = make_plan(graph, self._subject, options, guard, self.progress)
+        placed = Planner(graph, self._subject, options, guard, self.progress).plan()
         DEVICES[options.device].check(placed.graph.ops, options)
         return placed
 
@@ -205,15 +221,7 @@ class Plan(PlacedGraph):
         memory: what the plan's card leaves free where nothing is said. The same network and
         options are planned at several batches; no device is touched.
         """
-        limit = self._free() if memory is None else parse_size(memory)
-
-        def needs(batch: int) -> int:
-            try:
-                return self.recipe.at(batch).plan().arena_bytes
-            except BudgetError as error:  # within `memory` perhaps, and not within the budget
-                return max(error.needed, limit + 1)
-
-        return largest_fitting(needs, limit, self.batch)
+        return self.recipe.largest(self._free() if memory is None else parse_size(memory), self)
 
     def curve(self) -> Curve:
         """The same step with more and more work for fewer and fewer bytes, about ten plans; what
@@ -291,16 +299,3 @@ class Plans:
     training: Plan
     accumulation: PlacedGraph | None
     """Of the calls that only add to the sums of gradients, where there are some."""
-
-
-def _fits(plans: Plans, budget: int) -> bool:
-    return plans.training.arena_bytes <= budget
-
-
-def _scratch_limits(plan: PlacedGraph) -> Iterator[int]:
-    """Quarters of the largest scratch, as long as less scratch lowers the peak."""
-    limit = max((t.nbytes for t in plan.placements if t.kind == "scratch"), default=0)
-    for _ in range(SCRATCH_TRIES if scratch_cost(plan) else 0):
-        limit //= 4
-        if limit:
-            yield limit

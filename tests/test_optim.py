@@ -128,7 +128,7 @@ def test_a_new_learning_rate_compiles_nothing(name: str, monkeypatch: pytest.Mon
         raise AssertionError("compiled again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["minidl.recipe"], "make_plan", refused)
+        patch.setattr(sys.modules["minidl.recipe"], "Planner", refused)
         patch.setattr("minidl.devices.cpu.allocate", refused)
         step.learning_rate = 0.0
         before = step.array("fc.weight").copy()

@@ -6,7 +6,6 @@ from typing import Any
 
 from minidl.compiler.modes import MODES, switches
 from minidl.console import show
-from minidl.fitting import largest_fitting
 from minidl.ir import format_size
 from minidl.recipe import Plan
 
@@ -43,7 +42,8 @@ def print_largest_batches(plan: Plan, memory: int) -> None:
 
 
 def _largest(plan: Plan, memory: int, how: dict[str, Any]) -> int:
-    return largest_fitting(lambda n: _needs(plan, n, how), memory, plan.batch)
+    changes = {"recompute": None, "budget": None, **how}
+    return plan.recipe.at(**changes).plan().largest_batch(memory)
 
 
 def _needs(plan: Plan, batch: int, how: dict[str, Any]) -> int:

@@ -18,7 +18,6 @@ from minidl.compiler.place import EFFORT
 from minidl.compiler.rewrites import (
     chain_sums,
     commute_selections,
-    defer_gradients,
     fuse_activations,
     fuse_blocks,
     fuse_gradients,
@@ -81,7 +80,6 @@ MODES = {
                 join_parts,
                 fuse_updates,
                 hoist_updates,
-                defer_gradients,
                 order_by_layer,
             ),
             in_place,

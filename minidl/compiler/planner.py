@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 
 from minidl.compiler.buffers import Buffer, Sharing
 from minidl.compiler.lifetimes import Lifetime, loads
 from minidl.compiler.modes import check_switches, find_mode
-from minidl.compiler.order import Ordered, order_for_peak
+from minidl.compiler.order import Ordered, order_for_peak, order_within
+from minidl.compiler.pattern import Pattern
 from minidl.compiler.place import Block, Impossible, lowest, max_load, top
-from minidl.compiler.recompute import SHARES, Choice, Front, cheap_front, full_front
+from minidl.compiler.recompute import SHARES, Choice, Chooser, Front
+from minidl.compiler.recompute.rungs import ALIKE, lowest_of, promising, rungs
 from minidl.ir import BudgetError, LimitError, StepGraph, Tensor
 from minidl.options import Options
 from minidl.placed.graph import PlacedGraph, Placement, Subject
@@ -20,21 +23,13 @@ from minidl.placed.verify import verify
 MOST_BYTES = 2**60
 """Of all tensors of a step; sums of them are then whole numbers of 64 bits."""
 
-TRIES = 4
-"""Choices of recomputation that are ordered for one answer: orders may save what the search for
-choices does not see."""
+NEAR = 1.1
+"""Of the lowest choice: a budget up to there may be one that no plan meets."""
 
-BLURRED = 1.1
-"""How much above a budget a choice may be, in the order as it was, that is still tried."""
+OTHERWISE = 2
+"""Orders that are tried where a placement does not come down to the load."""
 
-ALIKE = 1.03
-"""How much higher a choice may be, in the order as it was, that another order may make the best."""
-
-DEARER = 0.98
-"""Work of a plan of a curve, at most, of the next: else the next is as good for its work."""
-
-RUNGS = 10
-"""Plans of a curve, at most."""
+SEARCHING = "searching for what to make anew"
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is."""
@@ -55,7 +50,7 @@ def make_plan(
 
     guard: bytes kept free behind every tensor. BudgetError where `options.budget` cannot be met.
     """
-    return _proven(graph, _Planner(graph, subject, options, guard, progress).plan())
+    return Planner(graph, subject, options, guard, progress).plan()
 
 
 def make_curve(
@@ -66,13 +61,7 @@ def make_curve(
 ) -> list[PlacedGraph]:
     """Plans from the one with the least work to the one with the fewest bytes, proven; each has
     fewer bytes and more work than the one before."""
-    plans = _Planner(graph, subject, options, 0, progress).curve()
-    return [_proven(graph, plan) for plan in plans]
-
-
-def _proven(graph: StepGraph, plan: PlacedGraph) -> PlacedGraph:
-    verify(plan, graph)
-    return plan
+    return Planner(graph, subject, options, 0, progress).curve()
 
 
 def _require_countable(graph: StepGraph) -> None:
@@ -89,17 +78,23 @@ def _require_countable(graph: StepGraph) -> None:
 
 def scheduled(graph: StepGraph, options: Options) -> Ordered:
     """The ops as `options.memory` rewrites and orders them, before anything has a place."""
-    return _Planner(graph, Subject("", 0, ()), options, 0, silent).scheduled()
+    return Planner(graph, Subject("", 0, ()), options, 0, silent).scheduled()
 
 
-class _Planner:
-    """What makes the plans of one graph with one set of options."""
+class Planner:
+    """What makes the plans of one graph with one set of options; each plan is proven."""
 
     def __init__(
-        self, graph: StepGraph, subject: Subject, options: Options, guard: int, progress: Progress
+        self,
+        graph: StepGraph,
+        subject: Subject,
+        options: Options,
+        guard: int = 0,
+        progress: Progress = silent,
     ) -> None:
         check_switches(options.disable_passes)
         _require_countable(graph)
+        self.stated = graph
         self.subject, self.options, self.guard = subject, options, guard
         self.progress = progress
         self.mode = find_mode(options.memory)
@@ -113,8 +108,15 @@ class _Planner:
     def plan(self) -> PlacedGraph:
         """With the least bytes that the options allow; with a budget, with the least work."""
         if self.mode.exact and self.options.budget is not None:
-            return self._within_budget(self.options.budget)
+            return self.within(self.options.budget)
         return self._placed(self.scheduled())
+
+    @cached_property
+    def unspent(self) -> PlacedGraph:
+        """Without work but what may always be spent, whatever the budget."""
+        if not self.mode.exact:
+            return self._placed(Ordered(self.graph))
+        return self._placed(self._spending(0 if self.options.recompute == 0 else None))
 
     def scheduled(self) -> Ordered:
         """The ops in their order, whatever the budget."""
@@ -124,9 +126,9 @@ class _Planner:
         """The plans that no other one beats in both bytes and work, at most `RUNGS`."""
         front = self._front()
         found: list[PlacedGraph] = []
-        rungs = _rungs(front)
-        for done, choice in enumerate(rungs):
-            self.progress("placing the plans of the curve", done / len(rungs))
+        choices = rungs(front)
+        for done, choice in enumerate(choices):
+            self.progress("placing the plans of the curve", done / len(choices))
             plan = self._placed(self._ordered(front.graph(choice)))
             if not found or plan.arena_bytes < found[-1].arena_bytes:
                 share = None if choice == front.cheap else self._share(choice)
@@ -143,7 +145,7 @@ class _Planner:
         """The order of fewest bytes with that share of work; None: with cheap ops alone."""
         if share == 0 or "recompute" in self.options.disable_passes:
             return self._ordered(self.graph)
-        front = cheap_front(self.graph, self.options.alignment) if share is None else self._front()
+        front = self._chooser.cheap if share is None else self._front()
         best = self._ordered(front.graph(front.cheap))
         if share is not None:
             best = min(best, self._lowest(front, share), key=self._peak)
@@ -163,40 +165,74 @@ class _Planner:
                 best = min(best, self._ordered(front.graph(choice)), key=self._peak)
         return best
 
-    def _within_budget(self, budget: int) -> PlacedGraph:
-        """The plan with the least extra work that fits; BudgetError where none does."""
-        share = self.options.recompute
-        least = self._placed(self._spending(None if share is None else min(share, 0)))
-        if least.arena_bytes <= budget or share == 0 or "recompute" in self.options.disable_passes:
-            return self._fitting(least, budget)
+    def within(self, budget: int) -> PlacedGraph:
+        """The plan with the least extra work that fits; BudgetError where none does, with bytes
+        that are the same for every budget below them, and that are enough."""
+        if self.unspent.arena_bytes <= budget or not self._may_spend:
+            return _fitting(self.unspent, budget)
+        if budget <= NEAR * self.least_peak:
+            _fitting(self.lowest, budget)
         front = self._front(budget)
-        most = self.graph.flops * len(self.graph.ops) if share is None else share * self.graph.flops
-        choices = [c for c in front.choices if c.work <= most]
-        rungs = [c for c in _rungs(front) if c.work <= most]
-        for choice in _promising(choices, rungs, budget):
+        for choice in promising(front, self._most_work, budget):
             plan = self._placed(self._ordered(front.graph(choice)))
-            least = min(least, plan, key=lambda p: p.arena_bytes)
             if plan.arena_bytes <= budget:
-                break
-        return self._fitting(least, budget)
+                return plan
+        return _fitting(self.lowest, budget)
 
-    def _fitting(self, plan: PlacedGraph, budget: int) -> PlacedGraph:
-        if plan.arena_bytes > budget:
-            raise BudgetError(budget, plan.arena_bytes)
-        return plan
+    @cached_property
+    def lowest(self) -> PlacedGraph:
+        """The plan with the fewest bytes that there are for the work that may be spent."""
+        if not self._may_spend:
+            return self.unspent
+        front = self._searched(lambda: self._chooser.lowest)
+        choices = lowest_of(front, self._most_work)
+        best = min((self._ordered(front.graph(choice)) for choice in choices), key=self._peak)
+        return min(self.unspent, self._placed(best), key=lambda plan: plan.arena_bytes)
+
+    @property
+    def least_peak(self) -> int:
+        """About what `lowest` needs: bytes live at once, and no order is searched for once more."""
+        if not self._may_spend:
+            return self.unspent.max_load_bytes
+        front = self._searched(lambda: self._chooser.lowest)
+        return min(c.peak for c in front.choices if c.work <= self._most_work)
+
+    def like(self, plan: PlacedGraph) -> PlacedGraph:
+        """With the order of a plan of the same step otherwise made, and what runs again there."""
+        return self._placed(Ordered(Pattern.of(plan.graph).on(self.graph)))
+
+    def peak_like(self, pattern: Pattern) -> int:
+        """Most bytes live at once with that order; nothing is placed."""
+        return max(loads(pattern.on(self.graph), self.options.alignment), default=0)
+
+    @property
+    def _may_spend(self) -> bool:
+        allowed = "recompute" not in self.options.disable_passes and self.options.recompute != 0
+        return allowed and self.mode.exact
+
+    @property
+    def _most_work(self) -> float:
+        share = self.options.recompute
+        return self.graph.flops * (len(self.graph.ops) if share is None else share)
 
     def _front(self, target: int | None = None) -> Front:
-        phrase = "searching for what to make anew"
-        self.progress(phrase, 0)
-        front = full_front(
+        chooser = self._chooser
+        return self._searched(lambda: chooser.front if target is None else chooser.at(target))
+
+    def _searched(self, search: Callable[[], Front]) -> Front:
+        self.progress(SEARCHING, 0)
+        front = search()
+        self.progress(SEARCHING, 1)
+        return front
+
+    @cached_property
+    def _chooser(self) -> Chooser:
+        return Chooser(
             self.graph,
             lambda graph: self._ordered(graph).graph,
             self.options.alignment,
-            target,
-            lambda share: self.progress(phrase, share),
+            lambda share: self.progress(SEARCHING, share),
         )
-        self.progress(phrase, 1)
-        return front
 
     # -- in which order ---------------------------------------------------------------------------
 
@@ -214,8 +250,37 @@ class _Planner:
     # -- where ------------------------------------------------------------------------------------
 
     def _placed(self, ordered: Ordered) -> PlacedGraph:
+        """With the fewest bytes, proven: where no placement comes down to the load of the order,
+        other orders are tried that may."""
+        bound = ordered.lower_bound(self.options.alignment)
+        best = self._placed_as(ordered.graph, bound)
+        for graph in ordered.others:
+            if best.arena_bytes > max(best.max_load_bytes, self._peak(Ordered(graph))):
+                plan = self._placed_as(graph, bound)
+                best = min(best, plan, key=lambda plan: plan.arena_bytes)
+        best = self._placed_otherwise(best)
+        verify(best, self.stated)
+        return best
+
+    def _placed_otherwise(self, best: PlacedGraph) -> PlacedGraph:
+        """The same, or in an order that is found at once and placed with fewer bytes."""
+        fixed = not self.mode.exact or "order_for_peak" in self.options.disable_passes
+        for _ in range(0 if fixed else OTHERWISE):
+            limit = (best.max_load_bytes + best.arena_bytes) // 2
+            if best.arena_bytes <= best.max_load_bytes + self.options.alignment:
+                break
+            graph = order_within(best.graph, limit, self.options.alignment)
+            if graph is None:
+                break
+            plan = self._placed_as(graph, best.order_lower_bound_bytes)
+            best = min(best, plan, key=lambda plan: plan.arena_bytes)
+            if best is not plan:
+                break
+        return best
+
+    def _placed_as(self, graph: StepGraph, bound: int) -> PlacedGraph:
         options = self.options
-        sharing = self.mode.share(ordered.graph)
+        sharing = self.mode.share(graph)
         buffers = sharing.buffers()
         blocks = [_block(b, sharing, options.alignment, self.guard) for b in buffers]
         offsets, reached = _offsets(buffers, blocks, self.mode.effort)
@@ -227,43 +292,20 @@ class _Planner:
         return PlacedGraph(
             self.subject,
             options,
-            ordered.graph,
-            _with_views(ordered.graph, placements),
+            graph,
+            _with_views(graph, placements),
             arena_bytes=top(blocks, offsets),
             max_load_bytes=max_load(blocks),
             guard=self.guard,
-            order_lower_bound_bytes=ordered.lower_bound(options.alignment),
+            order_lower_bound_bytes=bound,
             placement_lower_bound_bytes=max_load(blocks) + (0 if reached else options.alignment),
         )
 
 
-def _promising(choices: list[Choice], rungs: list[Choice], budget: int) -> list[Choice]:
-    """The choices to try for a budget, least work first: of a curve's those a little above, which
-    another order may bring down; of those within it some, each with a lower peak than the last.
-    Then, lowest first, those that are further above."""
-    above = [c for c in rungs if budget < c.peak <= ALIKE * budget]
-    inside = [c for c in choices if c.peak <= budget]
-    steps = inside[:1]
-    for choice in inside:
-        if choice.peak <= steps[-1].peak - (budget >> 8):
-            steps.append(choice)
-    first = {*above, *steps[: TRIES - 1], *inside[-1:], *(c for c in rungs if c.peak <= budget)}
-    last = [c for c in choices[::-1] if ALIKE * budget < c.peak <= BLURRED * budget]
-    return [*sorted(first, key=lambda c: c.work), *last[:TRIES]]
-
-
-def _rungs(front: Front) -> list[Choice]:
-    """Choices all along the front, least work first: that without work, the cheap one, and those
-    at equal steps of bytes below it, by ratio."""
-    low, high = front.choices[-1].peak, front.cheap.peak
-    steps = RUNGS - 2
-    found = [front.choices[-1]]
-    for k in range(steps - 1, 0, -1):
-        level = int(high * (low / high) ** (k / steps))
-        choice = next(c for c in front.choices if c.peak <= max(level, low))
-        if choice.work < DEARER * found[-1].work:
-            found.append(choice)
-    return sorted({*found, front.cheap, front.choices[0]}, key=lambda c: c.work)
+def _fitting(plan: PlacedGraph, budget: int) -> PlacedGraph:
+    if plan.arena_bytes > budget:
+        raise BudgetError(budget, plan.arena_bytes)
+    return plan
 
 
 def _block(buffer: Buffer, sharing: Sharing, alignment: int, guard: int) -> Block:

@@ -46,9 +46,12 @@ class Tensor:
     size: int = field(init=False, repr=False)
     """Number of elements."""
     nbytes: int = field(init=False, repr=False)
+    _root: Tensor | None = field(init=False, repr=False)
+    """Of a view, what owns its bytes."""
 
     def __post_init__(self) -> None:
-        # passes ask for both far more often than tensors are made
+        # passes ask for these far more often than tensors are made
+        object.__setattr__(self, "_root", self.view_of and self.view_of.storage)
         object.__setattr__(self, "size", math.prod(self.shape))
         object.__setattr__(self, "nbytes", self.size * self.itemsize)
 
@@ -65,7 +68,7 @@ class Tensor:
     @property
     def storage(self) -> Tensor:
         """The tensor that owns the bytes: itself, or the root of the views it belongs to."""
-        return self if self.view_of is None else self.view_of.storage
+        return self._root or self
 
     @property
     def region(self) -> Box | None:

@@ -182,13 +182,13 @@ def test_modes_differ_in_bytes_and_arena_is_least() -> None:
 def test_other_modes_are_planned_when_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that only runs needs none; its own mode is known from the first."""
     planned: list[str] = []
-    plan_one = planner._Planner.plan
+    plan_one = planner.Planner.plan
 
-    def counted(self: planner._Planner) -> PlacedGraph:
+    def counted(self: planner.Planner) -> PlacedGraph:
         planned.append(self.options.memory)
         return plan_one(self)
 
-    monkeypatch.setattr(planner._Planner, "plan", counted)
+    monkeypatch.setattr(planner.Planner, "plan", counted)
     network = dl.Sequential(dl.Input(3), dl.Linear(2))
     step = dl.compile(network, 2)
     assert planned == ["arena", "arena"]  # of training and of prediction

@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 import minidl as dl
-from minidl.compiler import planner
 from minidl.compiler.lifetimes import loads
 from minidl.compiler.order import order_for_peak
-from minidl.compiler.recompute import Front, choose, full_front, run_twice
+from minidl.compiler.recompute import Chooser, Front, choose, run_twice, rungs
 from minidl.compiler.recompute.model import Model
 from minidl.compiler.recompute.search import Found, Search
 from minidl.compiler.recompute.units import Unit, units
@@ -41,7 +40,7 @@ def step_of(network: dl.Network, batch: int, **how: Any) -> StepGraph:
 
 
 def front_of(graph: StepGraph) -> Front:
-    return full_front(graph, lambda g: order_for_peak(g, ALIGNMENT).graph)
+    return Chooser(graph, lambda g: order_for_peak(g, ALIGNMENT).graph, ALIGNMENT).front
 
 
 def work(graph: StepGraph) -> int:
@@ -214,5 +213,5 @@ def test_a_plan_of_a_curve_is_met_as_a_budget() -> None:
 
 def curve(network: dl.Network) -> list[Any]:
     recipe = dl.plan(network, 8, device="cuda").recipe
-    assert planner.RUNGS >= 8
+    assert rungs.RUNGS >= 8
     return list(recipe.curve())

@@ -83,7 +83,7 @@ def test_a_notebook_shows_table_and_drawing() -> None:
 
 def test_a_notebook_never_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned()
-    monkeypatch.setattr("minidl.recipe.make_plan", None)
+    monkeypatch.setattr("minidl.recipe.Planner", None)
     html = plan._repr_html_()
     ElementTree.fromstring(html)
     assert "certificate: " in html

@@ -4,7 +4,7 @@
 the whole step; `bound` says what no order can go below.
 """
 
-from minidl.compiler.order.best import Ordered, order_for_peak
+from minidl.compiler.order.best import Ordered, order_for_peak, order_within
 from minidl.compiler.order.bound import order_lower_bound
 from minidl.compiler.order.by_layer import order_by_layer, order_by_size
 from minidl.compiler.order.problem import Problem
@@ -16,4 +16,5 @@ __all__ = [
     "order_by_size",
     "order_for_peak",
     "order_lower_bound",
+    "order_within",
 ]

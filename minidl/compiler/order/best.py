@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from minidl.compiler.order.bound import order_lower_bound
@@ -13,8 +14,8 @@ from minidl.compiler.order.search import fewest_live, find_order
 from minidl.ir import StepGraph
 from minidl.options import ALIGNMENT
 
-EFFORT = 60_000
-"""Choices that the search over whole orders may look at: a third of a second."""
+EFFORT = 240_000
+"""Choices that the search over whole orders may look at: half a second, where ops are few."""
 
 LEAST_STEPS, STEPS, MOST_STEPS = 200_000, 4_000, 4_000_000
 """Steps of repair for any graph, more for each op, and at most: a million take about a second."""
@@ -22,11 +23,17 @@ LEAST_STEPS, STEPS, MOST_STEPS = 200_000, 4_000, 4_000_000
 TRIES = 24
 """Limits that are looked for: the bound, and once that gives up, between it and the best."""
 
+TRIED = 8
+"""The part of the choices that one search may look at while moves still lower the peak."""
+
 SHARE = 4
 """The part of the effort that one try may take."""
 
 GAP = 100
 """The part of the peak between it and the bound that is worth all of a try; less is worth less."""
+
+OTHERS = 3
+"""Orders that are kept beside the best."""
 
 CUTS = 8
 """Ops that the bound is raised by, the highest first."""
@@ -42,6 +49,8 @@ class Ordered:
     graph: StepGraph
     proved: int | None = None
     """Bytes that every order of these ops needs; None: nobody has looked."""
+    others: tuple[StepGraph, ...] = ()
+    """Other orders that are nearly as good, best first: one may be placed with fewer bytes."""
 
     def lower_bound(self, alignment: int) -> int:
         """Bytes that every order needs; equal to this one's peak if that is optimal."""
@@ -61,7 +70,19 @@ def order_for_peak(graph: StepGraph, alignment: int = ALIGNMENT, effort: int = E
     problem = Problem.of(graph, alignment)
     best = _Best(problem, order_lower_bound(problem), effort)
     best.lower()
-    return Ordered(replace(graph, ops=tuple(graph.ops[i] for i in best.order)), best.bound)
+
+    def in_order(order: Sequence[int]) -> StepGraph:
+        return replace(graph, ops=tuple(graph.ops[i] for i in order))
+
+    return Ordered(in_order(best.order), best.bound, tuple(map(in_order, best.others)))
+
+
+def order_within(graph: StepGraph, limit: int, alignment: int) -> StepGraph | None:
+    """Another order with at most `limit` bytes live, if it is soon found."""
+    found = find_order(Problem.of(graph, alignment), limit, EFFORT // TRIED)
+    if found.order is None:
+        return None
+    return replace(graph, ops=tuple(graph.ops[i] for i in found.order))
 
 
 class _Best:
@@ -70,6 +91,8 @@ class _Best:
     def __init__(self, problem: Problem, bound: int, effort: int) -> None:
         self.problem, self.bound, self.effort = problem, bound, effort
         self.order = list(range(len(problem.before)))
+        self.others: list[list[int]] = []
+        """Orders that were the best before, or are as good, the last first."""
         self.share = min(LEAST_STEPS + STEPS * len(self.order), MOST_STEPS) // SHARE
         """Steps of one try at a limit."""
         self.steps, self.proving = SHARE * self.share, self.share
@@ -89,13 +112,22 @@ class _Best:
             limit = self.bound if low is None else max(self.bound, (low + self.peak) // 2)
             near = low is not None and self.peak - low <= self.peak // NEAR
             if limit >= self.peak or near or self.steps <= 0:
-                return
+                break
             found = self._repaired(repair, self.order, limit)
             if not found and low is None and self._gap() > 1 / GAP:
                 other = fewest_live(self.problem, repair.after)
                 found = self._repaired(repair, other, limit)
-            if not found and not self._searched(limit):
-                low = limit
+            if not found and low is None:
+                self._searched(self.peak - 1, self.effort // TRIED)
+            low = low if found else limit
+        for like, share in ((True, 2), (False, 1)):
+            effort = self.effort // share
+            while self.peak > self.bound and effort > 0:
+                before = self.effort
+                if not self._searched(self.peak - 1, effort, like):
+                    break
+                effort -= before - self.effort
+                self._repaired(repair, self.order, self.bound)
 
     def _gap(self) -> float:
         """The part of the peak that it is above the bound."""
@@ -110,13 +142,13 @@ class _Best:
         self._take(repair.order)
         return found
 
-    def _searched(self, limit: int) -> bool:
-        """Whether there is an order, or there is none at all: then the bound is above the limit."""
-        if limit >= self.peak:
-            return True
-        share = self.effort // SHARE
-        self.effort -= share
-        found = find_order(self.problem, limit, share)
+    def _searched(self, limit: int, effort: int, like: bool = False) -> bool:
+        """Whether there is an order, or there is none at all: then the bound is above the limit.
+
+        like: begin with orders that are like the best one.
+        """
+        found = find_order(self.problem, limit, effort, self.order if like else None)
+        self.effort -= found.steps
         if found.order is not None:
             self._take(found.order)
         elif found.exhausted:
@@ -127,8 +159,11 @@ class _Best:
         loads = self.problem.loads(order)
         for op, load in zip(order, loads, strict=True):
             self.most[op] = min(self.most[op], load)
+        if max(loads) > self.peak or order == self.order:
+            return
         if max(loads) < self.peak:
-            self.order, self.peak = list(order), max(loads)
+            self.order, self.peak, order = list(order), max(loads), self.order
+        self.others = [list(order), *self.others][:OTHERS]
 
     def _raise(self, after: list[list[int]]) -> None:
         """Raise the bound by what the highest ops need in every order."""

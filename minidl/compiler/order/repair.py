@@ -7,14 +7,23 @@ from dataclasses import dataclass
 from itertools import islice
 
 from minidl.compiler.order.cut import AFTER, BEFORE, FREE, Cut, least_cut
+from minidl.compiler.order.live import Spans
 from minidl.compiler.order.problem import Problem
 from minidl.ir import followers
 
 WIDTHS = (4, 16, 64, 256, 1024, 4096)
 """Ops on either side of a peak that may move, the nearest first."""
 
+LONG = 100
+"""Ops of a stretch from which on arrays are faster than lists."""
+
+KEPT = 3
+"""Orders whose moves are kept for another limit."""
+
 PEAKS = 8
 """The highest ops that are tried before an order counts as one that cannot be made better."""
+
+_Moves = dict[tuple[int, int], tuple[list["_Move"], int]]
 
 Edges = Sequence[Sequence[int] | set[int]]
 
@@ -27,7 +36,6 @@ class _Move:
     ops: list[int]
     loads: list[int]
     live: list[int]
-    gain: int
 
 
 class Repair:
@@ -49,17 +57,23 @@ class Repair:
         self.live = [0] * len(self.order)
         """By position, bytes live before the op there runs."""
         self.loads = [0] * len(self.order)
+        self.spans = Spans(problem)
+        self.kept: dict[tuple[int, ...], _Moves] = {}
+        self.moves: _Moves = {}
+        """Of this order, by position and width, with what they cost."""
         self.take(order)
 
     def take(self, order: Sequence[int]) -> None:
         """Go on from another order."""
-        self.order = list(order)
+        self.order, self.moves = list(order), {}
         for i, op in enumerate(order):
             self.place[op] = i
         problem = self.problem
         given = zip(problem.sizes, problem.begins, strict=True)
         self.live[:1] = [problem.base + sum(size for size, begins in given if not begins)]
+        self.spans.move(0, self.order)
         self.loads, self.live = self._walk(0, self.order)
+        self._keep_moves()
 
     @property
     def peak(self) -> int:
@@ -75,15 +89,16 @@ class Repair:
             self.effort -= len(self.order) // 8
             above.sort(key=lambda i: -self.loads[i])
             if not any(self._improve(i, limit) for i in above[:PEAKS]):
+                self._keep_moves()
                 return False
         return False
 
     def _improve(self, position: int, limit: int) -> bool:
         """Make the best move past a position in the narrowest window that has one."""
         for width in WIDTHS:
-            moves = (self._rated(start, ops, limit) for start, ops in self._moves(position, width))
-            best = max((m for m in moves if m.gain > 0), key=lambda m: m.gain, default=None)
-            if best is not None:
+            rated = [(self._gain(move, limit), move) for move in self._known(position, width)]
+            gain, best = max(rated, key=lambda one: one[0], default=(0, None))
+            if best is not None and gain > 0:
                 self._make(best)
                 return True
             if width >= len(self.order) or self.effort <= 0:
@@ -97,11 +112,33 @@ class Repair:
         self.live[move.start : stop] = move.live
         for i in range(move.start, stop):
             self.place[self.order[i]] = i
+        self.spans.move(move.start, move.ops)
+        self.moves = {}
 
-    def _rated(self, start: int, ops: list[int], limit: int) -> _Move:
-        loads, live = self._walk(start, ops)
-        now = islice(self.loads, start, start + len(ops))
-        return _Move(start, ops, loads, live, _above(now, limit) - _above(loads, limit))
+    def _gain(self, move: _Move, limit: int) -> int:
+        """By how much a move lowers what lies above a limit."""
+        now = islice(self.loads, move.start, move.start + len(move.ops))
+        return _above(now, limit) - _above(move.loads, limit)
+
+    def _known(self, position: int, width: int) -> list[_Move]:
+        """The moves past a position; no limit changes them, so that the next finds them made, at
+        the same cost."""
+        if (position, width) not in self.moves:
+            before = self.effort
+            made = [_Move(k, ops, *self._walk(k, ops)) for k, ops in self._moves(position, width)]
+            self.moves[position, width] = made, before - self.effort
+            self.effort = before
+        made, cost = self.moves[position, width]
+        self.effort -= cost
+        return made
+
+    def _keep_moves(self) -> None:
+        """Have the moves of this order at hand whenever it comes back; of few others, too."""
+        order = tuple(self.order)
+        self.moves = self.kept.pop(order, self.moves)
+        self.kept[order] = self.moves
+        while len(self.kept) > KEPT:
+            del self.kept[next(iter(self.kept))]
 
     def _moves(self, position: int, width: int) -> Iterator[tuple[int, list[int]]]:
         """Other orders of the ops round a position, each with the position where it begins."""
@@ -169,6 +206,8 @@ class Repair:
     def _walk(self, start: int, ops: Sequence[int]) -> tuple[list[int], list[int]]:
         """Bytes live while each op runs, and before, if they run in that order from `start` on."""
         self.effort -= len(ops)
+        if len(ops) > LONG:
+            return self.spans.walk(start, ops, self.live[start])
         problem, sizes = self.problem, self.problem.sizes
         left: dict[int, int] = {}
         for op in ops:

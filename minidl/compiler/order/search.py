@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from minidl.compiler.order.problem import Problem, Walk
 from minidl.ir import followers
@@ -19,17 +20,24 @@ class Found:
     next_limit: int = 0
     """Without an order: the least load over the limit that was met; if exhausted, every order
     needs as many bytes."""
+    steps: int = 0
+    """Of the effort, what was spent."""
 
 
-def find_order(problem: Problem, limit: int, effort: int) -> Found:
+def find_order(
+    problem: Problem, limit: int, effort: int, like: Sequence[int] | None = None
+) -> Found:
     """An order with at most `limit` bytes live at every op, found within `effort` steps, if any.
 
     Depth first over the sets of ops that have run; what is live depends on the set alone, so each
     set is visited once (Held and Karp 1962 use the same fact for tours). An op that fits and
     leaves no more bytes live than before is run at once: putting it first in any order that is
     within the limit keeps it there (Liu 1987 orders trees of registers by the same argument).
+    like: an order whose first op is always tried first; else it is the one that leaves the fewest
+    bytes live.
     """
-    return _Search(problem, limit, effort).run()
+    search = _Search(problem, limit, effort, like)
+    return replace(search.run(), steps=effort - search.effort)
 
 
 def fewest_live(problem: Problem, after: list[list[int]]) -> list[int]:
@@ -52,8 +60,11 @@ def fewest_live(problem: Problem, after: list[list[int]]) -> list[int]:
 
 
 class _Search:
-    def __init__(self, problem: Problem, limit: int, effort: int) -> None:
+    def __init__(
+        self, problem: Problem, limit: int, effort: int, like: Sequence[int] | None = None
+    ) -> None:
         self.problem, self.limit, self.effort = problem, limit, effort
+        self.place = None if like is None else {op: i for i, op in enumerate(like)}
         self.walk = Walk(problem)
         self.next_limit = 0
         self.done = 0
@@ -97,6 +108,8 @@ class _Search:
                 fitting.append(i)
             elif not self.next_limit or load < self.next_limit:
                 self.next_limit = load
+        if self.place is not None:
+            return sorted(fitting, key=self.place.__getitem__, reverse=True)
         return sorted(fitting, key=lambda i: (-self.walk.change(i), -i))
 
     def _run_safe(self) -> None:

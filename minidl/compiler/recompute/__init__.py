@@ -4,8 +4,8 @@
 choice needs without making its graph, `search` walks over choices, `choose` says which are left.
 """
 
-from minidl.compiler.recompute.choose import SHARES, Front, cheap_front, full_front
+from minidl.compiler.recompute.choose import SHARES, Chooser, Front
 from minidl.compiler.recompute.copies import run_twice
 from minidl.compiler.recompute.search import Choice
 
-__all__ = ["SHARES", "Choice", "Front", "cheap_front", "full_front", "run_twice"]
+__all__ = ["SHARES", "Choice", "Chooser", "Front", "run_twice"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from minidl.compiler.recompute.copies import in_order_of, run_twice
 from minidl.compiler.recompute.model import Model
@@ -75,71 +76,108 @@ class Front:
         return min((self.cheap, *found), key=lambda c: (c.peak, c.work))
 
 
-def cheap_front(graph: StepGraph, alignment: int = ALIGNMENT) -> Front:
-    """The choices among ops as cheap as an elementwise pass: all of them, less what does not help.
+class Chooser:
+    """The choices of one step: each walk is made once, when it is first asked for."""
 
-    None of them where all together save next to nothing.
-    """
-    model, found = Model(graph, alignment), Found()
-    search = Search(model, found, may=lambda u: model.units[u].cheap)
-    none, moves = found.choices[0], _moves(search)
-    search.choose(frozenset(search.units))
-    search.excess(0)
-    search.prune(found.lowest)
-    for _ in range(2):
-        search.choose(found.choices[-1].drop)
-        search.reach(int(found.lowest * 0.98), 3 * moves // 2)
-        search.choose(found.choices[-1].drop)
-        search.prune(found.lowest)
-    least = found.choices[-1]
-    worth = least.peak <= (1 - WORTH) * none.peak
-    made = tuple(unit.writes for unit in model.units)
-    return Front((graph,), tuple(found.choices), least if worth else none, made)
+    def __init__(
+        self,
+        graph: StepGraph,
+        order: Callable[[StepGraph], StepGraph],
+        alignment: int = ALIGNMENT,
+        progress: Progress = lambda share: None,
+    ) -> None:
+        self.graph, self.order, self.alignment = graph, order, alignment
+        self.progress = progress
 
+    @cached_property
+    def cheap(self) -> Front:
+        """Those among ops as cheap as an elementwise pass: all of them, less what does not help.
 
-def full_front(
-    graph: StepGraph,
-    order: Callable[[StepGraph], StepGraph],
-    alignment: int = ALIGNMENT,
-    target: int | None = None,
-    progress: Progress = lambda share: None,
-) -> Front:
-    """The choices among all ops that may run again.
-
-    From the cheap ones down, level by level, until nothing gets lower; then up again in the order
-    that `order` finds for the lowest. target: bytes that are looked at once more, on their own.
-    """
-    cheap = cheap_front(graph, alignment)
-    model, found = Model(graph, alignment), Found()
-    for choice in cheap.choices:
-        found.add(choice)
-    search = Search(model, found)
-    if len(search.units) <= EXACT:
-        search.exhaust()
-    else:
-        for share in SHARES:
-            search.grow(share * search.whole)
-        _Walk(search, progress).down()
-    other, better = _reordered(model, found, order), Found()
-    search = Search(other, better, base=1)
-    for choice in found.choices:
-        better.add(choice)
-        search.choose(choice.drop)
+        None of them where all together save next to nothing.
+        """
+        model, found = self._model, Found()
+        search = Search(model, found, may=lambda u: model.units[u].cheap)
+        none, moves = found.choices[0], _moves(search)
+        search.choose(frozenset(search.units))
         search.excess(0)
-    if len(search.units) <= EXACT:
-        search.exhaust()
-        return Front((graph, other.graph), tuple(better.choices), cheap.cheap, cheap.made)
-    second = _Walk(search, progress, 0.5)
-    second.down()
-    second.up(cheap.cheap.peak, *([] if target is None else [target]))
-    return Front((graph, other.graph), tuple(better.choices), cheap.cheap, cheap.made)
+        search.prune(found.lowest)
+        for _ in range(2):
+            search.choose(found.choices[-1].drop)
+            search.reach(int(found.lowest * 0.98), 3 * moves // 2)
+            search.choose(found.choices[-1].drop)
+            search.prune(found.lowest)
+        search.choose(frozenset())
+        least = found.choices[-1]
+        worth = least.peak <= (1 - WORTH) * none.peak
+        made = tuple(unit.writes for unit in model.units)
+        return Front((self.graph,), tuple(found.choices), least if worth else none, made)
 
+    @property
+    def lowest(self) -> Front:
+        """Those among all ops, from the cheap ones down, level by level, until nothing gets lower,
+        in the order as it is and in the one that is best for the lowest. What is above the lowest
+        may take more work than it has to."""
+        return self._downward[0]
 
-def _reordered(model: Model, found: Found, order: Callable[[StepGraph], StepGraph]) -> Model:
-    """The model of the step in the order that is best for the lowest choice."""
-    drop = frozenset(t for u in found.choices[-1].drop for t in model.units[u].writes)
-    graph = in_order_of(model.graph, drop, order)
-    return Model(graph, model.alignment, model.units)
+    @property
+    def front(self) -> Front:
+        """The same, and up again, level by level."""
+        return self._upward[0]
+
+    def at(self, target: int) -> Front:
+        """The same, with `target` bytes looked at once more, on their own."""
+        _, search = self._upward
+        if len(search.units) > EXACT:
+            _Walk(search, self.progress).at(target)
+        return self._front(search)
+
+    @cached_property
+    def _model(self) -> Model:
+        return Model(self.graph, self.alignment)
+
+    @cached_property
+    def _downward(self) -> tuple[Front, Search]:
+        cheap, model, found = self.cheap, self._model, Found()
+        for choice in cheap.choices:
+            found.add(choice)
+        search = Search(model, found)
+        if len(search.units) <= EXACT:
+            search.exhaust()
+        else:
+            for share in SHARES:
+                search.grow(share * search.whole)
+            _Walk(search, self.progress).down()
+        better = Found()
+        search = Search(self._reordered(found), better, base=1)
+        for choice in found.choices:
+            better.add(choice)
+            search.choose(choice.drop)
+            search.excess(0)
+        if len(search.units) <= EXACT:
+            search.exhaust()
+        else:
+            _Walk(search, self.progress, 0.5).down()
+        return self._front(search), search
+
+    @cached_property
+    def _upward(self) -> tuple[Front, Search]:
+        front, search = self._downward
+        if len(search.units) > EXACT:
+            _Walk(search, self.progress, 0.5).up(self.cheap.cheap.peak)
+            front = self._front(search)
+        return front, search
+
+    def _front(self, search: Search) -> Front:
+        cheap = self.cheap
+        bases, choices = (self.graph, search.model.graph), tuple(search.found.choices)
+        return Front(bases, choices, cheap.cheap, cheap.made)
+
+    def _reordered(self, found: Found) -> Model:
+        """The model of the step in the order that is best for the lowest choice."""
+        model = self._model
+        drop = frozenset(t for u in found.choices[-1].drop for t in model.units[u].writes)
+        graph = in_order_of(model.graph, drop, self.order)
+        return Model(graph, model.alignment, model.units)
 
 
 def _moves(search: Search) -> int:
@@ -168,18 +206,22 @@ class _Walk:
             self._at(level, self.moves)
             failures = 0 if found.lowest < before else failures + 1
 
-    def up(self, top: int, *more: int) -> None:
-        """From the lowest peak to `top` in small steps, and to `more`: each level from the choices
-        next above and below it."""
+    def up(self, top: int) -> None:
+        """From the lowest peak to `top` in small steps."""
         found = self.search.found
         count = max(1, math.ceil(math.log(top / max(1, found.lowest)) / -math.log(FINE)))
         levels = [int(top * (found.lowest / top) ** (k / count)) for k in range(count, 0, -1)]
-        for done, level in enumerate([*levels, *more]):
+        for done, level in enumerate(levels):
             self._say(0.5 + done / len(levels) / 2)
-            for start in (found.above(level), found.within(level)):
-                if start is not None:
-                    self.search.choose(start.drop)
-                    self._at(level, self.moves // 4)
+            self.at(level)
+
+    def at(self, level: int) -> None:
+        """From the choices next above and below a level."""
+        found = self.search.found
+        for start in (found.above(level), found.within(level)):
+            if start is not None:
+                self.search.choose(start.drop)
+                self._at(level, self.moves // 4)
 
     def _say(self, share: float) -> None:
         self.progress(self.start + share / 2)

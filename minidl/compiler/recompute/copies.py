@@ -34,10 +34,10 @@ def in_order_of(
     ordered = order(replace(graph, ops=tuple(op for op, _ in pairs)))
     rank = {op: i for i, op in enumerate(ordered.ops)}
     place = {own: rank[op] for op, own in pairs if op.phase != "recompute"}
-    return replace(graph, ops=tuple(_valid(graph.ops, place)))
+    return replace(graph, ops=tuple(by_place(graph.ops, place)))
 
 
-def _valid(ops: tuple[Op, ...], place: Mapping[Op, int]) -> Iterator[Op]:
+def by_place(ops: tuple[Op, ...], place: Mapping[Op, int]) -> Iterator[Op]:
     """`ops` by place, each after all that it must follow: reads of copies leave that open."""
     before = dependencies(ops)
     after = followers(before)

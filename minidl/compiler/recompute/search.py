@@ -7,10 +7,12 @@ import random
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from minidl.compiler.recompute.model import Model
+from minidl.compiler.recompute.model import NEVER, Model
+from minidl.ir import Array
 
 HOT, COLD = 3e-3, 1e-5
 """Temperatures, as shares of the step's work, at which each level begins and ends."""
@@ -148,7 +150,7 @@ class Search:
         before = self._height()
         while failures < PATIENCE:
             key = int(self.keys[int(np.argmax(self.loads))])
-            offers = [self._offer(u, key) for u in self.units if u not in refused]
+            offers = [self._offer(u, key) for u in self._idle_at(key) if u not in refused]
             best = max((o for o in offers if o.freed > 0), key=lambda o: o.worth, default=None)
             if best is None:
                 break
@@ -168,6 +170,18 @@ class Search:
         """What falls as long as there is progress: the peak, and the ops at which it stands."""
         peak = int(self.loads.max(initial=0))
         return peak, int((self.loads == peak).sum())
+
+    def _idle_at(self, key: int) -> list[int]:
+        """The units of which something waits at `key` for the backward pass, if none is dropped."""
+        model = self.model
+        waits = (self._made < key) & (key < np.array(model.wanted) * model.step)
+        return [u for u in self.units if waits[u]]
+
+    @cached_property
+    def _made(self) -> Array:
+        """By unit, where the forward pass has first done with something of what it writes."""
+        ends = self.model.end_forward
+        return np.array([min((ends[k] for k in ks), default=NEVER) for ks in self.model.writes])
 
     def _offer(self, u: int, key: int) -> _Offer:
         """What dropping a unit frees at `key`, less what it holds there for that, and its work."""

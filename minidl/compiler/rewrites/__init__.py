@@ -2,7 +2,6 @@
 
 from minidl.compiler.rewrites.chain_sums import chain_sums
 from minidl.compiler.rewrites.commute_selections import commute_selections
-from minidl.compiler.rewrites.defer_gradients import defer_gradients
 from minidl.compiler.rewrites.fuse_activations import fuse_activations
 from minidl.compiler.rewrites.fuse_blocks import fuse_blocks
 from minidl.compiler.rewrites.fuse_gradients import fuse_gradients
@@ -16,7 +15,6 @@ from minidl.compiler.rewrites.pack_masks import pack_masks
 __all__ = [
     "chain_sums",
     "commute_selections",
-    "defer_gradients",
     "fuse_activations",
     "fuse_blocks",
     "fuse_gradients",
