@@ -79,13 +79,15 @@ class Function:
 
     def main_loop(self) -> Sequence[Instruction]:
         """The shortest of the loops that have most of the arithmetic; empty where there is none."""
-        return max(self.loops(), key=lambda loop: (arithmetic(loop), -len(loop)), default=())
+        tensor = "tensor" in counted(self.instructions)
+        return max(
+            self.loops(), key=lambda loop: (arithmetic(loop, tensor), -len(loop)), default=()
+        )
 
 
-def arithmetic(code: Sequence[Instruction]) -> int:
-    """Tensor instructions; of code that has none, fused multiply-adds."""
-    found = Counter(each.opcode if each.opcode == "FFMA" else each.kind for each in code)
-    return found["tensor"] or found["FFMA"]
+def arithmetic(code: Sequence[Instruction], tensor: bool) -> int:
+    """Tensor instructions; of a kernel that has none, fused multiply-adds."""
+    return sum(each.kind == "tensor" if tensor else each.opcode == "FFMA" for each in code)
 
 
 def counted(code: Sequence[Instruction]) -> Counter[str]:

@@ -48,7 +48,7 @@ def arithmetic_of_a_stage(kernel: str) -> int:
 def row(kernel: str, chip: str, needs: tuple[int, int, int], function: Function) -> Row:
     """One kernel on one chip; `needs`: registers, bytes of shared memory, blocks that fit."""
     loop = function.main_loop()
-    stages = arithmetic(loop) / arithmetic_of_a_stage(kernel)
+    stages = arithmetic(loop, "TensorCore" in kernel) / arithmetic_of_a_stage(kernel)
     if not stages:
         raise ValueError(f"{kernel} for {chip}: no main loop was found")
     kinds, opcodes = counted(loop), Counter(each.opcode for each in function.instructions)

@@ -11,11 +11,16 @@
 //
 //     using Element;  static constexpr int V;  static constexpr bool K_MAJOR;
 //     Fixed fixed(int index) const;       // what follows from m or n alone, made once
-//     Step step(int k) const;             // what follows from k alone, made once for each k
-//     const Element* at(const Fixed&, const Step&) const;   // null: zeros
+//     Step step(int k) const;             // what follows from k alone, made once
+//     void advance<BK>(Step&) const;      // the step BK further on: one stage, without a division
+//     bool there(const Fixed&, const Step&) const;            // else the elements are zeros
+//     const Element* at(const Fixed&, const Step&) const;     // to be read only where they are there
+//
+// Beyond the last k are zeros. Beyond the last index may be the elements of any that exists: what
+// they add up to is no part of the result.
 //
 // A DIRECT source's elements are in memory as they are needed; one that is not, computes them on the
-// way: take(float (&)[V], const Fixed&, const Step&) in place of at.
+// way: take(float (&)[V], const Fixed&, const Step&) in place of there and at.
 //
 // A STAGED source has the block copy to shared memory first what some of its pixels need (Staged in
 // conv2d.cu): those of the tile, or, where pixels are summed over, `STAGED` of them after another.
@@ -41,33 +46,64 @@ struct Matrix {
     int64 pitch, group_step;
     int size, depth;  // indices and ks that exist
 
-    using Fixed = int;
-    using Step = int;
+    struct Fixed {
+        const T* at;
+        int left;  // indices that exist from this one on
+    };
+    struct Step {
+        int k;
+        int64 at;
+    };
     __device__ __forceinline__ void enter(int group) { data += group * group_step; }
-    __device__ __forceinline__ Fixed fixed(int index) const { return index; }
-    __device__ __forceinline__ Step step(int k) const { return k; }
-    __device__ __forceinline__ const T* at(Fixed index, Step k) const {
-        if (index >= size || k >= depth) return nullptr;
-        return KMAJOR ? data + index * pitch + k : data + k * pitch + index;
+    __device__ __forceinline__ Fixed fixed(int index) const {
+        if constexpr (KMAJOR)
+            return {opaque(data + min(index, size - 1) * pitch), 1};
+        else
+            return {opaque(data + index), opaque(size - index)};
+    }
+    __device__ __forceinline__ Step step(int k) const { return {k, KMAJOR ? k : k * pitch}; }
+    template <int BK>
+    __device__ __forceinline__ void advance(Step& step) const {
+        step.k += BK;
+        step.at += KMAJOR ? BK : BK * pitch;
+    }
+    __device__ __forceinline__ bool there(const Fixed& fixed, const Step& step) const {
+        return fixed.left > 0 && step.k < depth;
+    }
+    __device__ __forceinline__ const T* at(const Fixed& fixed, const Step& step) const {
+        return fixed.at + (KMAJOR ? step.k : step.at);
     }
 };
 
-// V elements of a source as numbers.
-template <class Source>
-__device__ __forceinline__ void take_from(
-    const Source& source, float (&to)[Source::V], const typename Source::Fixed& fixed,
-    const typename Source::Step& step) {
-    if constexpr (!Source::DIRECT) {
-        source.take(to, fixed, step);
-    } else {
-        const typename Source::Element* from = source.at(fixed, step);
-        if (from)
-            load(to, from);
-        else
-#pragma unroll
-            for (int v = 0; v < Source::V; v++) to[v] = 0.f;
+// A count in three digits, the last the fastest: the (r, s, c) of a tap, the (n, p, q) of a pixel.
+struct Digits {
+    int high, middle, low;
+};
+
+// How many values the lower digits have, and how a count moves by one stage: digit by digit, without a
+// division. Each runs over once at most.
+struct Radix {
+    Division middle, low;
+    Digits stage;  // BK in digits, the higher two plus 1
+
+    __device__ __forceinline__ Digits digits(int count) const {
+        Digits found;
+        found.high = middle.quotient(low.quotient(count, found.low), found.middle);
+        return found;
     }
-}
+    __device__ __forceinline__ void advance(Digits& digits) const {
+        const int low_left = over(digits.low += stage.low, low.divisor);
+        const int middle_left = over(digits.middle += stage.middle + low_left, middle.divisor);
+        digits.high += stage.high + middle_left;
+    }
+    // Takes `size` from a digit that has run over: 0 then, else -1. By arithmetic, which no compiler
+    // turns into branches: what is less than 0 is more than everything as a number without a sign.
+    static __device__ __forceinline__ int over(int& digit, int size) {
+        const int rest = digit - size;
+        digit = int(min(uint32(digit), uint32(rest)));
+        return rest >> 31;
+    }
+};
 
 // What becomes of the result: bias, then the sink; where row m and column n of it lie.
 template <class Sink>
@@ -91,6 +127,12 @@ template <class Sink>
 constexpr bool TAKES_WINDOWS = false;
 template <int H, int W, int BITS, class T, class Sink>
 constexpr bool TAKES_WINDOWS<Pooled<H, W, BITS, T, Sink>> = true;
+
+// Whether of an MN-major source index i + 1 lies beside index i, whatever k is.
+template <class Source>
+constexpr bool SIDE_BY_SIDE = false;
+template <class T, int V>
+constexpr bool SIDE_BY_SIDE<Matrix<T, V, false>> = true;
 
 // Whether a source is staged.
 template <class Source>

@@ -25,7 +25,7 @@ struct SharedTile {
     __device__ __forceinline__ const T* at(int index, int k) const {
         return data + (K_MAJOR ? index * PITCH + k : k * PITCH + index);
     }
-    __device__ __forceinline__ T* place(int line, int inner) { return data + line * PITCH + inner; }
+    static __device__ __forceinline__ int place(int line, int inner) { return line * PITCH + inner; }
     __device__ __forceinline__ float number(int index, int k) const { return to_float(*at(index, k)); }
 };
 
@@ -109,88 +109,88 @@ struct TensorCore {
     static constexpr int ACROSS = BN / WN, THREADS = BM / WM * ACROSS * 32;
 
     template <class A, class B>
+    struct Stage {
+        SharedTile<A, BM, BK> a;
+        SharedTile<B, BN, BK> b;
+    };
+    template <class A, class B>
     struct Shared {
-        SharedTile<A, BM, BK> a[STAGES];
-        SharedTile<B, BN, BK> b[STAGES];
+        Stage<A, B> stages[STAGES];
     };
 
     float sum[WM / 16][WN / 8][4] = {};
 
-    template <class Source, int BMN>
-    static __device__ __forceinline__ void copy(
-        const Source& source, const Share<Source, BMN, BK, THREADS>& share, int k,
-        SharedTile<Source, BMN, BK>& to) {
-        using S = Share<Source, BMN, BK, THREADS>;
-        using T = typename Source::Element;
-        using Fixed = typename Source::Fixed;
-        using Step = typename Source::Step;
-        share.each(source, k, [&](int i, const Fixed& fixed, const Step& step) {
-            const T* from = source.at(fixed, step);
-            T* there = to.place(share.line + i * S::STRIDE, share.inner);
-            if constexpr (S::V * sizeof(T) >= 4)
-                copy_async<S::V * sizeof(T)>(there, from, source.data);
-            else
-                *there = from ? *from : T{};
-        });
-    }
-
     // A source on its way to a stage: begun before a tile is multiplied, ended after it.
     template <class Source, int BMN, bool DIRECT = Source::DIRECT>
     struct Arrival {
+        using T = typename Source::Element;
+        using Tile = SharedTile<Source, BMN, BK>;
         Share<Source, BMN, BK, THREADS> share;
-        __device__ __forceinline__ Arrival(const Source& source, int base) : share(source, base) {}
-        __device__ __forceinline__ void begin(
-            const Source& source, int k, SharedTile<Source, BMN, BK>& to) {
-            copy<Source, BMN>(source, share, k, to);
+        int first;  // place of the thread's first vector; the others lie constants behind it
+        __device__ __forceinline__ Arrival(const Source& source, int base, int k)
+            : share(source, base, k), first(opaque(Tile::place(share.line, share.inner))) {}
+        __device__ __forceinline__ void begin(const Source& source, Tile& to) {
+            share.each_address(source, [&](int, int line, int inner, bool there, const T* from) {
+                T* place = to.data + first + Tile::place(line - share.line, inner - share.inner);
+                if constexpr (Source::V * sizeof(T) >= 4)
+                    copy_async<Source::V * sizeof(T)>(place, from, there);
+                else
+                    *place = there ? *from : T{};
+            });
+            share.advance(source);
         }
-        __device__ __forceinline__ void end(SharedTile<Source, BMN, BK>&) const {}
+        __device__ __forceinline__ void end(Tile&) const {}
     };
     template <class Source, int BMN>
     struct Arrival<Source, BMN, false> {
-        using S = Share<Source, BMN, BK, THREADS>;
+        using Fixed = typename Source::Fixed;
+        using Step = typename Source::Step;
+        using Tile = SharedTile<Source, BMN, BK>;
         Held<Source, BMN, BK, THREADS> held;
-        __device__ __forceinline__ Arrival(const Source& source, int base) : held(source, base) {}
-        __device__ __forceinline__ void begin(
-            const Source& source, int k, SharedTile<Source, BMN, BK>&) {
-            held.fetch(source, k);
-        }
-        __device__ __forceinline__ void end(SharedTile<Source, BMN, BK>& to) const {
-#pragma unroll
-            for (int i = 0; i < S::COUNT; i++)
-                store(to.place(held.share.line + i * S::STRIDE, held.share.inner), held.at[i]);
+        __device__ __forceinline__ Arrival(const Source& source, int base, int k)
+            : held(source, base, k) {}
+        __device__ __forceinline__ void begin(const Source& source, Tile&) { held.fetch(source); }
+        __device__ __forceinline__ void end(Tile& to) const {
+            held.share.each([&](int i, int line, int inner, const Fixed&, const Step&) {
+                store(to.data + Tile::place(line, inner), held.at[i]);
+            });
         }
     };
 
     template <class A, class B>
     __device__ __forceinline__ void multiply(
         const A& a, const B& b, int m0, int n0, int k0, int k1, Shared<A, B>& shared) {
-        Arrival<A, BM> of_a(a, m0);
-        Arrival<B, BN> of_b(b, n0);
+        Arrival<A, BM> of_a(a, m0, k0);
+        Arrival<B, BN> of_b(b, n0, k0);
         const int tiles = k1 > k0 ? (k1 - k0 + BK - 1) / BK : 0;
-        auto begin = [&](int tile) {
-            if (tile < tiles) {
-                of_a.begin(a, k0 + tile * BK, shared.a[tile % STAGES]);
-                of_b.begin(b, k0 + tile * BK, shared.b[tile % STAGES]);
+        auto begin = [&](bool more, Stage<A, B>& to) {
+            if (more) {
+                of_a.begin(a, to.a);
+                of_b.begin(b, to.b);
             }
             commit_copies();  // empty groups keep the count
         };
-        auto end = [&](int tile) {
-            if (tile < tiles) {
-                of_a.end(shared.a[tile % STAGES]);
-                of_b.end(shared.b[tile % STAGES]);
+        auto end = [&](bool more, Stage<A, B>& to) {
+            if (more) {
+                of_a.end(to.a);
+                of_b.end(to.b);
             }
         };
 #pragma unroll
         for (int tile = 0; tile < STAGES - 1; tile++) {
-            begin(tile);
-            end(tile);
+            begin(tile < tiles, shared.stages[tile]);
+            end(tile < tiles, shared.stages[tile]);
         }
-        for (int tile = 0; tile < tiles; tile++) {
+        Stage<A, B>*full = shared.stages, *free = full + STAGES - 1;  // to multiply, to copy to
+        for (int left = tiles; left > 0; left--) {
+            const bool more = left >= STAGES;
             wait_copies<STAGES - 2>();
             __syncthreads();
-            begin(tile + STAGES - 1);
-            multiply_stage(shared.a[tile % STAGES], shared.b[tile % STAGES]);
-            end(tile + STAGES - 1);
+            begin(more, *free);
+            multiply_stage(full->a, full->b);
+            end(more, *free);
+            free = full;
+            full = full == shared.stages + STAGES - 1 ? shared.stages : full + 1;
         }
     }
 

@@ -44,7 +44,7 @@ def test_the_main_loop_is_what_has_the_arithmetic() -> None:
     assert set(code) == {"Gemm_1", "sum_2"}
     loop = code["Gemm_1"].main_loop()
     assert len(loop) == 9
-    assert arithmetic(loop) == 2
+    assert arithmetic(loop, tensor=True) == 2
     assert counted(loop) == {
         **{"tensor": 2, "branch": 2},
         **dict.fromkeys(("ldmatrix", "integer", "predicate", "cp.async", NEVER), 1),

@@ -16,6 +16,7 @@ from minidl.ops.cuda.launch import (
     division,
     grid_for,
     int32,
+    ints,
     scratch_of,
 )
 from minidl.ops.cuda.operands import (
@@ -58,6 +59,21 @@ def matrix(
     fields = (Address(t), np.int64(pitch), np.int64(group_step), int32(size), int32(depth))
     kind = f"Matrix<{ctype(t)}, {width}, {str(k_major).lower()}>"
     return Source(kind, fields, Operand(t.itemsize, k_major))
+
+
+def radix(stage: int, middle: int, low: int) -> Argument:
+    """`Radix`: how many values the lower digits of a count have, and `stage` in digits."""
+    carried, by_low = divmod(stage, low)
+    by_high, by_middle = divmod(carried, middle)
+    return division(middle), division(low), ints(by_high + 1, by_middle + 1, by_low)
+
+
+def farthest(stage: int, high: int, lower: tuple[int, int], pitches: tuple[int, int, int]) -> int:
+    """Elements from the first of a count's places to the last that a stage beyond its end may name;
+    `pitches`: from one value of each digit to the next."""
+    middle, low = lower
+    beyond = high + 2 * stage // (middle * low) + 1
+    return sum(n * abs(p) for n, p in zip((beyond, middle, low), pitches, strict=True))
 
 
 @dataclass(frozen=True)
