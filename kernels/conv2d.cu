@@ -271,7 +271,6 @@ constexpr bool STAGED<Staged<T, VECTOR, KMAJOR, WH, WW>> = true;
 // image of `height` x `width`; blocks hang over its edge.
 template <int WH, int WW>
 struct BlockRows {
-    static constexpr bool PARTIAL = true;
     static constexpr int DOWN = 8 / WH, ACROSS = 8 / WW;  // windows of a block
     Division image, columns;
     int height, width;
@@ -324,7 +323,6 @@ constexpr bool SIDE_BY_SIDE<Filters<V>> = true;
 
 // Row m of dgrad's result is pixel (n, first + step i, first + step j) of dx.
 struct PhaseRows {
-    static constexpr bool PARTIAL = false;
     Division image, columns;
     int height, width, first[2], step[2];
     __device__ __forceinline__ int64 operator()(int m) const {

@@ -111,10 +111,9 @@ struct Held {
     }
 };
 
-template <int BM_, int BN_, int BK, int TM, int TN, bool WHOLE_>
+template <int BM_, int BN_, int BK, int TM, int TN>
 struct Simt {
     static constexpr int BM = BM_, BN = BN_, WIDTH = 4;
-    static constexpr bool WHOLE = WHOLE_;  // whether pieces of WIDTH fit N and the addresses
     static constexpr int ACROSS = BN / TN, THREADS = BM / TM * ACROSS;
     static constexpr int PAD = 4;
 

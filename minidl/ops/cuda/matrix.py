@@ -106,7 +106,7 @@ class Destination:
     def width(self, op: Op, columns: int) -> int:
         """Elements that one store may take."""
         if self.pooled:
-            return self.pooled.width()
+            return self.pooled.columns(columns)
         tensors = sink_tensors(op, self.to)
         return width_of_vectors(tensors, columns, self.column_step, *map(self.pitch, tensors))
 
@@ -141,10 +141,9 @@ def _product(
 ) -> Launch:
     p, tile = product.problem, product.tile
     grid = -(-p.m // tile.m), -(-p.n // tile.n), p.groups * product.splits
-    loop = tile.main_loop(whole=width % tile.piece == 0)
     sizes = (int32(n) for n in (p.m, p.n, p.k, product.k_of_a_split))
     return Launch(
-        f"Gemm<{loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}>",
+        f"Gemm<{tile.main_loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}, {width}>",
         source_of(op.original),
         grid,
         tile.threads,

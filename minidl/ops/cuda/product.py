@@ -49,19 +49,14 @@ class Tile:
     def name(self) -> str:
         return f"{self.unit} {self.m}x{self.n}x{self.k}"
 
-    def main_loop(self, whole: bool) -> str:
-        """The C++ type; `whole`: results are stored in vectors."""
+    @property
+    def main_loop(self) -> str:
+        """The C++ type."""
         down, across = self.share
         sizes = f"{self.m}, {self.n}, {self.k}, {down}, {across}"
-        flag = str(whole).lower()
         if self.unit == "simt":
-            return f"Simt<{sizes}, {flag}>"
-        return f"TensorCore<{self.unit.capitalize()}, {sizes}, {self.stages}, {flag}>"
-
-    @property
-    def piece(self) -> int:
-        """Results side by side that one thread stores at once."""
-        return 4 if self.unit == "simt" else 2
+            return f"Simt<{sizes}>"
+        return f"TensorCore<{self.unit.capitalize()}, {sizes}, {self.stages}>"
 
     def shared_bytes(self, a: Operand, b: Operand) -> int:
         """Shared memory of one block."""
