@@ -32,9 +32,9 @@
 // The *epilogue* then passes the tile through shared memory, some rows at a time: each thread owns V
 // neighbours of a few rows, loads all that the op behind needs for them, and only then stores.
 //
-// Grid: x and y are tiles of M and N; z is (group, split). With several splits each takes its share
-// of k and writes its sums to planned scratch, and sum_splits adds them in order. Bytes moved by a
-// block: (BM + BN) K elements in, BM BN out.
+// Grid: x is the tiles, in the order of Raster; z is (group, split). With several splits each takes its
+// share of k and writes its sums to planned scratch, and sum_splits adds them in order. Bytes moved by
+// a block: (BM + BN) K elements in, BM BN out.
 #pragma once
 #include "pooled.cuh"
 
@@ -141,6 +141,23 @@ constexpr bool SIDE_BY_SIDE<Matrix<T, V, false>> = true;
 template <class Source>
 constexpr bool STAGED = false;
 
+// The order of the tiles, in which their blocks start: bands of some tiles of m one after the other, in
+// a band all m for the first n, then for the next. Blocks that run at once so share both operands: what
+// one has brought into the L2 cache is still there when the next reads it.
+struct Raster {
+    Division band;          // tiles of a whole band
+    Division whole, last;   // tiles of m of a whole band, and of the last one
+    int bands;
+
+    __device__ __forceinline__ void tile(int block, int& m, int& n) const {
+        int inside;
+        const int number = band.quotient(block, inside);
+        const Division& rows = number + 1 < bands ? whole : last;
+        n = rows.quotient(inside, m);
+        m += number * whole.divisor;
+    }
+};
+
 // Some rows of a tile in shared memory, and where each belongs. Neighbours of four are swapped in every
 // other row, and in every other 32 columns: the threads of a warp that write, two or four columns each
 // of eight rows, and those that read, eight columns each, find themselves in different banks.
@@ -184,8 +201,10 @@ struct Gemm {
         int m, n, k;
         int k_of_a_split;  // a multiple of BK; at least k without splits
         Division splits;
+        Raster raster;
     };
     using Shared = typename MainLoop::template Shared<A, B>;
+    static constexpr int BM = MainLoop::BM, BN = MainLoop::BN;
 
     static __device__ void run(const Params& p, Shared& shared) {
         int split;
@@ -194,10 +213,13 @@ struct Gemm {
         B b = p.b;
         a.enter(group);
         b.enter(group);
-        const int m0 = blockIdx.x * MainLoop::BM, n0 = blockIdx.y * MainLoop::BN;
+        int m0, n0;
+        p.raster.tile(blockIdx.x, m0, n0);
+        m0 *= BM;
+        n0 *= BN;
         const int k0 = split * p.k_of_a_split, k1 = min(p.k, k0 + p.k_of_a_split);
         MainLoop tile;
-        if constexpr (STAGED<A>) stage(a, m0, m0 + MainLoop::BM, shared);
+        if constexpr (STAGED<A>) stage(a, m0, m0 + BM, shared);
         if constexpr (STAGED<B>) {
             for (int k = k0, end; k < k1; k = end) {
                 end = min(k1, b.after(k));
@@ -221,7 +243,6 @@ struct Gemm {
         __syncthreads();
     }
 
-    static constexpr int BM = MainLoop::BM, BN = MainLoop::BN;
     // Rows of the tile that find room at once in what the main loop needs no more.
     static constexpr int FIT = sizeof(Shared) / sizeof(TileRows<1, BN>);
     static constexpr int ROWS = FIT >= BM ? BM : FIT >= BM / 2 ? BM / 2 : BM / 4;

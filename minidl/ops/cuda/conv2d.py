@@ -78,6 +78,7 @@ def conv2d_products(
         choose(forward, limit, whole, tuning, rooms[0], card),
         choose(dgrad, limit, window.stride == (1, 1), tuning, rooms[1], card),
         choose(wgrad, limit, True, tuning, rooms[2], card),
+        card.l2,
     )
 
 

@@ -104,7 +104,7 @@ TILES = (
 )
 
 LAYERS = 65535
-"""Of a grid along y and z, at most: tiles across; a group and a split each are one."""
+"""Of a grid along z, at most: a group and a split each are one."""
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 LEAST_STEPS = 8
 """Main-loop steps of one split at least."""
@@ -214,8 +214,7 @@ def choose(
         name, count = tuning[problem.key]
         tile = next(tile for tile in TILES if tile.name == name)
         found = Product(problem, tile, count if splits else 1)
-        layers = max(problem.groups * found.splits, _across(problem, tile))
-        allowed = _fits(tile, shared, card) and layers <= LAYERS
+        allowed = _fits(tile, shared, card) and problem.groups * found.splits <= LAYERS
         if allowed and found.scratch * 4 <= scratch_limit:
             return found
     tiles = tuple(t for t in TILES if t.unit == problem.unit and _fits(t, shared, card))
@@ -225,18 +224,12 @@ def choose(
             f"bytes of shared memory that a block has on {card.name}",
             "take another GPU",
         )
-    tiles = tuple(t for t in tiles if _across(problem, t) <= LAYERS) or tiles
     return _fastest(problem, tiles, min(scratch_limit, SCRATCH), splits, card)
 
 
 def _fits(tile: Tile, shared: Room, card: Card) -> bool:
     needed = shared(tile)
     return needed is not None and needed <= card.limits.shared_of_a_block
-
-
-def _across(problem: Problem, tile: Tile) -> int:
-    """Tiles of a row of the result: blocks along y of the grid."""
-    return -(-problem.n // tile.n)
 
 
 @lru_cache(maxsize=None, typed=True)
