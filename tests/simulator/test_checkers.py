@@ -188,10 +188,6 @@ MUTANTS = [
     Mutant(
         "group", "gemm.cuh", "n0 + column + group * p.result", "n0 + column + 0 * p.result", GROUPS
     ),
-    Mutant("band", "gemm.cuh", "m += number * whole.divisor;", "", "conv2d-many-tiles"),
-    Mutant(
-        "last-band", "gemm.cuh", "number + 1 < bands ? whole", "true ? whole", "conv2d-many-tiles"
-    ),
     Mutant(
         "split",
         "gemm.cuh",

@@ -10,10 +10,12 @@ from collections import Counter
 import pytest
 
 from minidl.checkout import kernels_folder
+from minidl.ops.cuda import matrix
 from minidl.ops.cuda.launch import pack
 from minidl.ops.cuda.matrix import BAND, band_of, radix, raster
 from minidl.ops.cuda.product import TILES, Tile
 from tests.simulator.build import COMPILER, Toolchain
+from tests.simulator.test_main_loops import PRECISIONS, bits_of_a_case
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
@@ -78,6 +80,21 @@ def test_a_band_is_chosen_where_it_saves_bytes() -> None:
     assert band_of(1000, 4, (little, little), cache) == 1000
     assert band_of(1000, 4, (much, much), cache) == 1000, "b would be read for each band"
     assert band_of(5, 4, (much, little), 2**20) <= BAND
+
+
+@pytest.mark.parametrize("unit", ["simt", "bf16"])
+def test_bands_change_no_bit(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tile = next(tile for tile in reversed(TILES) if tile.unit == unit)
+    precision, shapes = PRECISIONS[unit], []
+    expected = bits_of_a_case("linear-tiles", precision, tile, 1)
+
+    def of_two(down: int, across: int, *_: object) -> int:
+        shapes.append((down, across))
+        return min(2, down)
+
+    monkeypatch.setattr(matrix, "band_of", of_two)
+    assert bits_of_a_case("linear-tiles", precision, tile, 1) == expected
+    assert any(down > 2 and across > 1 for down, across in shapes), shapes
 
 
 # -- counts ----------------------------------------------------------------------------------------
