@@ -2,7 +2,8 @@
 
 Each compiler gets an environment of its own, made by pip from the extra that a user would install,
 and runs `benchmarks.resources` there. --write writes the tables of kernels/resources instead of
-comparing with them, --only 12.4 runs one compiler. About ten minutes on two cores; no GPU.
+comparing with them, --loops FOLDER counts main loops instead, --only 12.4 runs one compiler. About
+ten minutes on two cores; no GPU.
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ COMPILERS = (
 """The oldest of cuda12, the newest of cuda12, the oldest and the newest of cuda13."""
 
 
+DISASSEMBLER = "nvidia-cuda-nvdisasm==13.5.37"
+"""Reads the machine code of every compiler."""
+
+
 def requirements(extra: str) -> list[str]:
     """What pip installs for minidl with an extra, from pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -80,7 +85,7 @@ def environment(compiler: Compiler, folder: Path) -> Path:
     """The Python of a fresh environment with this compiler, filled by the pip that runs here."""
     venv.create(folder)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    asked = (*requirements(compiler.extra), *compiler.pins)
+    asked = (*requirements(compiler.extra), *compiler.pins, DISASSEMBLER)
     pip = [sys.executable, "-m", "pip", "--python", python]
     subprocess.run([*pip, "install", "-q", "--no-compile", *asked], check=True)
     return python
@@ -89,8 +94,12 @@ def environment(compiler: Compiler, folder: Path) -> Path:
 def passes(compiler: Compiler, python: Path, listed: Path, options: argparse.Namespace) -> bool:
     """Run one compiler over the listed kernels."""
     command = [python, "-m", "benchmarks.resources", "--kernels", listed]
-    command += ["--architectures", ",".join(compiler.architectures), "-j", str(options.workers)]
-    command += ["--expect", compiler.version, "--unknown", ",".join(compiler.unknown)]
+    command += ["--expect", compiler.version, "-j", str(options.workers)]
+    if options.loops:
+        command += ["--loops", options.loops]
+    else:
+        command += ["--architectures", ",".join(compiler.architectures)]
+        command += ["--unknown", ",".join(compiler.unknown)]
     command += ["--write"] if options.write else []
     own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     return subprocess.run(command, cwd=ROOT, env=own, check=False).returncode == 0
@@ -121,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     versions = [compiler.version for compiler in COMPILERS]
     parser.add_argument("--only", action="append", choices=versions, help="one compiler")
     parser.add_argument("--write", action="store_true", help="write the tables")
+    parser.add_argument("--loops", type=Path, metavar="FOLDER", help="count main loops instead")
     parser.add_argument("-j", "--workers", type=int, default=cores(), help="processes")
     return parser
 

@@ -1,11 +1,16 @@
 """Registers, spills and occupancy of every kernel of the well-known networks, by NVRTC.
 
     python -m benchmarks.resources [--architectures sm_80,sm_90a] [--write] [--kernels FILE]
+    python -m benchmarks.resources --loops FOLDER
 
 compiles every kernel with the NVRTC that is installed, for every architecture or for some; it needs
 no GPU. It fails where a kernel is refused, spills, uses local memory, draws a warning or does not
 fit, and where a figure is not that of kernels/resources/<version>.csv; --write writes that file.
 `python -m benchmarks.gate` runs it with every NVRTC that minidl supports.
+
+--loops counts the main loops of products in their machine code (benchmarks/main_loops.py), for
+sm_80, sm_89 and sm_90a if nothing else is asked for, and writes FOLDER/<version>.csv; it needs
+nvidia-cuda-nvdisasm. Tables of before and after a change: benchmarks/results/main_loops.
 """
 
 from __future__ import annotations
@@ -21,7 +26,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import minidl as dl
-from benchmarks import together
+from benchmarks import main_loops, together
+from benchmarks.machine_code import disassembled
 from minidl import models
 from minidl.cards import ARCHITECTURES, DEFAULT
 from minidl.checkout import kernels_folder
@@ -62,8 +68,8 @@ class Kernel:
         return Unit(self.entry, self.text)
 
 
-def occupancy(chip: Architecture, kernel: Kernel, registers: int) -> float:
-    """Share of a multiprocessor's threads that can be resident."""
+def blocks(chip: Architecture, kernel: Kernel, registers: int) -> int:
+    """That are resident on a multiprocessor."""
     warps = -(-kernel.threads // 32)
     registers_of_a_block = -(-registers * 32 // 256) * 256 * warps
     fits = (
@@ -72,7 +78,12 @@ def occupancy(chip: Architecture, kernel: Kernel, registers: int) -> float:
         chip.registers // registers_of_a_block,
         chip.shared // (kernel.shared + 1024),
     )
-    return min(fits) * kernel.threads / chip.threads
+    return min(fits)
+
+
+def occupancy(chip: Architecture, kernel: Kernel, registers: int) -> float:
+    """Share of a multiprocessor's threads that can be resident."""
+    return blocks(chip, kernel, registers) * kernel.threads / chip.threads
 
 
 CHIPS = tuple(ARCHITECTURES.values())
@@ -202,6 +213,23 @@ def differences(rows: Table, kept: Table) -> Iterator[str]:
                 yield f"{key[0]}: {column} {value}, the table has {kept[key].get(column)}"
 
 
+# -- main loops ------------------------------------------------------------------------------------
+
+
+def loops(wanted: Iterable[Kernel], chips: Iterable[Architecture]) -> Iterator[main_loops.Row]:
+    """Rows of the products among the kernels; those of one program are compiled together."""
+    products = [kernel for kernel in wanted if kernel.name.startswith("Gemm<")]
+    for chip, group in itertools.product(chips, groups(products)):
+        made = nvrtc.compile_unit(together.program([k.unit for k in group]), chip.name)
+        if made.spilled_bytes or made.stack_bytes:
+            raise SystemExit(f"{chip.name}: a kernel spills: leave out --loops to see which")
+        registers, code = together.registers(made), disassembled(made.code)
+        for kernel in group:
+            used = registers[kernel.entry]
+            needs = (used, kernel.shared, blocks(chip, kernel, used))
+            yield main_loops.row(kernel.name, chip.name, needs, code[kernel.entry])
+
+
 # -- the command -----------------------------------------------------------------------------------
 
 
@@ -231,7 +259,8 @@ def compile_all(
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     version = nvrtc.dotted(nvrtc.version())
-    asked = [CHIP_OF[name] for name in options.architectures.split(",")]
+    names = options.architectures or ",".join(main_loops.CHIPS if options.loops else CHIP_OF)
+    asked = [CHIP_OF[name] for name in names.split(",")]
     known = nvrtc.supported()
     chips = [chip for chip in asked if CodeTarget(chip.name).capability in known]
     unknown = [chip.name for chip in asked if chip not in chips]
@@ -244,6 +273,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = ", ".join(chip.name for chip in chips)
     wanted = kernels() if options.kernels is None else load(options.kernels)
     print(f"NVRTC {version}: {len(wanted)} kernels for {names}", flush=True)
+    if options.loops is not None:
+        main_loops.write(options.loops / f"{version}.csv", list(loops(wanted, chips)))
+        return 0
     made = compile_all(wanted, chips, options.workers)
     wrong = [
         f"{chip.name} {kernel.name}: {complaint}"
@@ -281,7 +313,8 @@ def save(wanted: Iterable[Kernel], path: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     every = ",".join(CHIP_OF)
-    parser.add_argument("--architectures", default=every, help=f"some of {every}")
+    parser.add_argument("--architectures", help=f"some of {every}, which is what is left out")
+    parser.add_argument("--loops", type=Path, metavar="FOLDER", help="count main loops instead")
     parser.add_argument("--write", action="store_true", help="write the table")
     parser.add_argument("--kernels", type=Path, help="a list of kernels that was saved before")
     parser.add_argument("--expect", help="the version that NVRTC must have")

@@ -36,6 +36,11 @@ def program(units: Sequence[Unit]) -> Unit:
     return Unit(units[0].entry, "".join((*includes, *others)), units[0].folders)
 
 
+def registers(made: nvrtc.Compiled) -> dict[str, int]:
+    """Of each kernel of a program."""
+    return {entry: int(number) for entry, number in USED.findall(made.log)}
+
+
 def compiled(units: Sequence[Unit], architecture: str) -> list[nvrtc.Compiled] | None:
     """What became of each of a group, without its code; None where the compiler says more than
     registers: it refuses, warns, spills or takes local memory."""
@@ -43,7 +48,7 @@ def compiled(units: Sequence[Unit], architecture: str) -> list[nvrtc.Compiled] |
         made = nvrtc.compile_unit(program(units), architecture)
     except nvrtc.CompileError:
         return None
-    found = {entry: int(number) for entry, number in USED.findall(made.log)}
+    found = registers(made)
     unclean = made.warnings or made.spilled_bytes or made.stack_bytes
     if unclean or found.keys() != {unit.entry for unit in units}:
         return None

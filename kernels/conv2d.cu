@@ -31,65 +31,90 @@ struct Choose<false, X, Y> {
 // ROWS: s and c are one axis of S C neighbours, for images of so few channels that a vector does
 // not fit one pixel; the image is then width C elements wide, with a pitch of 1.
 // The pixels come row by row, or window by window of BH x BW (`image` and `columns` count windows).
-template <class T, int VECTOR, bool KMAJOR, bool ROWS, int BH = 1, int BW = 1>
+// Offset: what counts the elements from the first tap to another, or from the first pixel.
+template <class T, int VECTOR, bool KMAJOR, bool ROWS, int BH = 1, int BW = 1, class Offset = int>
 struct Patches {
     using Element = T;
     static constexpr int V = VECTOR;
     static constexpr bool K_MAJOR = KMAJOR, DIRECT = true;
     const T* data;
-    int64 image_pitch, group_step;
+    int64 group_step;
     int row_pitch, pitch;
     int height, width;
     int stride[2], origin[2], dilation[2];
-    int pixels, depth;  // pixels and taps that exist
-    Division image, columns;   // pixels of an image, of a row
-    Division channels, taps;   // elements of a tap; taps of a row of the filter
+    int pixels, highest;   // pixels that exist; values of k's first digit: images, or rows of taps
+    Radix image, filter;   // rows and columns of an image's pixels; taps of a row, channels of a tap
 
-    struct Pixel {
-        int n, h, w;
+    // Of a pixel the image and the first row and column; of a tap the channel in place of the image.
+    struct Fixed {
+        const T* at;
+        int h, w, other;
     };
-    struct Tap {
-        int h, w, c;
+    struct Step {
+        Digits digits;
+        int k;
     };
-    using Fixed = typename Choose<KMAJOR, Pixel, Tap>::type;
-    using Step = typename Choose<KMAJOR, Tap, Pixel>::type;
 
     __device__ __forceinline__ void enter(int group) { data += group * group_step; }
 
-    __device__ __forceinline__ Pixel pixel(int i) const {
-        if (i >= pixels) return {0, OUTSIDE, 0};
+    // (n, p, q).
+    __device__ __forceinline__ Digits pixel(int i) const {
         const int inside = i % (BH * BW);
-        int rest, q;
-        const int n = image.quotient(i / (BH * BW), rest), p = columns.quotient(rest, q);
-        return {n, (p * BH + inside / BW) * stride[0] + origin[0],
-                (q * BW + inside % BW) * stride[1] + origin[1]};
+        const Digits window = image.digits(i / (BH * BW));
+        return {window.high, window.middle * BH + inside / BW, window.low * BW + inside % BW};
     }
-    __device__ __forceinline__ Tap tap(int i) const {
-        if (i >= depth) return {OUTSIDE, 0, 0};
-        int c, s;
-        const int r = taps.quotient(channels.quotient(i, c), s);
-        return {r * dilation[0], s * dilation[1], c};
+    template <class Number>
+    __device__ __forceinline__ Number offset(Number row, Number column, int channel) const {
+        return row * row_pitch + (column * pitch + channel);
     }
     __device__ __forceinline__ Fixed fixed(int i) const {
-        if constexpr (KMAJOR)
-            return pixel(i);
+        if constexpr (KMAJOR) {
+            const Digits is = pixel(min(i, pixels - 1));
+            const int h = is.middle * stride[0] + origin[0], w = is.low * stride[1] + origin[1];
+            return {opaque(data + offset<int64>(is.high * height + h, w, 0)), h, w, is.high};
+        } else {
+            const Digits is = filter.digits(i);
+            const int h = is.high * dilation[0] + origin[0], w = is.middle * dilation[1] + origin[1];
+            return {opaque(data + offset<int64>(h, w, is.low)), h, w, is.low};
+        }
+    }
+    __device__ __forceinline__ Step step(int k) const {
+        return {KMAJOR ? filter.digits(k) : pixel(k), k};
+    }
+    template <int BK>
+    __device__ __forceinline__ void advance(Step& step) const {
+        if constexpr (!KMAJOR && BH * BW > 1)
+            step = this->step(step.k + BK);
         else
-            return tap(i);
+            (KMAJOR ? filter : image).advance(step.digits);
     }
-    __device__ __forceinline__ Step step(int i) const {
+    __device__ __forceinline__ const T* at(const Fixed& fixed, const Step& step) const {
+        const Digits& k = step.digits;
         if constexpr (KMAJOR)
-            return tap(i);
+            return fixed.at + offset<Offset>(k.high * dilation[0], k.middle * dilation[1], k.low);
         else
-            return pixel(i);
+            return fixed.at + offset<Offset>(k.high * height + k.middle * stride[0], k.low * stride[1], 0);
     }
-    __device__ __forceinline__ const T* at(const Pixel& pixel, const Tap& tap) const {
-        const int h = pixel.h + tap.h, w = pixel.w + tap.w;
-        if (uint32(h) >= uint32(height) || uint32(ROWS ? w + tap.c : w) >= uint32(width))
-            return nullptr;
-        return data + (pixel.n * image_pitch + int64(h) * row_pitch + int64(w) * pitch + tap.c);
+
+    // Where in the image the element of a pixel and a tap is.
+    struct Place {
+        int n, h, w, c;
+        bool exists;  // if k does
+    };
+    __device__ __forceinline__ Place place(const Fixed& fixed, const Step& step) const {
+        const Digits& k = step.digits;
+        const bool exists = k.high < highest;
+        if constexpr (KMAJOR)
+            return {fixed.other, fixed.h + k.high * dilation[0], fixed.w + k.middle * dilation[1],
+                    k.low, exists};
+        else
+            return {k.high, fixed.h + k.middle * stride[0], fixed.w + k.low * stride[1], fixed.other,
+                    exists};
     }
-    __device__ __forceinline__ const T* at(const Tap& tap, const Pixel& pixel) const {
-        return at(pixel, tap);
+    __device__ __forceinline__ bool there(const Fixed& fixed, const Step& step) const {
+        const Place x = place(fixed, step);
+        const int column = ROWS ? x.w + x.c : x.w;
+        return x.exists && uint32(x.h) < uint32(height) && uint32(column) < uint32(width);
     }
 };
 
@@ -100,8 +125,6 @@ struct Unpooled {
     using Element = typename Where::Element;
     using Fixed = typename Where::Fixed;
     using Step = typename Where::Step;
-    using Pixel = typename Where::Pixel;
-    using Tap = typename Where::Tap;
     static constexpr int V = Where::V;
     static constexpr bool K_MAJOR = Where::K_MAJOR, DIRECT = false;
     Where patches;
@@ -109,12 +132,14 @@ struct Unpooled {
 
     __device__ __forceinline__ void enter(int) {}
     __device__ __forceinline__ Fixed fixed(int i) const { return patches.fixed(i); }
-    __device__ __forceinline__ Step step(int i) const { return patches.step(i); }
-    __device__ __forceinline__ void take(float (&to)[V], const Pixel& pixel, const Tap& tap) const {
-        pool.take(to, pixel.n, pixel.h + tap.h, pixel.w + tap.w, tap.c);
+    __device__ __forceinline__ Step step(int k) const { return patches.step(k); }
+    template <int BK>
+    __device__ __forceinline__ void advance(Step& step) const {
+        patches.template advance<BK>(step);
     }
-    __device__ __forceinline__ void take(float (&to)[V], const Tap& tap, const Pixel& pixel) const {
-        take(to, pixel, tap);
+    __device__ __forceinline__ void take(float (&to)[V], const Fixed& fixed, const Step& step) const {
+        const typename Where::Place x = patches.place(fixed, step);
+        pool.take(to, x.n, x.exists ? x.h : OUTSIDE, x.w, x.c);
     }
 };
 
@@ -154,7 +179,10 @@ struct Staged {
         int at[V];  // offsets in a box, or -1
     };
     using Fixed = typename Choose<KMAJOR, Pixel, Tap>::type;
-    using Step = typename Choose<KMAJOR, Tap, Pixel>::type;
+    struct Step {
+        typename Choose<KMAJOR, Tap, Pixel>::type is;
+        int k;
+    };
 
     __device__ __forceinline__ void enter(int) {}
     // The first pixel of the next stage.
@@ -177,12 +205,12 @@ struct Staged {
             const int h = down * row_step + row_origin + row;
             const int w = across * column_step + column_origin + column * VECTOR;
             const bool there = uint32(h) < uint32(height) && uint32(w) < uint32(row_pitch);
-            const T* source = there ? data + (n * image_pitch + int64(h) * row_pitch + w) : nullptr;
+            const T* source = data + (n * image_pitch + int64(h) * row_pitch + w);
             T* to_vector = out + box * box_size + row * box_pitch + column * VECTOR;
             if constexpr (VECTOR * sizeof(T) >= 4)
-                copy_async<VECTOR * sizeof(T)>(to_vector, source, data);
+                copy_async<VECTOR * sizeof(T)>(to_vector, source, there);
             else
-                *to_vector = source ? *source : T{};
+                *to_vector = there ? *source : T{};
         }
         commit_copies();
     }
@@ -214,19 +242,26 @@ struct Staged {
         else
             return tap(i);
     }
-    __device__ __forceinline__ Step step(int i) const {
+    __device__ __forceinline__ Step step(int k) const {
         if constexpr (KMAJOR)
-            return tap(i);
+            return {tap(k), k};
         else
-            return pixel(i);
+            return {pixel(k), k};
     }
-    __device__ __forceinline__ void take(float (&to)[V], const Pixel& pixel, const Tap& tap) const {
+    template <int BK>
+    __device__ __forceinline__ void advance(Step& step) const {
+        step = this->step(step.k + BK);
+    }
+    __device__ __forceinline__ void take(float (&to)[V], const Fixed& fixed, const Step& step) const {
+        if constexpr (KMAJOR)
+            gather(to, fixed, step.is);
+        else
+            gather(to, step.is, fixed);
+    }
+    __device__ __forceinline__ void gather(float (&to)[V], const Pixel& pixel, const Tap& tap) const {
 #pragma unroll
         for (int v = 0; v < V; v++)
             to[v] = pixel < 0 || tap.at[v] < 0 ? 0.f : to_float(room[pixel + tap.at[v]]);
-    }
-    __device__ __forceinline__ void take(float (&to)[V], const Tap& tap, const Pixel& pixel) const {
-        take(to, pixel, tap);
     }
 };
 template <class T, int VECTOR, bool KMAJOR, int WH, int WW>
@@ -236,7 +271,6 @@ constexpr bool STAGED<Staged<T, VECTOR, KMAJOR, WH, WW>> = true;
 // image of `height` x `width`; blocks hang over its edge.
 template <int WH, int WW>
 struct BlockRows {
-    static constexpr bool PARTIAL = true;
     static constexpr int DOWN = 8 / WH, ACROSS = 8 / WW;  // windows of a block
     Division image, columns;
     int height, width;
@@ -259,27 +293,36 @@ struct Filters {
     const float* data;
     int64 group_step;
     int filter_pitch, tap_pitch[2];
-    int size, depth;
-    Division channels, taps;  // filters; taps of a row of the phase
+    int size, highest;  // channels; rows of taps
+    Radix filter;       // taps of a row of the phase, filters
 
-    using Fixed = int;
-    using Step = int;  // offset of the filter's tap, or -1
+    struct Fixed {
+        const float* at;
+        int left;  // channels that exist from this one on
+    };
+    using Step = Digits;
     __device__ __forceinline__ void enter(int group) { data += group * group_step; }
-    __device__ __forceinline__ Fixed fixed(int c) const { return c; }
-    __device__ __forceinline__ Step step(int i) const {
-        if (i >= depth) return -1;
-        int filter, s;
-        const int r = taps.quotient(channels.quotient(i, filter), s);
-        return filter * filter_pitch + r * tap_pitch[0] + s * tap_pitch[1];
+    __device__ __forceinline__ Fixed fixed(int c) const {
+        return {opaque(data + c), opaque(size - c)};
     }
-    __device__ __forceinline__ const float* at(Fixed c, Step offset) const {
-        return c >= size || offset < 0 ? nullptr : data + offset + c;
+    __device__ __forceinline__ Step step(int k) const { return filter.digits(k); }
+    template <int BK>
+    __device__ __forceinline__ void advance(Step& step) const {
+        filter.advance(step);
+    }
+    __device__ __forceinline__ bool there(const Fixed& fixed, const Step& step) const {
+        return fixed.left > 0 && step.high < highest;
+    }
+    __device__ __forceinline__ const float* at(const Fixed& fixed, const Step& step) const {
+        const int tap = step.high * tap_pitch[0] + step.middle * tap_pitch[1];
+        return fixed.at + (step.low * filter_pitch + tap);
     }
 };
+template <int V>
+constexpr bool SIDE_BY_SIDE<Filters<V>> = true;
 
 // Row m of dgrad's result is pixel (n, first + step i, first + step j) of dx.
 struct PhaseRows {
-    static constexpr bool PARTIAL = false;
     Division image, columns;
     int height, width, first[2], step[2];
     __device__ __forceinline__ int64 operator()(int m) const {

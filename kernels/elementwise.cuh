@@ -16,6 +16,14 @@ struct Lane {
     float at[V];
 };
 
+// Where N pieces of a result lie: each in a row of its own, all from one column on.
+template <int N>
+struct Places {
+    int64 row[N];
+    bool there[N];  // else it lies nowhere
+    int64 column;
+};
+
 template <class T>
 struct In {
     const T* data;
@@ -32,6 +40,12 @@ template <class T>
 struct Out {
     T* data;
     int pitch;
+    template <int N, int V>
+    __device__ __forceinline__ void give_all(const Lane<V> (&x)[N], const Places<N>& at) const {
+#pragma unroll
+        for (int n = 0; n < N; n++)
+            if (at.there[n]) give(x[n], at.row[n], at.column);
+    }
     template <int V>
     __device__ void take(Lane<V>&, int64, int64, const Lane<V>&) const {}
     template <int V>
@@ -88,36 +102,53 @@ struct Operands<Last> {
     Last first;
 };
 
-// Load each operand, call the functor element by element, store what it wrote.
-template <int V, class F, class Last, class... Taken>
-__device__ __forceinline__ void apply_to(
-    const F& f, const Operands<Last>& operands, int64 row, int64 column, const Lane<V>& value,
-    Taken&... taken) {
-    Lane<V> x;
-    operands.first.take(x, row, column, value);
+// Load each operand of N pieces, call the functor element by element, store what it wrote. No load
+// may pass a store that could lie over it: so all loads come first, and wait for memory together.
+template <int N, int V, class Last>
+__device__ __forceinline__ void take_all(
+    Lane<V> (&x)[N], const Last& operand, const Places<N>& at, const Lane<V> (&value)[N]) {
 #pragma unroll
-    for (int i = 0; i < V; i++) f(taken.at[i]..., x.at[i]);
-    operands.first.give(x, row, column);
+    for (int n = 0; n < N; n++)
+        if (at.there[n]) operand.take(x[n], at.row[n], at.column, value[n]);
 }
-template <int V, class F, class First, class Second, class... Rest, class... Taken>
+template <int N, int V, class Operand>
+__device__ __forceinline__ void give_back(
+    const Lane<V> (&x)[N], const Operand& operand, const Places<N>& at) {
+#pragma unroll
+    for (int n = 0; n < N; n++)
+        if (at.there[n]) operand.give(x[n], at.row[n], at.column);
+}
+template <int N, int V, class F, class Last, class... Taken>
 __device__ __forceinline__ void apply_to(
-    const F& f, const Operands<First, Second, Rest...>& operands, int64 row, int64 column,
-    const Lane<V>& value, Taken&... taken) {
-    Lane<V> x;
-    operands.first.take(x, row, column, value);
-    apply_to(f, operands.rest, row, column, value, taken..., x);
-    operands.first.give(x, row, column);
+    const F& f, const Operands<Last>& operands, const Places<N>& at, const Lane<V> (&value)[N],
+    Taken (&... taken)[N]) {
+    Lane<V> x[N];
+    take_all(x, operands.first, at, value);
+#pragma unroll
+    for (int n = 0; n < N; n++)
+#pragma unroll
+        for (int i = 0; i < V; i++) f(taken[n].at[i]..., x[n].at[i]);
+    give_back(x, operands.first, at);
+}
+template <int N, int V, class F, class First, class Second, class... Rest, class... Taken>
+__device__ __forceinline__ void apply_to(
+    const F& f, const Operands<First, Second, Rest...>& operands, const Places<N>& at,
+    const Lane<V> (&value)[N], Taken (&... taken)[N]) {
+    Lane<V> x[N];
+    take_all(x, operands.first, at, value);
+    apply_to(f, operands.rest, at, value, taken..., x);
+    give_back(x, operands.first, at);
 }
 
-// A functor with its operands: what a kernel calls on each of its results.
+// A functor with its operands: what a kernel calls on its results.
 template <class F, class... Types>
 struct Epilogue {
     F f;
     Operands<Types...> operands;
 
-    template <int V>
-    __device__ __forceinline__ void operator()(int64 row, int64 column, const Lane<V>& value) const {
-        apply_to(f, operands, row, column, value);
+    template <int N, int V>
+    __device__ __forceinline__ void operator()(const Places<N>& at, const Lane<V> (&value)[N]) const {
+        apply_to(f, operands, at, value);
     }
 };
 
@@ -128,12 +159,19 @@ struct Into {
     Epilogue<F, Types...> epilogue;
     template <int V>
     __device__ void take(Lane<V>&, int64, int64, const Lane<V>&) const {}
-    template <int V>
-    __device__ void give(const Lane<V>& x, int64 row, int64 column) const {
-        Lane<V> rounded;
+    template <int N, int V>
+    __device__ __forceinline__ void give_all(const Lane<V> (&x)[N], const Places<N>& at) const {
+        Lane<V> rounded[N];
 #pragma unroll
-        for (int i = 0; i < V; i++) rounded.at[i] = to_float(from_float<T>(x.at[i]));
-        epilogue(row, column, rounded);
+        for (int n = 0; n < N; n++)
+#pragma unroll
+            for (int i = 0; i < V; i++) rounded[n].at[i] = to_float(from_float<T>(x[n].at[i]));
+        epilogue(at, rounded);
+    }
+    template <int V>
+    __device__ __forceinline__ void give(const Lane<V>& x, int64 row, int64 column) const {
+        const Lane<V> one[1] = {x};
+        give_all(one, Places<1>{{row}, {true}, column});
     }
 };
 
@@ -155,14 +193,14 @@ struct Elementwise {
 
     static __device__ void run(const Params& p, Shared&) {
         const int64 index = thread_index();
-        const Lane<V> none = {};
+        const Lane<V> none[1] = {};
         if (p.rows == 1) {
-            if (index * V < p.columns) p.op(0, index * V, none);
+            if (index * V < p.columns) p.op(Places<1>{{0}, {true}, index * V}, none);
             return;
         }
         if (index >= p.rows * p.vectors.divisor) return;
         int vector;
         const int row = p.vectors.quotient(int(index), vector);
-        p.op(row, int64(vector) * V, none);
+        p.op(Places<1>{{row}, {true}, int64(vector) * V}, none);
     }
 };

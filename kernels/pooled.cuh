@@ -4,8 +4,8 @@
 // of byte c / P. BITS = 0: an element of its own for each channel.
 //
 // As the end of a product (gemm.cuh): the rows of the result come window by window, so that the H W
-// rows of one lie in one tile; the tile passes through shared memory 32 rows at a time, a thread takes
-// four columns of a window and hands their maxima on. The image itself is never stored.
+// rows of one lie in one tile; a thread takes some columns of a window and hands their maxima on. The
+// image itself is never stored.
 // As its beginning: Unpool, which conv2d.cu and reduction.cu read through.
 #pragma once
 #include "elementwise.cuh"
@@ -94,49 +94,57 @@ struct Unpool {
     }
 };
 
-// A sink of windows: rows of a product come H W at a time, their maxima go to `sink`, rounded to T as
-// if they had been stored.
-template <int H, int W, int BITS, class T, class Sink>
+// A sink of windows: rows of a product come H W at a time, their maxima go to `sink`, WIDTH columns at
+// once, rounded to T as if they had been stored.
+template <int H, int W, int BITS, class T, class Sink, int WIDTH>
 struct Pooled {
     Sink sink;
     uint8* argmax;
     int groups;  // bytes of argmax in a pixel
 
-    // A tile's rows in shared memory, `first` the number of the first in the product; `pixels` says
-    // which pixel of the pool the window of a row is, or a negative number: none.
-    template <int ROWS, int COLUMNS, int THREADS, bool WHOLE, class Pixels>
-    __device__ __forceinline__ void give_windows(
-        const float* rows, int pitch, int first, int column, int m, int n,
-        const Pixels& pixels) const {
-        constexpr int QUADS = COLUMNS / 4;
-        static_assert(ROWS % (H * W) == 0, "whole windows");
-        for (int i = threadIdx.x; i < ROWS / (H * W) * QUADS; i += THREADS) {
-            const int row = i / QUADS * (H * W), quad = i % QUADS * 4;
-            if (first + row >= m || column + quad >= n) continue;
-            const int64 pixel = pixels(first + row);
-            if (pixel < 0) continue;
-            Largest<4> largest;
+    // `at`: pixels of the pool.
+    template <int N, int V>
+    __device__ __forceinline__ void give_all(
+        const Lane<V> (&x)[N * H * W], const Places<N>& at) const {
+        Lane<V> best[N];
+        Taps<V, BITS, uint8> taps[N];
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            Largest<V> largest;
 #pragma unroll
             for (int tap = 0; tap < H * W; tap++) {
-                float x[4];
-                load(x, rows + (row + tap) * pitch + quad);
+                float rounded[V];
 #pragma unroll
-                for (int v = 0; v < 4; v++) x[v] = to_float(from_float<T>(x[v]));
-                largest.take(x, tap);
+                for (int v = 0; v < V; v++)
+                    rounded[v] = to_float(from_float<T>(x[n * H * W + tap].at[v]));
+                largest.take(rounded, tap);
             }
-            give<WHOLE>(largest, pixel, column + quad);
+            best[n] = largest.best;
+#pragma unroll
+            for (int v = 0; v < V; v++) taps[n].put(v, largest.tap_of[v]);
         }
+        give_parts(best, at);
+#pragma unroll
+        for (int n = 0; n < N; n++)
+            if (at.there[n]) taps[n].store(argmax + at.row[n] * groups + at.column / (8 / BITS));
     }
 
-    template <bool WHOLE>
-    __device__ __forceinline__ void give(const Largest<4>& largest, int64 pixel, int column) const {
-        Taps<4, BITS, uint8> taps;
+    template <int N, int V>
+    __device__ __forceinline__ void give_parts(const Lane<V> (&x)[N], const Places<N>& at) const {
+        if constexpr (WIDTH >= V) {
+            sink.give_all(x, at);
+        } else {
 #pragma unroll
-        for (int v = 0; v < 4; v++) {
-            taps.put(v, largest.tap_of[v]);
-            if constexpr (!WHOLE) sink.give(Lane<1>{{largest.best.at[v]}}, pixel, column + v);
+            for (int first = 0; first < V; first += WIDTH) {
+                Lane<WIDTH> part[N];
+                Places<N> of_part = at;
+                of_part.column += first;
+#pragma unroll
+                for (int n = 0; n < N; n++)
+#pragma unroll
+                    for (int i = 0; i < WIDTH; i++) part[n].at[i] = x[n].at[first + i];
+                sink.give_all(part, of_part);
+            }
         }
-        if constexpr (WHOLE) sink.give(largest.best, pixel, column);
-        taps.store(argmax + pixel * groups + column / (8 / BITS));
     }
 };

@@ -15,19 +15,29 @@ __device__ __forceinline__ uint32 shared_address(const void* p) {
     return uint32(__cvta_generic_to_shared(p));
 }
 
-// `BYTES` (4, 8 or 16) from global to shared memory; zeros where `from` is null. `any` is an
-// address that may be named, though nothing is read from it then.
+// A number or a pointer of which the compiler knows no more than that: what is added to it in a loop is
+// added to it, and not to the parts that it was made of.
+__device__ __forceinline__ int opaque(int x) {
+    asm("" : "+r"(x));
+    return x;
+}
+template <class T>
+__device__ __forceinline__ T* opaque(T* x) {
+    asm("" : "+l"(x));
+    return x;
+}
+
+// `BYTES` (4, 8 or 16) from global to shared memory; zeros, and nothing is read, if not `there`.
 template <int BYTES>
-__device__ __forceinline__ void copy_async(void* to, const void* from, const void* any) {
-    const int bytes = from ? BYTES : 0;
-    const void* source = from ? from : any;
+__device__ __forceinline__ void copy_async(void* to, const void* from, bool there) {
+    const int bytes = there ? BYTES : 0;
     if constexpr (BYTES == 16)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
-                     "l"(source), "r"(bytes)
+                     "l"(from), "r"(bytes)
                      : "memory");
     else
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(to)),
-                     "l"(source), "n"(BYTES), "r"(bytes)
+                     "l"(from), "n"(BYTES), "r"(bytes)
                      : "memory");
 }
 __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -84,9 +94,13 @@ __device__ __forceinline__ void mma_tf32(float (&d)[4], const uint32 (&a)[4], co
 
 #else  // on a CPU
 
+template <class T>
+inline T opaque(T x) {
+    return x;
+}
 template <int BYTES>
-inline void copy_async(void* to, const void* from, const void* any) {
-    sim_copy_async(to, from, any, BYTES);
+inline void copy_async(void* to, const void* from, bool there) {
+    sim_copy_async(to, there ? from : nullptr, from, BYTES);
 }
 inline void commit_copies() { sim_commit_copies(); }
 template <int N>

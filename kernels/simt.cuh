@@ -8,41 +8,76 @@
 #include "gemm.cuh"
 
 // One block's vectors of a BMN x BK tile of a source: which of them a thread carries.
+//
+// A line is what lies side by side in memory: BK ks of one index, or BMN indices of one k. Of a line
+// along k the threads take all. Of one along the indices as few side by side as make 128 bytes, each
+// several, so that most threads have one k alone to follow.
 template <class Source, int BMN, int BK, int THREADS>
 struct Share {
     static constexpr int V = Source::V;
-    static constexpr int INNER = (Source::K_MAJOR ? BK : BMN) / V;  // vectors of one line
-    static constexpr int LINES = Source::K_MAJOR ? BMN : BK;
-    static constexpr int STRIDE = THREADS / INNER;  // lines that all threads cover at once
-    static constexpr int COUNT = LINES / STRIDE;
-    static_assert(THREADS % INNER == 0 && LINES % STRIDE == 0 && COUNT > 0, "tile and threads");
+    static constexpr bool K_MAJOR = Source::K_MAJOR;
+    static constexpr int VECTORS = (K_MAJOR ? BK : BMN) / V;  // of one line
+    static constexpr int LINES = K_MAJOR ? BMN : BK;
+    static constexpr int FULL = 128 / int(V * sizeof(typename Source::Element));
+    static constexpr int LEAST = THREADS / LINES > FULL ? THREADS / LINES : FULL;
+    static constexpr int ACROSS = K_MAJOR || VECTORS < LEAST ? VECTORS : LEAST;
+    static constexpr int STRIDE = THREADS / ACROSS;  // lines that all threads cover at once
+    static constexpr int DOWN = LINES / STRIDE, OVER = VECTORS / ACROSS, COUNT = DOWN * OVER;
+    static_assert(THREADS % ACROSS == 0 && LINES % STRIDE == 0 && DOWN > 0, "tile and threads");
+    static_assert(VECTORS % ACROSS == 0, "whole lines");
 
+    using Fixed = typename Source::Fixed;
+    using Step = typename Source::Step;
     int line, inner;
-    typename Source::Fixed fixed[Source::K_MAJOR ? COUNT : 1];
+    Fixed fixed[K_MAJOR ? DOWN : OVER];
+    Step step[K_MAJOR ? OVER : DOWN];
 
-    __device__ __forceinline__ Share(const Source& source, int base) {
-        line = threadIdx.x / INNER;
-        inner = threadIdx.x % INNER * V;
-        if constexpr (Source::K_MAJOR) {
+    // From index `base` and k on.
+    __device__ __forceinline__ Share(const Source& source, int base, int k) {
+        line = threadIdx.x / ACROSS;
+        inner = threadIdx.x % ACROSS * V;
 #pragma unroll
-            for (int i = 0; i < COUNT; i++) fixed[i] = source.fixed(base + line + i * STRIDE);
-        } else {
-            fixed[0] = source.fixed(base + inner);
+        for (int i = 0; i < DOWN; i++) {
+            if constexpr (K_MAJOR)
+                fixed[i] = source.fixed(base + line_of(i));
+            else
+                step[i] = source.step(k + line_of(i));
+        }
+#pragma unroll
+        for (int j = 0; j < OVER; j++) {
+            if constexpr (K_MAJOR)
+                step[j] = source.step(k + inner_of(j));
+            else
+                fixed[j] = source.fixed(base + inner_of(j));
         }
     }
+    __device__ __forceinline__ int line_of(int i) const { return line + i * STRIDE; }
+    __device__ __forceinline__ int inner_of(int j) const { return inner + j * ACROSS * V; }
 
-    // f(i, fixed, step) for each of the thread's vectors of the tile at k.
+    // f(number, line, inner, fixed, step) for each of the thread's vectors.
     template <class F>
-    __device__ __forceinline__ void each(const Source& source, int k, F f) const {
-        if constexpr (Source::K_MAJOR) {
-            const typename Source::Step step = source.step(k + inner);
+    __device__ __forceinline__ void each(F f) const {
 #pragma unroll
-            for (int i = 0; i < COUNT; i++) f(i, fixed[i], step);
-        } else {
+        for (int i = 0; i < DOWN; i++)
 #pragma unroll
-            for (int i = 0; i < COUNT; i++)
-                f(i, fixed[0], source.step(k + line + i * STRIDE));
-        }
+            for (int j = 0; j < OVER; j++)
+                f(i * OVER + j, line_of(i), inner_of(j), fixed[K_MAJOR ? i : j],
+                  step[K_MAJOR ? j : i]);
+    }
+    // f(number, line, inner, there, address) for each, of a source whose elements are in memory.
+    template <class F>
+    __device__ __forceinline__ void each_address(const Source& source, F f) const {
+        each([&](int i, int line, int inner, const Fixed& fixed, const Step& step) {
+            if constexpr (SIDE_BY_SIDE<Source>)
+                f(i, line, inner, source.there(fixed, step),
+                  source.at(this->fixed[0], step) + i % OVER * ACROSS * V);
+            else
+                f(i, line, inner, source.there(fixed, step), source.at(fixed, step));
+        });
+    }
+    __device__ __forceinline__ void advance(const Source& source) {
+#pragma unroll
+        for (int i = 0; i < (K_MAJOR ? OVER : DOWN); i++) source.template advance<BK>(step[i]);
     }
 };
 
@@ -55,18 +90,30 @@ struct Held {
     S share;
     float at[S::COUNT][S::V];
 
-    __device__ __forceinline__ Held(const Source& source, int base) : share(source, base) {}
-    __device__ __forceinline__ void fetch(const Source& source, int k) {
-        share.each(source, k, [&](int i, const Fixed& fixed, const Step& step) {
-            take_from(source, at[i], fixed, step);
-        });
+    __device__ __forceinline__ Held(const Source& source, int base, int k)
+        : share(source, base, k) {}
+    __device__ __forceinline__ void fetch(const Source& source) {
+        if constexpr (Source::DIRECT) {
+            using T = typename Source::Element;
+            share.each_address(source, [&](int i, int, int, bool there, const T* from) {
+                if (there)
+                    load(at[i], from);
+                else
+#pragma unroll
+                    for (int v = 0; v < S::V; v++) at[i][v] = 0.f;
+            });
+        } else {
+            share.each([&](int i, int, int, const Fixed& fixed, const Step& step) {
+                source.take(at[i], fixed, step);
+            });
+        }
+        share.advance(source);
     }
 };
 
-template <int BM_, int BN_, int BK, int TM, int TN, bool WHOLE_>
+template <int BM_, int BN_, int BK, int TM, int TN>
 struct Simt {
     static constexpr int BM = BM_, BN = BN_, WIDTH = 4;
-    static constexpr bool WHOLE = WHOLE_;  // whether pieces of WIDTH fit N and the addresses
     static constexpr int ACROSS = BN / TN, THREADS = BM / TM * ACROSS;
     static constexpr int PAD = 4;
 
@@ -84,27 +131,26 @@ struct Simt {
     template <class Source, int BMN>
     static __device__ __forceinline__ void put(
         const Stage<Source, BMN>& held, float (&to)[BK][BMN + PAD]) {
-        using S = typename Stage<Source, BMN>::S;
-#pragma unroll
-        for (int i = 0; i < S::COUNT; i++) {
-            const int line = held.share.line + i * S::STRIDE, inner = held.share.inner;
+        using Fixed = typename Source::Fixed;
+        using Step = typename Source::Step;
+        held.share.each([&](int i, int line, int inner, const Fixed&, const Step&) {
             if constexpr (Source::K_MAJOR) {
 #pragma unroll
-                for (int v = 0; v < S::V; v++) to[inner + v][line] = held.at[i][v];
+                for (int v = 0; v < Source::V; v++) to[inner + v][line] = held.at[i][v];
             } else {
                 store(&to[line][inner], held.at[i]);
             }
-        }
+        });
     }
 
     template <class A, class B>
     __device__ __forceinline__ void multiply(
         const A& a, const B& b, int m0, int n0, int k0, int k1, Shared<A, B>& shared) {
         if (k0 >= k1) return;
-        Stage<A, BM> from_a(a, m0);
-        Stage<B, BN> from_b(b, n0);
-        from_a.fetch(a, k0);
-        from_b.fetch(b, k0);
+        Stage<A, BM> from_a(a, m0, k0);
+        Stage<B, BN> from_b(b, n0, k0);
+        from_a.fetch(a);
+        from_b.fetch(b);
         put<A, BM>(from_a, shared.a[0]);
         put<B, BN>(from_b, shared.b[0]);
         __syncthreads();
@@ -112,8 +158,8 @@ struct Simt {
         for (int k = k0; k < k1; k += BK) {
             const bool more = k + BK < k1;
             if (more) {
-                from_a.fetch(a, k + BK);
-                from_b.fetch(b, k + BK);
+                from_a.fetch(a);
+                from_b.fetch(b);
             }
             multiply_stage(shared.a[now], shared.b[now]);
             now ^= 1;

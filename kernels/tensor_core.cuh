@@ -22,50 +22,61 @@ struct SharedTile {
     static constexpr int PITCH = K_MAJOR ? BK + 16 / int(sizeof(T)) : BMN + 8;
     alignas(16) T data[(K_MAJOR ? BMN : BK) * PITCH];
 
-    __device__ __forceinline__ const T* at(int index, int k) const {
-        return data + (K_MAJOR ? index * PITCH + k : k * PITCH + index);
+    // Linear: places of fragments lie constants apart.
+    static __device__ __forceinline__ int place(int line, int inner) { return line * PITCH + inner; }
+    static __device__ __forceinline__ int of(int index, int k) {
+        return K_MAJOR ? place(index, k) : place(k, index);
     }
-    __device__ __forceinline__ T* place(int line, int inner) { return data + line * PITCH + inner; }
-    __device__ __forceinline__ float number(int index, int k) const { return to_float(*at(index, k)); }
 };
+
+// A unit says for a 16 x K fragment of a, and for two neighbouring K x 8 fragments of b, what of a tile
+// a lane reads first (index and k), and loads them, `from` being the address of that.
 
 // bf16 products of 16 ks; elements that are float32 are rounded on the way.
 struct Bf16 {
     static constexpr int K = 16;
 
     template <class Tile>
-    static __device__ __forceinline__ uint32 pair(const Tile& tile, int index, int k) {
-        return pack_bf16(tile.number(index, k), tile.number(index, k + 1));
+    static __device__ __forceinline__ int first_a() {
+        const int lane = threadIdx.x % 32;
+        if constexpr (sizeof(typename Tile::T) > 2)
+            return Tile::of(lane / 4, lane % 4 * 2);
+        else if constexpr (Tile::K_MAJOR)
+            return Tile::of(lane % 16, lane / 16 * 8);
+        else
+            return Tile::of(lane / 8 % 2 * 8, lane % 8 + lane / 16 * 8);
     }
     template <class Tile>
-    static __device__ __forceinline__ void load_a(uint32 (&a)[4], const Tile& tile, int m, int k) {
+    static __device__ __forceinline__ int first_b() {
         const int lane = threadIdx.x % 32;
+        if constexpr (sizeof(typename Tile::T) > 2)
+            return Tile::of(lane / 4, lane % 4 * 2);
+        else if constexpr (Tile::K_MAJOR)
+            return Tile::of(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8);
+        else
+            return Tile::of(lane / 16 * 8, lane % 16);
+    }
+    template <class Tile>
+    static __device__ __forceinline__ uint32 pair(const float* from) {
+        return pack_bf16(from[0], from[Tile::of(0, 1)]);
+    }
+    template <class Tile>
+    static __device__ __forceinline__ void load_a(uint32 (&a)[4], const typename Tile::T* from) {
         if constexpr (sizeof(typename Tile::T) == 2) {
-            const int across = lane / 16 * 8, down = lane % 16;
-            if constexpr (Tile::K_MAJOR)
-                load_matrices<false>(a, tile.at(m + down, k + across));
-            else
-                load_matrices<true>(a, tile.at(m + lane / 8 % 2 * 8, k + lane % 8 + across));
+            load_matrices<!Tile::K_MAJOR>(a, from);
         } else {
-            const int g = lane / 4, t = lane % 4 * 2;
 #pragma unroll
-            for (int i = 0; i < 4; i++) a[i] = pair(tile, m + g + i % 2 * 8, k + t + i / 2 * 8);
+            for (int i = 0; i < 4; i++) a[i] = pair<Tile>(from + Tile::of(i % 2 * 8, i / 2 * 8));
         }
     }
-    // Two neighbouring fragments: columns n to n + 15.
     template <class Tile>
-    static __device__ __forceinline__ void load_b(uint32 (&b)[2][2], const Tile& tile, int n, int k) {
-        const int lane = threadIdx.x % 32;
+    static __device__ __forceinline__ void load_b(uint32 (&b)[2][2], const typename Tile::T* from) {
         uint32 all[4];
         if constexpr (sizeof(typename Tile::T) == 2) {
-            if constexpr (Tile::K_MAJOR)
-                load_matrices<false>(all, tile.at(n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * 8));
-            else
-                load_matrices<true>(all, tile.at(n + lane / 16 * 8, k + lane % 16));
+            load_matrices<!Tile::K_MAJOR>(all, from);
         } else {
-            const int g = lane / 4, t = lane % 4 * 2;
 #pragma unroll
-            for (int i = 0; i < 4; i++) all[i] = pair(tile, n + g + i / 2 * 8, k + t + i % 2 * 8);
+            for (int i = 0; i < 4; i++) all[i] = pair<Tile>(from + Tile::of(i / 2 * 8, i % 2 * 8));
         }
         b[0][0] = all[0];
         b[0][1] = all[1];
@@ -83,18 +94,23 @@ struct Tf32 {
     static constexpr int K = 8;
 
     template <class Tile>
-    static __device__ __forceinline__ void load_a(uint32 (&a)[4], const Tile& tile, int m, int k) {
-        const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            a[i] = round_tf32(tile.number(m + g + i % 2 * 8, k + t + i / 2 * 4));
+    static __device__ __forceinline__ int first_a() {
+        return Tile::of(threadIdx.x % 32 / 4, threadIdx.x % 4);
     }
     template <class Tile>
-    static __device__ __forceinline__ void load_b(uint32 (&b)[2][2], const Tile& tile, int n, int k) {
-        const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    static __device__ __forceinline__ int first_b() {
+        return first_a<Tile>();
+    }
+    template <class Tile>
+    static __device__ __forceinline__ void load_a(uint32 (&a)[4], const float* from) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) a[i] = round_tf32(from[Tile::of(i % 2 * 8, i / 2 * 4)]);
+    }
+    template <class Tile>
+    static __device__ __forceinline__ void load_b(uint32 (&b)[2][2], const float* from) {
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            b[i / 2][i % 2] = round_tf32(tile.number(n + g + i / 2 * 8, k + t + i % 2 * 4));
+            b[i / 2][i % 2] = round_tf32(from[Tile::of(i / 2 * 8, i % 2 * 4)]);
     }
     static __device__ __forceinline__ void mma(
         float (&d)[4], const uint32 (&a)[4], const uint32 (&b)[2]) {
@@ -102,107 +118,114 @@ struct Tf32 {
     }
 };
 
-template <class Unit, int BM_, int BN_, int BK, int WM, int WN, int STAGES, bool WHOLE_>
+template <class Unit, int BM_, int BN_, int BK, int WM, int WN, int STAGES>
 struct TensorCore {
     static constexpr int BM = BM_, BN = BN_, WIDTH = 2;
-    static constexpr bool WHOLE = WHOLE_;
     static constexpr int ACROSS = BN / WN, THREADS = BM / WM * ACROSS * 32;
 
     template <class A, class B>
+    struct Stage {
+        SharedTile<A, BM, BK> a;
+        SharedTile<B, BN, BK> b;
+    };
+    template <class A, class B>
     struct Shared {
-        SharedTile<A, BM, BK> a[STAGES];
-        SharedTile<B, BN, BK> b[STAGES];
+        Stage<A, B> stages[STAGES];
     };
 
     float sum[WM / 16][WN / 8][4] = {};
 
-    template <class Source, int BMN>
-    static __device__ __forceinline__ void copy(
-        const Source& source, const Share<Source, BMN, BK, THREADS>& share, int k,
-        SharedTile<Source, BMN, BK>& to) {
-        using S = Share<Source, BMN, BK, THREADS>;
-        using T = typename Source::Element;
-        using Fixed = typename Source::Fixed;
-        using Step = typename Source::Step;
-        share.each(source, k, [&](int i, const Fixed& fixed, const Step& step) {
-            const T* from = source.at(fixed, step);
-            T* there = to.place(share.line + i * S::STRIDE, share.inner);
-            if constexpr (S::V * sizeof(T) >= 4)
-                copy_async<S::V * sizeof(T)>(there, from, source.data);
-            else
-                *there = from ? *from : T{};
-        });
-    }
-
     // A source on its way to a stage: begun before a tile is multiplied, ended after it.
     template <class Source, int BMN, bool DIRECT = Source::DIRECT>
     struct Arrival {
+        using T = typename Source::Element;
+        using Tile = SharedTile<Source, BMN, BK>;
         Share<Source, BMN, BK, THREADS> share;
-        __device__ __forceinline__ Arrival(const Source& source, int base) : share(source, base) {}
-        __device__ __forceinline__ void begin(
-            const Source& source, int k, SharedTile<Source, BMN, BK>& to) {
-            copy<Source, BMN>(source, share, k, to);
+        int first;  // place of the thread's first vector; the others lie constants behind it
+        __device__ __forceinline__ Arrival(const Source& source, int base, int k)
+            : share(source, base, k), first(opaque(Tile::place(share.line, share.inner))) {}
+        __device__ __forceinline__ void begin(const Source& source, Tile& to) {
+            share.each_address(source, [&](int, int line, int inner, bool there, const T* from) {
+                T* place = to.data + first + Tile::place(line - share.line, inner - share.inner);
+                if constexpr (Source::V * sizeof(T) >= 4)
+                    copy_async<Source::V * sizeof(T)>(place, from, there);
+                else
+                    *place = there ? *from : T{};
+            });
+            share.advance(source);
         }
-        __device__ __forceinline__ void end(SharedTile<Source, BMN, BK>&) const {}
+        __device__ __forceinline__ void end(Tile&) const {}
     };
     template <class Source, int BMN>
     struct Arrival<Source, BMN, false> {
-        using S = Share<Source, BMN, BK, THREADS>;
+        using Fixed = typename Source::Fixed;
+        using Step = typename Source::Step;
+        using Tile = SharedTile<Source, BMN, BK>;
         Held<Source, BMN, BK, THREADS> held;
-        __device__ __forceinline__ Arrival(const Source& source, int base) : held(source, base) {}
-        __device__ __forceinline__ void begin(
-            const Source& source, int k, SharedTile<Source, BMN, BK>&) {
-            held.fetch(source, k);
-        }
-        __device__ __forceinline__ void end(SharedTile<Source, BMN, BK>& to) const {
-#pragma unroll
-            for (int i = 0; i < S::COUNT; i++)
-                store(to.place(held.share.line + i * S::STRIDE, held.share.inner), held.at[i]);
+        __device__ __forceinline__ Arrival(const Source& source, int base, int k)
+            : held(source, base, k) {}
+        __device__ __forceinline__ void begin(const Source& source, Tile&) { held.fetch(source); }
+        __device__ __forceinline__ void end(Tile& to) const {
+            held.share.each([&](int i, int line, int inner, const Fixed&, const Step&) {
+                store(to.data + Tile::place(line, inner), held.at[i]);
+            });
         }
     };
 
     template <class A, class B>
     __device__ __forceinline__ void multiply(
         const A& a, const B& b, int m0, int n0, int k0, int k1, Shared<A, B>& shared) {
-        Arrival<A, BM> of_a(a, m0);
-        Arrival<B, BN> of_b(b, n0);
+        Arrival<A, BM> of_a(a, m0, k0);
+        Arrival<B, BN> of_b(b, n0, k0);
         const int tiles = k1 > k0 ? (k1 - k0 + BK - 1) / BK : 0;
-        auto begin = [&](int tile) {
-            if (tile < tiles) {
-                of_a.begin(a, k0 + tile * BK, shared.a[tile % STAGES]);
-                of_b.begin(b, k0 + tile * BK, shared.b[tile % STAGES]);
+        auto begin = [&](bool more, Stage<A, B>& to) {
+            if (more) {
+                of_a.begin(a, to.a);
+                of_b.begin(b, to.b);
             }
             commit_copies();  // empty groups keep the count
         };
-        auto end = [&](int tile) {
-            if (tile < tiles) {
-                of_a.end(shared.a[tile % STAGES]);
-                of_b.end(shared.b[tile % STAGES]);
+        auto end = [&](bool more, Stage<A, B>& to) {
+            if (more) {
+                of_a.end(to.a);
+                of_b.end(to.b);
             }
         };
 #pragma unroll
         for (int tile = 0; tile < STAGES - 1; tile++) {
-            begin(tile);
-            end(tile);
+            begin(tile < tiles, shared.stages[tile]);
+            end(tile < tiles, shared.stages[tile]);
         }
-        for (int tile = 0; tile < tiles; tile++) {
+        using TileA = SharedTile<A, BM, BK>;
+        using TileB = SharedTile<B, BN, BK>;
+        const int first_a = opaque(Unit::template first_a<TileA>() + TileA::of(warp_row(), 0));
+        const int first_b = opaque(Unit::template first_b<TileB>() + TileB::of(warp_column(), 0));
+        Stage<A, B>*full = shared.stages, *free = full + STAGES - 1;  // to multiply, to copy to
+        for (int left = tiles; left > 0; left--) {
+            const bool more = left >= STAGES;
             wait_copies<STAGES - 2>();
             __syncthreads();
-            begin(tile + STAGES - 1);
-            multiply_stage(shared.a[tile % STAGES], shared.b[tile % STAGES]);
-            end(tile + STAGES - 1);
+            begin(more, *free);
+            multiply_stage<TileA, TileB>(full->a.data + first_a, full->b.data + first_b);
+            end(more, *free);
+            free = full;
+            full = full == shared.stages + STAGES - 1 ? shared.stages : full + 1;
         }
     }
 
+    // `a` and `b`: what the thread reads first.
     template <class TileA, class TileB>
-    __device__ __forceinline__ void multiply_stage(const TileA& a, const TileB& b) {
+    __device__ __forceinline__ void multiply_stage(
+        const typename TileA::T* a, const typename TileB::T* b) {
 #pragma unroll
         for (int k = 0; k < BK; k += Unit::K) {
             uint32 of_a[WM / 16][4], of_b[WN / 16][2][2];
 #pragma unroll
-            for (int i = 0; i < WM / 16; i++) Unit::load_a(of_a[i], a, warp_row() + 16 * i, k);
+            for (int i = 0; i < WM / 16; i++)
+                Unit::template load_a<TileA>(of_a[i], a + TileA::of(16 * i, k));
 #pragma unroll
-            for (int j = 0; j < WN / 16; j++) Unit::load_b(of_b[j], b, warp_column() + 16 * j, k);
+            for (int j = 0; j < WN / 16; j++)
+                Unit::template load_b<TileB>(of_b[j], b + TileB::of(16 * j, k));
 #pragma unroll
             for (int i = 0; i < WM / 16; i++)
 #pragma unroll

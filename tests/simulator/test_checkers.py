@@ -105,6 +105,7 @@ class Mutant:
 BARRIER, NONE = "        __syncthreads();\n", ""
 CONV = "conv2d-3x3"
 FEW = "conv2d-few-channels-many-pixels"
+GROUPS = "conv2d-groups"
 BEFORE_LEFT = """            for (int s = 0; s < g.kernel[1]; s++) {
                 const int w = left"""
 
@@ -150,8 +151,8 @@ MUTANTS = [
     Mutant(
         "copy-before-barrier",
         "tensor_core.cuh",
-        "            __syncthreads();\n            begin(tile + STAGES - 1);\n",
-        "            begin(tile + STAGES - 1);\n            __syncthreads();\n",
+        "            __syncthreads();\n            begin(more, *free);\n",
+        "            begin(more, *free);\n            __syncthreads();\n",
         "conv2d-many-channels",
         "bf16",
         "race",
@@ -159,29 +160,34 @@ MUTANTS = [
     Mutant(
         "fragment-rows",
         "tensor_core.cuh",
-        "a[i] = round_tf32(tile.number(m + g + i % 2 * 8, k + t + i / 2 * 4));",
-        "a[i] = round_tf32(tile.number(m + g + i / 2 * 8, k + t + i % 2 * 4));",
+        "a[i] = round_tf32(from[Tile::of(i % 2 * 8, i / 2 * 4)]);",
+        "a[i] = round_tf32(from[Tile::of(i / 2 * 8, i % 2 * 4)]);",
         CONV,
         "tf32",
     ),
     Mutant(
         "matrix-order",
         "tensor_core.cuh",
-        "tile.at(n + lane / 16 * 8, k + lane % 16)",
-        "tile.at(n + lane / 8 % 2 * 8, k + lane % 8 + lane / 16 * 8)",
+        "Tile::of(lane / 16 * 8, lane % 16)",
+        "Tile::of(lane / 8 % 2 * 8, lane % 8 + lane / 16 * 8)",
         "conv2d-many-channels",
         "bf16",
     ),
-    Mutant("tap", "conv2d.cu", "{r * dilation[0],", "{(r + 1) * dilation[0],", CONV),
-    Mutant("edge", "conv2d.cu", ">= uint32(height)", "> uint32(height)", CONV),
-    Mutant("phase", "conv2d.cu", "first[0] + i", "i", "conv2d-stride-2"),
-    Mutant("last-k", "gemm.cuh", " || k >= depth", "", "linear-small"),
     Mutant(
-        "group",
-        "gemm.cuh",
-        "n + group * p.result.column_step;\n        p.result",
-        "n;\n        p.result",
-        "conv2d-groups",
+        "tap",
+        "conv2d.cu",
+        "Offset>(k.high * dilation[0],",
+        "Offset>((k.high + 1) * dilation[0],",
+        CONV,
+    ),
+    Mutant("edge", "conv2d.cu", "uint32(x.h) < uint32", "uint32(x.h) <= uint32", CONV),
+    Mutant("carry", "gemm.cuh", "stage.middle + low_left", "stage.middle", CONV),
+    Mutant("carry-too", "gemm.cuh", "stage.high + middle_left", "stage.high", CONV),
+    Mutant("carried", "gemm.cuh", "uint32(rest)));", "uint32(digit)));", CONV),
+    Mutant("phase", "conv2d.cu", "first[0] + i", "i", "conv2d-stride-2"),
+    Mutant("last-k", "gemm.cuh", " && step.k < depth", "", "linear-small"),
+    Mutant(
+        "group", "gemm.cuh", "n0 + column + group * p.result", "n0 + column + 0 * p.result", GROUPS
     ),
     Mutant(
         "split",
@@ -232,18 +238,35 @@ MUTANTS = [
     ),
     Mutant("signs", "signs.cu", "(7 - j - v)", "(6 - j - v)", "googlenet_shaped"),
     Mutant(
-        "windows-barrier",
+        "rows-barrier",
         "gemm.cuh",
-        "            });\n            __syncthreads();\n            p.result.sink",
-        "            });\n            p.result.sink",
-        "vgg_shaped",
+        "            __syncthreads();\n            if (exists) give_rows",
+        "            if (exists) give_rows",
+        CONV,
         "bf16",
+        "address",
+    ),
+    Mutant(
+        "rows-before-barrier",
+        "gemm.cuh",
+        "            __syncthreads();\n            tile.each_piece",
+        "            tile.each_piece",
+        CONV,
+        "bf16",
+        "race",
+    ),
+    Mutant(
+        "rows-swapped",
+        "gemm.cuh",
+        "data + place(row, column + first)",
+        "data + row * PITCH + column + first",
+        CONV,
     ),
     Mutant(
         "windows-order",
         "conv2d.cu",
-        "(p * BH + inside / BW)",
-        "(p * BH + inside % BW)",
+        "window.middle * BH + inside / BW",
+        "window.middle * BH + inside % BW",
         "vgg_shaped",
     ),
     Mutant("staged-barrier", "gemm.cuh", "wait_copies<0>();\n        __syncthreads();", NONE, CONV),
@@ -261,8 +284,8 @@ MUTANTS = [
     Mutant(
         "late-stage",
         "tensor_core.cuh",
-        "            end(tile + STAGES - 1);",
-        "            end(tile + STAGES);",
+        "            end(more, *free);",
+        "            end(left > STAGES, *free);",
         "vgg_shaped",
         "bf16",
     ),

@@ -11,11 +11,29 @@ from minidl.cards import DEFAULT, card_of
 from minidl.ir import How, Op, Shape, Takes, Tensor
 from minidl.ir.card import Card
 from minidl.ops import conv2d as ops
-from minidl.ops.cuda.launch import Address, Argument, CppFile, Launch, division, int32, ints
-from minidl.ops.cuda.matrix import UNITS, Destination, Products, Source, launch_product, matrix
+from minidl.ops.cuda.launch import (
+    COUNTED,
+    Address,
+    Argument,
+    CppFile,
+    Launch,
+    division,
+    int32,
+    ints,
+)
+from minidl.ops.cuda.matrix import (
+    UNITS,
+    Destination,
+    Products,
+    Source,
+    farthest,
+    launch_product,
+    matrix,
+    radix,
+)
 from minidl.ops.cuda.operands import ctype, matrix_pitch, pixel_pitch, width_of_vectors
 from minidl.ops.cuda.pooled import PooledSink, Unpooling
-from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tuning, choose, room
+from minidl.ops.cuda.product import WEIGHT_BYTES, Operand, Problem, Tile, Tuning, choose, room
 from minidl.ops.cuda.rules import rule
 from minidl.ops.cuda.staged import SIDE, Staging
 from minidl.ops.target import data_of, of_phase
@@ -60,6 +78,7 @@ def conv2d_products(
         choose(forward, limit, whole, tuning, rooms[0], card),
         choose(dgrad, limit, window.stride == (1, 1), tuning, rooms[1], card),
         choose(wgrad, limit, True, tuning, rooms[2], card),
+        card.l2,
     )
 
 
@@ -105,7 +124,8 @@ def conv2d_forward(op: Op) -> list[Launch]:
     pixels = pooled.pixels if pooled else math.prod(y.shape[:3])
     rows, columns = y.shape[1] // block[0], y.shape[2] // block[1]
     order = rows * columns, columns, block
-    a = _patches(x, op.attributes["window"], groups, pixels, order, k_major=True)
+    tile = product.tile
+    a = _patches(x, op.attributes["window"], groups, pixels, order, tile, k_major=True)
     return launch_product(op, product.on(pixels, depth), a, b, destination)
 
 
@@ -124,27 +144,29 @@ def conv2d_wgrad(op: Op) -> list[Launch]:
     if pool is None and not staging:
         a = matrix(dy, k, pixels, pixel_pitch(dy), k_major=False, group_step=k)
     else:
-        a = _pixels(pool.dy if pool else dy, dy.shape, k, pixels, order)
+        a = _pixels(pool.dy if pool else dy, dy.shape, k, pixels, order, product.tile)
         a = _unpooled(pool, a) if pool else a
     if staging and staging.takes(x):
         boxes = staging.wgrad_boxes(product.tile)
         fields, room = staging.fields(x, boxes), staging.room(boxes)
         b = Source(staging.kind(x, False), fields, Operand(x.itemsize, False), room)
     else:
-        b = _patches(x, main.attributes["window"], groups, pixels, order, k_major=False)
+        window, tile = main.attributes["window"], product.tile
+        b = _patches(x, window, groups, pixels, order, tile, k_major=False)
     return launch_product(op, product, a, b, destination)
 
 
-def _pixels(dy: Tensor, shape: Shape, k: int, pixels: int, order: Order) -> Source:
+def _pixels(dy: Tensor, shape: Shape, k: int, pixels: int, order: Order, tile: Tile) -> Source:
     """The filters of each pixel of an image of that shape, in some order: patches of one tap."""
     (_, p, q, _), pitch = shape, pixel_pitch(dy)
     image, columns, block = order
     return _source(
         dy,
+        tile,
         width_of_vectors([dy], k, pitch),
         False,
         False,
-        (p * q * pitch, k),
+        k,
         (q * pitch, pitch, p, q),
         ((1, 1), (0, 0), (1, 1)),
         (pixels, k),
@@ -195,7 +217,7 @@ def conv2d_dgrad(op: Op) -> list[Launch]:
 
 def _dgrad_of_phase(op: Op, phase: tuple[Phase, Phase]) -> list[Launch]:
     (dx, *_), (dy, w), pool = op.writes, op.original.reads, Unpooling.of(op)
-    groups, (down, across) = op.attributes["groups"], phase
+    groups, window, (down, across) = op.attributes["groups"], op.attributes["window"], phase
     c, k = dx.shape[3] // groups, dy.shape[3] // groups
     depth = down.taps * across.taps * k
     pixels = dx.shape[0] * down.count * across.count
@@ -205,10 +227,16 @@ def _dgrad_of_phase(op: Op, phase: tuple[Phase, Phase]) -> list[Launch]:
     destination = Destination(dx, pixel_pitch, column_step=c, row_map=row_map)
     if strided:
         product = product.on(pixels, depth)
-    a = _patches_of_phase(pool.dy if pool else dy, phase, pixels, depth, k)
+    if pool or not _pointwise(window):
+        a = _patches_of_phase(pool.dy if pool else dy, phase, pixels, depth, k, product.tile)
+    else:
+        a = matrix(dy, pixels, k, pixel_pitch(dy), k_major=True, group_step=k)
     if pool:
         a = _unpooled(pool, a)
-    b = _filters_of_phase(w, phase, c, k, depth)
+    if _pointwise(window):
+        b = matrix(w, c, k, c, k_major=False, group_step=k * c)
+    else:
+        b = _filters_of_phase(w, phase, c, k, product.tile)
     return launch_product(op, product, a, b, destination)
 
 
@@ -223,8 +251,19 @@ def _phase_rows(dx: Tensor, phase: tuple[Phase, Phase]) -> Argument:
     )
 
 
+def _pointwise(window: Window) -> bool:
+    """Whether pixel i of y is made of pixel i of x alone."""
+    return (window.kernel, window.stride, window.padding) == ((1, 1), (1, 1), (0, 0))
+
+
 def _patches(
-    x: Tensor, window: Window, groups: int, pixels: int, order: Order, k_major: bool
+    x: Tensor,
+    window: Window,
+    groups: int,
+    pixels: int,
+    order: Order,
+    tile: Tile,
+    k_major: bool,
 ) -> Source:
     """Patches of x at the pixels of y."""
     (_, h, w, _), c, pitch = x.shape, x.shape[3] // groups, pixel_pitch(x)
@@ -239,10 +278,11 @@ def _patches(
     size, stride, origin, channels, taps, apart = across
     return _source(
         x,
+        tile,
         width,
         k_major,
         rows,
-        (h * w * pitch, c),
+        c,
         (w * pitch, apart, h, size),
         ((u, stride), (-top, origin), window.dilation),
         (pixels, depth),
@@ -252,16 +292,17 @@ def _patches(
 
 
 def _patches_of_phase(
-    dy: Tensor, phase: tuple[Phase, Phase], pixels: int, depth: int, k: int
+    dy: Tensor, phase: tuple[Phase, Phase], pixels: int, depth: int, k: int, tile: Tile
 ) -> Source:
     """Patches of dy at the pixels of dx of one phase."""
     (_, p, q, _), pitch, (down, across) = dy.shape, pixel_pitch(dy), phase
     return _source(
         dy,
+        tile,
         width_of_vectors([dy], k, pitch),
         True,
         False,
-        (p * q * pitch, k),
+        k,
         (q * pitch, pitch, p, q),
         ((1, 1), (down.origin, across.origin), (down.dilation, across.dilation)),
         (pixels, depth),
@@ -271,10 +312,11 @@ def _patches_of_phase(
 
 def _source(
     t: Tensor,
+    tile: Tile,
     width: int,
     k_major: bool,
     rows: bool,
-    long_pitches: Pair,
+    group_step: int,
     sizes: tuple[int, int, int, int],
     steps: tuple[Pair, Pair, Pair],
     counts: Pair,
@@ -282,17 +324,27 @@ def _source(
     block: Pair = (1, 1),
 ) -> Source:
     """`Patches`, in the order of its fields."""
+    (pixels, depth), (image, columns, channels, taps) = counts, divisors
+    (row_pitch, pitch, height, _), (stride, _, dilation) = sizes, steps
+    if k_major:
+        highest, lower = depth // (channels * taps), (taps, channels)
+        pitches = dilation[0] * row_pitch, dilation[1] * pitch, 1
+    else:
+        highest, lower = pixels // (image * math.prod(block)), (image // columns, columns)
+        pitches = height * row_pitch, stride[0] * block[0] * row_pitch, stride[1] * block[1] * pitch
     fields = (
         Address(t),
-        *(np.int64(n) for n in long_pitches),
+        np.int64(group_step),
         *ints(*sizes),
         *(ints(*pair) for pair in steps),
-        *ints(*counts),
-        *(division(n) for n in divisors),
+        *ints(pixels, highest),
+        radix(tile.k, image // columns, columns),
+        radix(tile.k, taps, channels),
     )
     flags = f"{str(k_major).lower()}, {str(rows).lower()}"
-    blocks = "" if block == (1, 1) else f", {block[0]}, {block[1]}"
-    kind = f"Patches<{ctype(t)}, {width}, {flags}{blocks}>"
+    far = farthest(tile.k, highest, lower, pitches) > COUNTED
+    blocks = f", {block[0]}, {block[1]}" if far or block != (1, 1) else ""
+    kind = f"Patches<{ctype(t)}, {width}, {flags}{blocks}{', int64' if far else ''}>"
     return Source(kind, fields, Operand(t.itemsize, k_major))
 
 
@@ -302,18 +354,18 @@ def _unpooled(pool: Unpooling, patches: Source) -> Source:
     return Source(kind, (patches.fields, pool.fields), patches.operand)
 
 
-def _filters_of_phase(w: Tensor, phase: tuple[Phase, Phase], c: int, k: int, depth: int) -> Source:
+def _filters_of_phase(w: Tensor, phase: tuple[Phase, Phase], c: int, k: int, tile: Tile) -> Source:
     (_, _, taps_of_a_row, _), (down, across) = w.shape, phase
     row = taps_of_a_row * c
     first = down.first_tap * row + across.first_tap * c
     width, size = width_of_vectors([w], c), matrix_pitch(w)
+    taps = max(1, across.taps)
     fields = (
         Address(w, first),
         np.int64(k * size),
         int32(size),
         ints(down.tap_step * row, across.tap_step * c),
-        *ints(c, depth),
-        division(k),
-        division(max(1, across.taps)),
+        *ints(c, down.taps),
+        radix(tile.k, taps, k),
     )
     return Source(f"Filters<{width}>", fields, Operand(4, False), counted=k * size)

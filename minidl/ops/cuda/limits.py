@@ -38,7 +38,7 @@ ANY_CARD = Limits()
 SMALLER = "use a smaller batch, or smaller images"
 NARROWER = "use fewer channels, or fewer inputs"
 LESS_ALONG = {"x": SMALLER, "y": NARROWER, "z": "use fewer groups"}
-"""What a grid's axes count: of products rows, columns, and groups with their splits."""
+"""What a grid's axes count: of products along x tiles, along z groups with their splits."""
 
 
 def require_launchable(op: Op, launches: Iterable[Launch], limits: Limits = ANY_CARD) -> None:

@@ -33,12 +33,11 @@ def linear_products(
         room(Operand(y.itemsize, True), Operand(WEIGHT_BYTES, False)),
         room(Operand(y.itemsize, False), Operand(x.itemsize, False)),
     )
-    return Products(
-        *(
-            choose(Problem(unit, *size), limit, True, tuning, shared, card)
-            for size, shared in zip(sizes, rooms, strict=True)
-        )
+    forward, dgrad, wgrad = (
+        choose(Problem(unit, *size), limit, True, tuning, shared, card)
+        for size, shared in zip(sizes, rooms, strict=True)
     )
+    return Products(forward, dgrad, wgrad, card.l2)
 
 
 def _products(op: Op) -> Products:

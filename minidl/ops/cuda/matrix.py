@@ -16,6 +16,7 @@ from minidl.ops.cuda.launch import (
     division,
     grid_for,
     int32,
+    ints,
     scratch_of,
 )
 from minidl.ops.cuda.operands import (
@@ -60,6 +61,21 @@ def matrix(
     return Source(kind, fields, Operand(t.itemsize, k_major))
 
 
+def radix(stage: int, middle: int, low: int) -> Argument:
+    """`Radix`: how many values the lower digits of a count have, and `stage` in digits."""
+    carried, by_low = divmod(stage, low)
+    by_high, by_middle = divmod(carried, middle)
+    return division(middle), division(low), ints(by_high + 1, by_middle + 1, by_low)
+
+
+def farthest(stage: int, high: int, lower: tuple[int, int], pitches: tuple[int, int, int]) -> int:
+    """Elements from the first of a count's places to the last that a stage beyond its end may name;
+    `pitches`: from one value of each digit to the next."""
+    middle, low = lower
+    beyond = high + 2 * stage // (middle * low) + 1
+    return sum(n * abs(p) for n, p in zip((beyond, middle, low), pitches, strict=True))
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where a product's result goes: row m of it is row m of `to`, unless a row map says more."""
@@ -90,7 +106,7 @@ class Destination:
     def width(self, op: Op, columns: int) -> int:
         """Elements that one store may take."""
         if self.pooled:
-            return self.pooled.width()
+            return self.pooled.columns(columns)
         tensors = sink_tensors(op, self.to)
         return width_of_vectors(tensors, columns, self.column_step, *map(self.pitch, tensors))
 
@@ -124,20 +140,60 @@ def _product(
     more_sources: tuple[CppFile, ...],
 ) -> Launch:
     p, tile = product.problem, product.tile
-    grid = -(-p.m // tile.m), -(-p.n // tile.n), p.groups * product.splits
-    loop = tile.main_loop(whole=width % tile.piece == 0)
+    down, across = -(-p.m // tile.m), -(-p.n // tile.n)
+    grid = down * across, 1, p.groups * product.splits
     sizes = (int32(n) for n in (p.m, p.n, p.k, product.k_of_a_split))
     return Launch(
-        f"Gemm<{loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}>",
+        f"Gemm<{tile.main_loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}, {width}>",
         source_of(op.original),
         grid,
         tile.threads,
-        (a.fields, b.fields, result, rows[1], *sizes, division(product.splits)),
+        (
+            a.fields,
+            b.fields,
+            result,
+            rows[1],
+            *sizes,
+            division(product.splits),
+            raster(down, across, _band(op, product, down, across)),
+        ),
         tile.shared_bytes(a.operand, b.operand) + a.room + b.room,
         a.room + b.room,
         more_sources,
-        max(p.m + tile.m, p.n + tile.n, _terms(product), a.counted, b.counted),
+        max(p.m + tile.m, p.n + tile.n, _terms(product), down * across, a.counted, b.counted),
     )
+
+
+BAND = 8
+"""Tiles of m that share those of n while they run: `Raster` in kernels/gemm.cuh."""
+
+
+def band_of(down: int, across: int, sizes: tuple[int, int], cache: int) -> int:
+    """How many tiles of m a band has: some where that saves a tenth of the bytes read, or all.
+
+    `sizes`: bytes of both operands. Down whole columns b is read once, and a for each column unless
+    the cache holds it; in bands a is read once, and b for each band unless the cache holds it
+    beside a band of a.
+    """
+    a, b = sizes
+    bands = -(-down // BAND)
+    by_columns = a * (across if a > cache else 1) + b
+    by_bands = a + b * (bands if b + a / bands > cache else 1)
+    return BAND if 10 * by_bands < 9 * by_columns else down
+
+
+def _band(op: Op, product: Product, down: int, across: int) -> int:
+    parts = product.problem.groups * product.splits
+    a, b, *_ = (t.nbytes // parts for t in op.original.reads)
+    products: Products = op.original.attributes["products"]
+    return band_of(down, across, (a, b), products.cache)
+
+
+def raster(down: int, across: int, band: int) -> Argument:
+    """`Raster`: the order of so many tiles of m and n."""
+    bands = -(-down // band)
+    last = down - (bands - 1) * band
+    return division(band * across), division(band), division(last), int32(bands)
 
 
 def _terms(product: Product) -> int:
@@ -180,6 +236,8 @@ class Products:
     forward: Product
     dgrad: Product
     wgrad: Product
+    cache: int
+    """Bytes of the card's L2, which the order of tiles follows."""
 
     @property
     def scratch(self) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from minidl.ir import Op, Tensor
 from minidl.ops.cuda.launch import Address, Argument, int32
 from minidl.ops.cuda.operands import ctype, pixel_pitch, sink, sink_tensors, width_of_vectors
+
+WHOLE_BYTE = 4
+"""Channels: as many make whole bytes of argmax, whatever it is packed in."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,14 @@ class PooledSink:
         y, argmax, *_ = self.pool.writes
         kind, to = sink(self.pool, y, pixel_pitch)
         bits, (height, width) = self.pool.attributes["bits"], self.block
-        name = f"Pooled<{height}, {width}, {bits}, {ctype(self.image)}, {kind}>"
+        name = f"Pooled<{height}, {width}, {bits}, {ctype(self.image)}, {kind}, {self.width}>"
         return name, (to, Address(argmax), int32(argmax.shape[-1]))
 
+    def columns(self, n: int) -> int:
+        """Neighbours of n channels that a thread takes: whole bytes of argmax."""
+        return max(WHOLE_BYTE, math.gcd(self.width, n))
+
+    @property
     def width(self) -> int:
         """Elements that one store may take."""
         tensors = sink_tensors(self.pool, self.pool.writes[0])

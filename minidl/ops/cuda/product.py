@@ -49,19 +49,14 @@ class Tile:
     def name(self) -> str:
         return f"{self.unit} {self.m}x{self.n}x{self.k}"
 
-    def main_loop(self, whole: bool) -> str:
-        """The C++ type; `whole`: results are stored in vectors."""
+    @property
+    def main_loop(self) -> str:
+        """The C++ type."""
         down, across = self.share
         sizes = f"{self.m}, {self.n}, {self.k}, {down}, {across}"
-        flag = str(whole).lower()
         if self.unit == "simt":
-            return f"Simt<{sizes}, {flag}>"
-        return f"TensorCore<{self.unit.capitalize()}, {sizes}, {self.stages}, {flag}>"
-
-    @property
-    def piece(self) -> int:
-        """Results side by side that one thread stores at once."""
-        return 4 if self.unit == "simt" else 2
+            return f"Simt<{sizes}>"
+        return f"TensorCore<{self.unit.capitalize()}, {sizes}, {self.stages}>"
 
     def shared_bytes(self, a: Operand, b: Operand) -> int:
         """Shared memory of one block."""
@@ -109,7 +104,7 @@ TILES = (
 )
 
 LAYERS = 65535
-"""Of a grid along y and z, at most: tiles across; a group and a split each are one."""
+"""Of a grid along z, at most: a group and a split each are one."""
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 LEAST_STEPS = 8
 """Main-loop steps of one split at least."""
@@ -219,8 +214,7 @@ def choose(
         name, count = tuning[problem.key]
         tile = next(tile for tile in TILES if tile.name == name)
         found = Product(problem, tile, count if splits else 1)
-        layers = max(problem.groups * found.splits, _across(problem, tile))
-        allowed = _fits(tile, shared, card) and layers <= LAYERS
+        allowed = _fits(tile, shared, card) and problem.groups * found.splits <= LAYERS
         if allowed and found.scratch * 4 <= scratch_limit:
             return found
     tiles = tuple(t for t in TILES if t.unit == problem.unit and _fits(t, shared, card))
@@ -230,18 +224,12 @@ def choose(
             f"bytes of shared memory that a block has on {card.name}",
             "take another GPU",
         )
-    tiles = tuple(t for t in tiles if _across(problem, t) <= LAYERS) or tiles
     return _fastest(problem, tiles, min(scratch_limit, SCRATCH), splits, card)
 
 
 def _fits(tile: Tile, shared: Room, card: Card) -> bool:
     needed = shared(tile)
     return needed is not None and needed <= card.limits.shared_of_a_block
-
-
-def _across(problem: Problem, tile: Tile) -> int:
-    """Tiles of a row of the result: blocks along y of the grid."""
-    return -(-problem.n // tile.n)
 
 
 @lru_cache(maxsize=None, typed=True)
