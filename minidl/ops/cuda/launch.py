@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl.ir import LimitError, Op, PlanError, Tensor
+from minidl.roofline import MainLoop
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,24 @@ Argument = Any
 
 
 @dataclass(frozen=True)
+class Loop:
+    """What a matrix product's kernel does, as far as its time depends on it."""
+
+    main: MainLoop
+    stages: int
+    """Of one block."""
+    down: int
+    """Tiles of a column of the result."""
+    across: int
+    """Columns of tiles."""
+    splits: int
+    piece: int
+    """Results that a thread stores at once."""
+    divides: bool
+    """Whether the place of a row of the result is divided for."""
+
+
+@dataclass(frozen=True)
 class Launch:
     """A kernel, where its parameters lie, and how many threads run it."""
 
@@ -60,6 +79,10 @@ class Launch:
     """Files that have functors which the type names."""
     counted: int = 0
     """The largest number that the kernel counts to in 31 bits."""
+    access: int = 0
+    """Bytes that a thread reads of a tensor at once, where it reads it in turns; 0: in one."""
+    loop: Loop | None = None
+    """Of a matrix product."""
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from minidl.ops.cuda.launch import (
     Argument,
     CppFile,
     Launch,
+    Loop,
     division,
     grid_for,
     int32,
@@ -30,6 +31,7 @@ from minidl.ops.cuda.pooled import PooledSink
 from minidl.ops.cuda.product import Operand, Problem, Product
 from minidl.ops.cuda.rules import source_of
 from minidl.ops.cuda.staged import BLOCK, BOXES
+from minidl.roofline import counts
 
 STAGE = BOXES * BLOCK
 """Pixels that a staged source takes at once, at most."""
@@ -137,6 +139,23 @@ def _product(
         a.room + b.room,
         more_sources,
         max(p.m + tile.m, p.n + tile.n, _terms(product), a.counted, b.counted),
+        loop=_loop(product, a, b, rows[0] not in PLAIN_ROWS),
+    )
+
+
+PLAIN_ROWS = ("SameRow",)
+"""Row maps that divide nothing."""
+
+
+def _loop(product: Product, a: Source, b: Source, divides: bool) -> Loop:
+    """What the time of a product's kernel depends on."""
+    p, tile = product.problem, product.tile
+    sides = (counts.Operand(source.kind, source.operand.itemsize) for source in (a, b))
+    kind, sizes = tile.main_loop(whole=True), (tile.m, tile.n, tile.k)
+    main = counts.MainLoop(tile.unit, kind, *sizes, tile.share, tile.threads, *sides)
+    stages = -(-min(product.k_of_a_split, p.k) // tile.k)
+    return Loop(
+        main, stages, -(-p.m // tile.m), -(-p.n // tile.n), product.splits, tile.piece, divides
     )
 
 
