@@ -101,7 +101,6 @@ KNOWN: Mapping[str, Mapping[str, Callable[[], str] | str]] = {
     },
     "docs/roofline.md": {
         "62 %": lambda: f"{100 * ARCHITECTURES['sm_90a'].mma:.0f} %",
-        "30 %": "the review's own, as docs/review.py says",
         "80 GB": "the name of the card",
         "25.9 ms": lambda: f"{64e3 / 2470:.1f} ms",
     },
