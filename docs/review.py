@@ -1,7 +1,9 @@
-"""The review of the kernels beside the model: every figure that it published of today's kernels.
+"""The review of the kernels beside the model: every figure that it has of the kernels of its day.
 
 The review estimated three networks launch by launch from instructions, bank conflicts and bytes
 that were counted by hand; its times are estimates too, +-30 % as it says. Nothing was measured.
+What it counted, and the launches of that day, are kept in benchmarks/results/roofline: the kernels
+of today may be others.
 """
 
 from __future__ import annotations
@@ -10,20 +12,21 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
-import minidl as dl
+from benchmarks.launches import BATCHES, Launched, planned, read
 from docs.rows import Rows, table
-from minidl import models
 from minidl.cards import BY_NAME, CARDS
 from minidl.ir.card import Card
-from minidl.report.times import TIMED, StepTime
+from minidl.report.times import TIMED
 from minidl.roofline import (
     CONSTANTS,
     Count,
     MainLoop,
     Operand,
     Pieces,
+    Shape,
     Stages,
     Work,
     read_counts,
@@ -31,6 +34,9 @@ from minidl.roofline import (
     time_of,
 )
 from minidl.roofline.model import ISSUE, L2, SHARED, TENSOR
+
+KEPT = Path(__file__).parent.parent / "benchmarks/results/roofline"
+COUNTS = read_counts(KEPT / "counts.csv")
 
 # -- main loops ------------------------------------------------------------------------------------
 
@@ -42,25 +48,19 @@ X = Operand("Patches<bf16, 8, false, false>", 2)
 STAGED = Operand("Staged<bf16, 8, true>", 2)
 SINGLE = Operand("Matrix<float, 1, true>", 4)
 FLOATS = Operand("Patches<float, 4, true, false>", 4)
-
-
-def bf16(m: int, n: int, down: int, stages: int, a: Operand, b: Operand) -> MainLoop:
-    kind = f"TensorCore<Bf16, {m}, {n}, 32, {down}, 32, {stages}, true>"
-    return MainLoop("bf16", kind, m, n, 32, (down, 32), 256, a, b)
-
-
-TF32 = "TensorCore<Tf32, 128, 128, 16, 64, 32, 4, true>"
-SIMT = "Simt<128, 128, 16, 8, 8, true>"
+LARGE = Shape("bf16", 128, 128, 32, (64, 32))
+WIDE = Shape("bf16", 128, 64, 32, (32, 32))
+TALL = Shape("bf16", 64, 128, 32, (32, 32))
 LOOPS = {
-    "forward 128x128": bf16(128, 128, 64, 3, PATCHES, WEIGHTS),
-    "forward 128x64": bf16(128, 64, 32, 4, PATCHES, WEIGHTS),
-    "dgrad 128x128": bf16(128, 128, 64, 3, PATCHES, FILTERS),
-    "dgrad 128x64": bf16(128, 64, 32, 4, PATCHES, FILTERS),
-    "wgrad 128x128": bf16(128, 128, 64, 3, DY, X),
-    "wgrad 64x128": bf16(64, 128, 32, 4, DY, X),
-    "first layer forward 128x64": bf16(128, 64, 32, 4, STAGED, SINGLE),
-    "TF32 forward 128x128": MainLoop("tf32", TF32, 128, 128, 16, (64, 32), 256, FLOATS, WEIGHTS),
-    "float32 forward 128x128": MainLoop("simt", SIMT, 128, 128, 16, (8, 8), 256, FLOATS, WEIGHTS),
+    "forward 128x128": MainLoop(LARGE, PATCHES, WEIGHTS),
+    "forward 128x64": MainLoop(WIDE, PATCHES, WEIGHTS),
+    "dgrad 128x128": MainLoop(LARGE, PATCHES, FILTERS),
+    "dgrad 128x64": MainLoop(WIDE, PATCHES, FILTERS),
+    "wgrad 128x128": MainLoop(LARGE, DY, X),
+    "wgrad 64x128": MainLoop(TALL, DY, X),
+    "first layer forward 128x64": MainLoop(WIDE, STAGED, SINGLE),
+    "TF32 forward 128x128": MainLoop(Shape("tf32", 128, 128, 16, (64, 32)), FLOATS, WEIGHTS),
+    "float32 forward 128x128": MainLoop(Shape("simt", 128, 128, 16, (8, 8)), FLOATS, WEIGHTS),
 }
 
 CLOCKS: dict[str, tuple[float | None, ...]] = {
@@ -77,17 +77,16 @@ CLOCKS: dict[str, tuple[float | None, ...]] = {
 
 
 def stages_of(loop: MainLoop, architecture: str, count: int) -> tuple[Stages, Count]:
-    counted = read_counts().of(loop, architecture)
-    operations = 2 * loop.m * loop.n * loop.k
-    how = counted.instructions, counted.wavefronts, loop.copied
-    return Stages(loop.unit, count, operations, *how), counted
+    counted = COUNTS.of(loop, architecture)
+    how = loop.operations, counted.instructions, counted.wavefronts, loop.copied
+    return Stages(loop.shape.unit, count, *how), counted
 
 
 def clocks(name: str, card: str = "h100") -> dict[str, float]:
     """The model's clocks a stage of one block."""
     loop, on = LOOPS[name], BY_NAME[card]
     stages, _ = stages_of(loop, on.architecture, 1)
-    return stage_clocks(stages, loop.threads // 32, on)
+    return stage_clocks(stages, loop.shape.threads // 32, on)
 
 
 def clocks_table() -> str:
@@ -129,19 +128,21 @@ class Share:
         """The model's, in percent: of full rounds of blocks."""
         loop, card = LOOPS[self.loop], BY_NAME[self.card]
         stages, counted = stages_of(loop, card.architecture, self.stages)
-        pieces = Pieces(loop.m * loop.n // loop.threads // 2, self.waits, False)
+        pieces = loop.shape.m * loop.shape.n // loop.shape.threads // 2
         blocks = 64 * card.multiprocessors
         work = Work(
             blocks,
-            loop.threads,
+            loop.shape.threads,
             0.0,
             shared=self.shared,
             registers=counted.registers,
             stages=stages,
-            pieces=pieces,
+            pieces=Pieces(pieces, pieces if self.waits else 0, False),
         )
         seconds = time_of(work, card).seconds - card.launch
-        return 100 * blocks * stages.count * stages.operations / card.peaks.of(loop.unit) / seconds
+        return (
+            100 * blocks * stages.count * stages.operations / card.peaks.of(stages.unit) / seconds
+        )
 
     def error(self) -> float:
         """Of the model's, as a share of the review's nearest."""
@@ -191,7 +192,6 @@ def _share_row(share: Share) -> list[str]:
 
 # -- steps -----------------------------------------------------------------------------------------
 
-BATCHES = {"resnet50": 64, "vgg16": 64, "alexnet": 128}
 STEPS: dict[tuple[str, str], float] = {
     ("resnet50", "h100"): 25.1,
     ("vgg16", "h100"): 41.7,
@@ -210,12 +210,44 @@ STEPS: dict[tuple[str, str], float] = {
 """Of the review: milliseconds of a step in bf16, by network and card."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step of that day on a card: its launches, and how many there are of each."""
+
+    card: Card
+    launches: tuple[tuple[int, Launched], ...]
+
+    def milliseconds(self, pattern: str = "", gaps: bool = True) -> float:
+        """The model's, of launches whose layer and kernel a pattern finds; without the gaps between
+        launches if not `gaps`."""
+        gap = 0 if gaps else self.card.launch
+        return 1e3 * sum(
+            count * (time_of(what.work, self.card).seconds - gap)
+            for count, what in self.launches
+            if re.search(pattern, f"{what.layer}.{what.kernel}")
+        )
+
+    @property
+    def count(self) -> int:
+        return sum(count for count, _ in self.launches)
+
+    @property
+    def roofline(self) -> float:
+        """Milliseconds."""
+        return 1e3 * sum(count * self._least(what) for count, what in self.launches)
+
+    def _least(self, what: Launched) -> float:
+        unit = what.work.stages.unit if what.work.stages else "simt"
+        return max(what.flops / self.card.peaks.of(unit), what.least / self.card.bandwidth)
+
+
 @cache
-def time(model: str, card: str) -> StepTime:
-    """The model's, of a step as the review had it."""
-    optimizer = dl.SGD(lr=0.1, momentum=0.9, weight_decay=1e-4)
-    how: dict[str, Any] = {"precision": "bf16", "gpu": card, "optimizer": optimizer}
-    return dl.plan(models.MODELS[model](), BATCHES[model], **how).time()
+def steps() -> dict[tuple[str, str], Step]:
+    """Of that day, by network and card."""
+    found: dict[tuple[str, str], list[tuple[int, Launched]]] = {}
+    for model, card, count, what in read(KEPT / "launches.csv"):
+        found.setdefault((model, card), []).append((count, what))
+    return {key: Step(BY_NAME[key[1]], tuple(rows)) for key, rows in found.items()}
 
 
 IDEAL: dict[tuple[str, str], float] = {
@@ -245,42 +277,36 @@ def _percent(share: float) -> str:
     return f"{round(100 * share) or 0:+d} %"
 
 
+def steps_table() -> str:
+    head = (
+        "ms a step, bf16", "card", "review", "model", "error", "review's ideal", "roofline",
+        "launches",
+    )  # fmt: skip
+    return table(head, (_step_row(*key) for key in STEPS))
+
+
 def _step_row(model: str, card: str) -> list[str]:
-    found = time(model, card)
-    sizes = _compared(STEPS[model, card], 1e3 * found.seconds, 1)
-    more = f"{IDEAL[model, card]:g}", f"{1e3 * found.roofline:.1f}", f"{found.launches:,}"
+    found = steps()[model, card]
+    sizes = _compared(STEPS[model, card], found.milliseconds(), 1)
+    more = f"{IDEAL[model, card]:g}", f"{found.roofline:.1f}", f"{found.count:,}"
     return [f"{model} b{BATCHES[model]}", card, *sizes, *more]
 
-
-STEPS_TABLE = Rows(
-    (
-        "ms a step, bf16",
-        "card",
-        "review",
-        "model",
-        "error",
-        "review's ideal",
-        "roofline",
-        "launches",
-    ),
-    tuple(partial(_step_row, *key) for key in STEPS),
-)
 
 # -- parts of steps --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Part:
-    """Ops of a step on the H100 whose kernels a pattern finds, without the gaps of launches."""
+    """Launches of a step on the H100, without the gaps between them."""
 
     what: str
     pattern: str
+    """Of layer and kernel."""
     told: float
     """Milliseconds."""
 
-    def predicted(self, step: StepTime) -> float:
-        mine = [op for op in step.ops if re.search(self.pattern, op.name)]
-        return 1e3 * sum(op.seconds - op.launches * step.card.launch for op in mine)
+    def predicted(self, model: str) -> float:
+        return steps()[model, "h100"].milliseconds(self.pattern, gaps=False)
 
 
 PARTS: dict[str, tuple[Part, ...]] = {
@@ -306,27 +332,65 @@ PARTS: dict[str, tuple[Part, ...]] = {
         Part("features.2, dgrad", r"^features\.2\..*conv2d_dgrad", 3.6),
     ),
 }
+GAPS = 1.2
+"""Of the review: milliseconds between the 969 launches of ResNet-50's step on the H100."""
 
 
-GAPS = {"resnet50": 1.2}
-"""Of the review: milliseconds between the 969 launches of the step."""
+def gaps() -> float:
+    """The model's."""
+    step = steps()["resnet50", "h100"]
+    return 1e3 * step.count * step.card.launch
 
 
-def _part_row(model: str, part: Part) -> list[str]:
-    return [part.what, *_compared(part.told, part.predicted(time(model, "h100")), 2)]
+def parts_table() -> str:
+    rows = [
+        [f"{model}: {part.what}", *_compared(part.told, part.predicted(model), 2)]
+        for model, parts in PARTS.items()
+        for part in parts
+    ]
+    rows.append(["resnet50: gaps between launches", *_compared(GAPS, gaps(), 2)])
+    return table(("H100, ms", "review", "model", "error"), rows)
 
 
-def _gaps_row(model: str) -> list[str]:
-    step = time(model, "h100")
-    found = 1e3 * step.launches * step.card.launch
-    return [f"gaps between {step.launches} launches", *_compared(GAPS[model], found, 2)]
+def _compared(told: float, found: float, digits: int) -> list[str]:
+    """The review's, the model's, and how much that is more."""
+    return [f"{told:g}", f"{found:.{digits}f}", _percent(found / told - 1)]
 
 
-def parts_table(model: str) -> Rows:
-    rows: list[Callable[[], list[str]]] = [partial(_part_row, model, part) for part in PARTS[model]]
-    rows += [partial(_gaps_row, model)] if model in GAPS else []
-    return Rows((f"{model}, H100, ms", "review", "model", "error"), tuple(rows))
+def _percent(share: float) -> str:
+    return f"{round(100 * share) or 0:+d} %"
 
+
+# -- the kernels of today --------------------------------------------------------------------------
+
+AFTERWARDS: dict[tuple[str, str], float] = {
+    ("resnet50", "h100"): 14.0,
+    ("vgg16", "h100"): 27.5,
+    ("alexnet", "h100"): 2.9,
+    ("resnet50", "a100-80gb"): 22.8,
+    ("vgg16", "a100-80gb"): 41.8,
+    ("resnet50", "rtx4090"): 35.3,
+    ("vgg16", "rtx4090"): 51.6,
+    ("resnet50", "rtx3060"): 130.0,
+}
+"""Of the review: with its step A and its fusions."""
+
+
+def _today(model: str, card: str) -> list[str]:
+    found, before = planned(model, card).time(), steps()[model, card].milliseconds()
+    own = f"{before:.1f}", f"{1e3 * found.seconds:.1f}", f"{AFTERWARDS[model, card]:g}"
+    bound, seconds = next(iter(found.bounds().items()))
+    most = f"{bound}, {100 * seconds / found.seconds:.0f} %"
+    return [f"{model} b{BATCHES[model]}", card, *own, f"{found.launches:,}", most]
+
+
+TODAY = Rows(
+    (
+        "ms a step, bf16", "card", "model, that day", "model, today", "review, after step A",
+        "launches", "bound by most",
+    ),
+    tuple(partial(_today, *key) for key in AFTERWARDS),
+)  # fmt: skip
 
 # -- the model's own tables ------------------------------------------------------------------------
 
@@ -359,7 +423,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/roofline.md", "cards"): card_rates,
     ("docs/roofline.md", "clocks"): clocks_table,
     ("docs/roofline.md", "shares"): shares_table,
-    ("docs/roofline.md", "steps"): STEPS_TABLE,
-    ("docs/roofline.md", "parts of resnet50"): parts_table("resnet50"),
-    ("docs/roofline.md", "parts of vgg16"): parts_table("vgg16"),
+    ("docs/roofline.md", "steps"): steps_table,
+    ("docs/roofline.md", "parts"): parts_table,
+    ("docs/roofline.md", "today"): TODAY,
 }

@@ -158,7 +158,7 @@ def time_op(
     launches = launches_of(op)
     times = [time_of(work, card, constants) for work in works_of(op, launches, card, counts)]
     longest = max(times, key=lambda time: time.seconds)
-    units = [launch.loop.main.unit for launch in launches if launch.loop is not None]
+    units = [launch.loop.main.shape.unit for launch in launches if launch.loop is not None]
     peak = card.peaks.of(units[0] if units else "simt")
     return OpTime(
         index,

@@ -5,7 +5,7 @@ is neither counted nor in the table of cards. Nothing here was measured by minid
 """
 
 from minidl.roofline.constants import CONSTANTS, Constants
-from minidl.roofline.counts import Count, Counts, MainLoop, Operand, read_counts
+from minidl.roofline.counts import Count, Counts, MainLoop, Operand, Shape, read_counts
 from minidl.roofline.model import BOUNDS, Time, resident, stage_clocks, time_of
 from minidl.roofline.work import Pieces, Reread, Stages, Work
 
@@ -19,6 +19,7 @@ __all__ = [
     "Operand",
     "Pieces",
     "Reread",
+    "Shape",
     "Stages",
     "Time",
     "Work",

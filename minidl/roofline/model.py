@@ -14,15 +14,14 @@ from dataclasses import dataclass
 
 from minidl.ir.card import Card
 from minidl.roofline.constants import CONSTANTS, Constants
-from minidl.roofline.work import Pieces, Reread, Stages, Work
+from minidl.roofline.counts import WAVEFRONT
+from minidl.roofline.work import Reread, Stages, Work
 
 TENSOR, UNITS, ISSUE, SHARED, L2 = "tensor cores", "float32 units", "issue", "shared memory", "L2"
 LATENCY, DRAM, LAUNCH = "latency", "DRAM", "launch"
 BOUNDS = (TENSOR, UNITS, ISSUE, SHARED, L2, DRAM, LATENCY, LAUNCH)
 """What a launch can be bound by."""
 
-WAVEFRONT = 128
-"""Bytes of shared memory."""
 SYSTEM = 1024
 """Bytes of shared memory of each block that the system keeps."""
 UNIT_OF_REGISTERS = 256
@@ -118,11 +117,8 @@ def _waiting(work: Work, constants: Constants) -> float:
     """Clocks in which a block waits for memory and nothing else happens in it."""
     if work.stages is None:
         return 0.0
-    return constants.fill + _rounds_of(work.pieces) * constants.latency
-
-
-def _rounds_of(pieces: Pieces | None) -> int:
-    return pieces.count if pieces is not None and pieces.waits else 0
+    rounds = work.pieces.rounds if work.pieces is not None else 0
+    return constants.fill + rounds * constants.latency
 
 
 def _storing(work: Work, card: Card, constants: Constants) -> float:

@@ -29,8 +29,8 @@ class Pieces:
 
     count: int
     """Of one thread."""
-    waits: bool
-    """Whether each waits for something that it reads."""
+    rounds: int
+    """Turns in which it waits for what it reads of memory before it stores."""
     divides: bool
     """Whether the place of its row is divided for."""
 

@@ -57,7 +57,7 @@ def test_a_forward_product(convolved: dl.Plan) -> None:
     assert work.reread is not None
     assert (work.stages.count, work.stages.copied) == (18, 8192 + 16384)
     assert work.stages.operations == 2 * 128 * 128 * 32
-    assert (work.pieces.count, work.pieces.waits, work.pieces.divides) == (32, False, False)
+    assert (work.pieces.count, work.pieces.rounds, work.pieces.divides) == (32, 0, False)
     assert (work.reread.nbytes, work.reread.down, work.reread.across) == (X, 512, 1)
 
 
@@ -65,7 +65,7 @@ def test_a_data_gradient_with_a_relu_behind_it(convolved: dl.Plan) -> None:
     """It reads y of the ReLU, or its signs, piece by piece."""
     (work,) = works(convolved, "conv2d_dgrad+relu_dgrad", "2")
     assert work.pieces is not None
-    assert work.pieces.waits
+    assert work.pieces.rounds == work.pieces.count
     weights = 128 * 9 * 64 * 4
     assert work.moved == Y + weights + X + X
 
@@ -82,7 +82,7 @@ def test_a_split_weight_gradient(convolved: dl.Plan) -> None:
     assert first.moved == pytest.approx(X + Y + partial)
     assert last.moved == pytest.approx(partial + 3 * weights), "v read and written, w read"
     assert first.pieces is not None
-    assert not first.pieces.waits
+    assert first.pieces.rounds == 0
     assert last.stages is None
 
 

@@ -74,17 +74,22 @@ BY_HAND: dict[str, tuple[Work, float, str]] = {
         TENSOR,
     ),
     "what follows is stored": (
-        replace(BLOCK, pieces=Pieces(10, False, False)),
+        replace(BLOCK, pieces=Pieces(10, 0, False)),
         2 + (ALONE + 10 * 12 * 2) / 1000,
         TENSOR,
     ),
     "what follows reads": (
-        replace(BLOCK, pieces=Pieces(10, True, False)),
+        replace(BLOCK, pieces=Pieces(10, 10, False)),
         2 + (ALONE + 10 * 12 * 2 + 10 * 650) / 1000,
         LATENCY,
     ),
+    "what follows reads in four rounds": (
+        replace(BLOCK, pieces=Pieces(10, 4, False)),
+        2 + (ALONE + 10 * 12 * 2 + 4 * 650) / 1000,
+        TENSOR,
+    ),
     "rows are divided": (
-        replace(BLOCK, pieces=Pieces(32, False, True)),
+        replace(BLOCK, pieces=Pieces(32, 0, True)),
         2 + (ALONE + 32 * 100 * 2) / 1000,
         ISSUE,
     ),
@@ -166,7 +171,7 @@ WORK = st.builds(
     st.integers(0, 99 * 1024),
     st.integers(16, 255),
     st.none() | STAGED,
-    st.none() | st.builds(Pieces, st.integers(1, 64), st.booleans(), st.booleans()),
+    st.none() | st.builds(Pieces, st.integers(1, 64), st.integers(0, 64), st.booleans()),
     st.none() | st.builds(Reread, SIZE, st.integers(1, 64), COUNT, st.integers(1, 64)),
 )
 TIMES = st.floats(1, 4)

@@ -151,8 +151,7 @@ def _loop(product: Product, a: Source, b: Source, divides: bool) -> Loop:
     """What the time of a product's kernel depends on."""
     p, tile = product.problem, product.tile
     sides = (counts.Operand(source.kind, source.operand.itemsize) for source in (a, b))
-    kind, sizes = tile.main_loop(whole=True), (tile.m, tile.n, tile.k)
-    main = counts.MainLoop(tile.unit, kind, *sizes, tile.share, tile.threads, *sides)
+    main = counts.MainLoop(counts.Shape(tile.unit, tile.m, tile.n, tile.k, tile.share), *sides)
     stages = -(-min(product.k_of_a_split, p.k) // tile.k)
     return Loop(
         main, stages, -(-p.m // tile.m), -(-p.n // tile.n), product.splits, tile.piece, divides

@@ -54,7 +54,7 @@ def _work(
     if loop is None:
         access = launch.access or _access(moved, blocks * launch.threads, of)
         return Work(blocks, launch.threads, moved, access, launch.shared)
-    count = counts.of(loop.main, card.architecture)
+    count = counts.of(loop.main, card.architecture, launch.kernel)
     rows = sum(t.nbytes for t in tensors_in(launch.arguments[0]))
     reread = Reread(rows // loop.splits, loop.splits, loop.down, loop.across)
     return Work(
@@ -64,7 +64,7 @@ def _work(
         shared=launch.shared,
         registers=count.registers,
         stages=_stages(loop, count),
-        pieces=_pieces(op, loop),
+        pieces=_pieces(op, loop, count),
         reread=reread,
     )
 
@@ -79,20 +79,22 @@ def _access(moved: float, threads: int, of: dict[Tensor, int]) -> int:
 
 def _stages(loop: Loop, count: Count) -> Stages:
     main = loop.main
-    operations = 2 * main.m * main.n * main.k
-    sizes = operations, count.instructions, count.wavefronts, main.copied
-    return Stages(main.unit, loop.stages, *sizes)
+    each = main.operations, count.instructions, count.wavefronts, main.copied
+    return Stages(main.shape.unit, loop.stages, *each)
 
 
-def _pieces(op: Op, loop: Loop) -> Pieces:
-    """Split sums go to scratch, without what follows; one that reads waits at each piece."""
-    follower, between = op.fusion.epilogue, op.fusion.between
+def _pieces(op: Op, loop: Loop, count: Count) -> Pieces:
+    """Split sums go to scratch, without what follows. What follows and reads waits in as many
+    rounds as were counted, else at each piece."""
+    shape, follower, between = loop.main.shape, op.fusion.epilogue, op.fusion.between
     reads = follower.reads if follower is not None and loop.splits == 1 else ()
     waits = any(t is not between and t.shape != () for t in reads)
-    count = loop.main.m * loop.main.n // loop.main.threads // loop.piece
-    return Pieces(count, waits, loop.divides)
+    pieces = shape.m * shape.n // shape.threads // loop.piece
+    rounds = pieces if count.rounds is None else count.rounds
+    return Pieces(pieces, rounds if waits else 0, loop.divides)
 
 
 def estimated(launch: Launch, card: Card, counts: Counts) -> bool:
     """Whether its main loop's counts are those of another."""
-    return launch.loop is not None and counts.of(launch.loop.main, card.architecture).estimated
+    loop, chip = launch.loop, card.architecture
+    return loop is not None and counts.of(loop.main, chip, launch.kernel).estimated
