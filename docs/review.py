@@ -15,6 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import minidl as dl
 from benchmarks.launches import BATCHES, Launched, planned, read
 from docs.rows import Rows, table
 from minidl.cards import BY_NAME, CARDS
@@ -376,8 +377,13 @@ AFTERWARDS: dict[tuple[str, str], float] = {
 """Of the review: with its step A and its fusions."""
 
 
+@cache
+def plan_of(model: str, card: str) -> dl.Plan:
+    return planned(model, card)
+
+
 def _today(model: str, card: str) -> list[str]:
-    found, before = planned(model, card).time(), steps()[model, card].milliseconds()
+    found, before = plan_of(model, card).time(), steps()[model, card].milliseconds()
     own = f"{before:.1f}", f"{1e3 * found.seconds:.1f}", f"{AFTERWARDS[model, card]:g}"
     bound, seconds = next(iter(found.bounds().items()))
     most = f"{bound}, {100 * seconds / found.seconds:.0f} %"
@@ -418,6 +424,18 @@ def _rates(card: Card) -> list[str]:
     return [f"`{card.name}`", *rates, *seconds, assumed]
 
 
+def _tiles_row(model: str, card: str) -> list[str]:
+    plan = plan_of(model, card)
+    time, tiles = plan.time().seconds, plan.tiles()
+    sizes = f"{1e3 * time:.1f}", f"{1e3 * (time - tiles.gained):.1f}", f"{len(tiles.rows)}"
+    return [f"{model} b{BATCHES[model]}", card, *sizes]
+
+
+TILES = Rows(
+    ("ms a step, bf16", "card", "predicted", "with its own tiles", "problems with others"),
+    tuple(partial(_tiles_row, *key) for key in AFTERWARDS),
+)
+
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/roofline.md", "constants"): constants_table,
     ("docs/roofline.md", "cards"): card_rates,
@@ -426,4 +444,5 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/roofline.md", "steps"): steps_table,
     ("docs/roofline.md", "parts"): parts_table,
     ("docs/roofline.md", "today"): TODAY,
+    ("docs/roofline.md", "tiles"): TILES,
 }

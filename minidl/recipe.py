@@ -32,6 +32,7 @@ from minidl.report.png import write_png
 from minidl.report.snapshot import write_snapshot
 from minidl.report.summary import summarize
 from minidl.report.table import plan_table
+from minidl.report.tiles import Tiles, model_tiles
 from minidl.report.times import StepTime, time_step
 
 RECOMPUTE = ModeRow("recompute", "arena, and what the settings below spend", 0)
@@ -233,6 +234,14 @@ class Plan(PlacedGraph):
         ArgumentError where the plan is for the cpu.
         """
         return time_step(self)
+
+    def tiles(self) -> Tiles:
+        """Tiles and splits of matrix products that the model behind `time` would choose otherwise
+        than the plan has them; `dl.plan(..., tuning=plan.tiles().rows)` plans with these.
+
+        ArgumentError where the plan is for the cpu.
+        """
+        return model_tiles(self)
 
     def _free(self) -> int:
         if self.options.card is None:

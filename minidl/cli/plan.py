@@ -28,6 +28,7 @@ from minidl.console import result, show
 from minidl.devices.known import OF_CARDS
 from minidl.files.atomic import write_text
 from minidl.report.curve import Curve
+from minidl.report.tiles import gain
 from minidl.report.times import StepTime
 
 EXAMPLES = (
@@ -67,6 +68,12 @@ def _add_output(group: Group) -> None:
     add_switch(group, "--time", "predict the step on the card: its longest ops, what bounds each")
     add_switch(group, "--explain", "say layer by layer what was chosen, and why")
     add_switch(group, "--ablate", "show what each pass of the compiler buys")
+    group.add_argument(
+        "--tiles",
+        type=path,
+        metavar="FILE",
+        help="write tiles for --tuning that --time would choose",
+    )
     group.add_argument("--json", type=path, metavar="FILE", help="write the plan file")
     group.add_argument("--html", type=path, metavar="FILE", help="write a page to look at")
     group.add_argument("--png", type=path, metavar="FILE", help="draw it (extra: minidl[plot])")
@@ -94,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
     print_card(plan, named=options.gpu is not None)
     if time is not None:
         show(time.table())
+        show(gain(time, plan.tiles()))
     if options.gpu_memory is not None:
         print_largest_batches(plan, options.gpu_memory)
     if options.ablate:
@@ -111,6 +119,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 FILES = {
+    "tiles": "tiles for --tuning",
     "json": "plan file",
     "html": "page",
     "png": "drawing",
@@ -123,6 +132,8 @@ def _write(
     plan: dl.Plan, curve: Curve | None, time: StepTime | None, options: argparse.Namespace
 ) -> None:
     """The files that were asked for, before anything is printed: a lost stream costs no file."""
+    if options.tiles is not None:
+        write_text(options.tiles, plan.tiles().to_json() + "\n")
     if options.json is not None:
         write_text(options.json, plan.to_json(curve, time) + "\n")
     if options.html is not None:

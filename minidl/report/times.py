@@ -140,15 +140,20 @@ def time_step(
     plan: PlacedGraph, counts: Counts | None = None, constants: Constants = CONSTANTS
 ) -> StepTime:
     """The time of a plan's step on its card; ArgumentError where it is for the cpu."""
+    card, counts = card_of_times(plan), counts or read_counts()
+    rows = (time_op(i, op, card, counts, constants) for i, op in enumerate(plan.graph.ops))
+    return StepTime(card, tuple(rows))
+
+
+def card_of_times(plan: PlacedGraph) -> Card:
+    """The card that a plan's times are of; ArgumentError where it is for the cpu."""
     card = plan.options.card
     if card is None:
         raise ArgumentError(
             "times are predicted for GPUs, and this plan is for the cpu",
             "name a card: gpu='rtx3060', on the command line --gpu rtx3060",
         )
-    counts = counts or read_counts()
-    rows = (time_op(i, op, card, counts, constants) for i, op in enumerate(plan.graph.ops))
-    return StepTime(card, tuple(rows))
+    return card
 
 
 def time_op(

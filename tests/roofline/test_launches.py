@@ -74,10 +74,10 @@ def test_a_split_weight_gradient(convolved: dl.Plan) -> None:
     """Partial sums are written and read once more; what the update reads comes after them."""
     op = next(op for op in convolved.graph.ops if op.layer == "2" and "conv2d_wgrad" in op.kernel)
     first, last = works_of(op, launches_of(op), DEFAULT, read_counts())
-    splits = launches_of(op)[0].loop
-    assert splits is not None
-    assert splits.splits > 1
-    partial = splits.splits * 128 * 9 * 64 * 4
+    loop = launches_of(op)[0].loop
+    assert loop is not None
+    assert loop.product.splits > 1
+    partial = loop.product.splits * 128 * 9 * 64 * 4
     weights = 128 * 9 * 64 * 4
     assert first.moved == pytest.approx(X + Y + partial)
     assert last.moved == pytest.approx(partial + 3 * weights), "v read and written, w read"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl.ir import LimitError, Op, PlanError, Tensor
-from minidl.roofline import MainLoop
+from minidl.ops.cuda.loop import Loop
 
 
 @dataclass(frozen=True)
@@ -38,24 +38,6 @@ class CppFile:
 
 Argument = Any
 """An `Address`, a NumPy scalar, or a tuple of arguments: a struct in C++. () is an empty struct."""
-
-
-@dataclass(frozen=True)
-class Loop:
-    """What a matrix product's kernel does, as far as its time depends on it."""
-
-    main: MainLoop
-    stages: int
-    """Of one block."""
-    down: int
-    """Tiles of a column of the result."""
-    across: int
-    """Columns of tiles."""
-    splits: int
-    piece: int
-    """Results that a thread stores at once."""
-    divides: bool
-    """Whether the place of a row of the result is divided for."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,12 +13,12 @@ from minidl.ops.cuda.launch import (
     Argument,
     CppFile,
     Launch,
-    Loop,
     division,
     grid_for,
     int32,
     scratch_of,
 )
+from minidl.ops.cuda.loop import Loop, Side
 from minidl.ops.cuda.operands import (
     Pitch,
     ctype,
@@ -31,7 +31,6 @@ from minidl.ops.cuda.pooled import PooledSink
 from minidl.ops.cuda.product import Operand, Problem, Product
 from minidl.ops.cuda.rules import source_of
 from minidl.ops.cuda.staged import BLOCK, BOXES
-from minidl.roofline import counts
 
 STAGE = BOXES * BLOCK
 """Pixels that a staged source takes at once, at most."""
@@ -105,12 +104,14 @@ def launch_product(
         kind, result = destination.fields(op)
         width = destination.width(op, product.problem.n)
         more = sources_of_epilogue(op)
-        return [_product(op, product, a, b, kind, result, destination.rows, width, more)]
+        only = _product(op, product, a, b, kind, result, destination.rows, width, more)
+        return [replace(only, loop=_loop(product, a, b, destination))]
     p, partial = product.problem, scratch_of(op)
     sums = ((Address(partial), int32(p.n)), np.uint64(0), int32(0), int32(0))
     rows = ("SameRow", (np.int64(p.m),))
     width = width_of_vectors([partial], p.n)
     first = _product(op, product, a, b, "Out<float>", sums, rows, width, ())
+    first = replace(first, loop=_loop(product, a, b, destination))
     return [first, _sum_splits(op, product, partial, destination)]
 
 
@@ -139,23 +140,20 @@ def _product(
         a.room + b.room,
         more_sources,
         max(p.m + tile.m, p.n + tile.n, _terms(product), a.counted, b.counted),
-        loop=_loop(product, a, b, rows[0] not in PLAIN_ROWS),
     )
 
 
-PLAIN_ROWS = ("SameRow",)
-"""Row maps that divide nothing."""
+PLAIN_ROWS = "SameRow"
+"""The row map that divides nothing."""
 
 
-def _loop(product: Product, a: Source, b: Source, divides: bool) -> Loop:
-    """What the time of a product's kernel depends on."""
-    p, tile = product.problem, product.tile
-    sides = (counts.Operand(source.kind, source.operand.itemsize) for source in (a, b))
-    main = counts.MainLoop(counts.Shape(tile.unit, tile.m, tile.n, tile.k, tile.share), *sides)
-    stages = -(-min(product.k_of_a_split, p.k) // tile.k)
-    return Loop(
-        main, stages, -(-p.m // tile.m), -(-p.n // tile.n), product.splits, tile.piece, divides
-    )
+def _loop(product: Product, a: Source, b: Source, destination: Destination) -> Loop:
+    """What the time of a product's kernel depends on. A source with room of its own is made for
+    one tile; windows and phases of rows are never split."""
+    first, second = (Side(source.kind, source.operand) for source in (a, b))
+    plain, room = destination.rows[0] == PLAIN_ROWS, a.room or b.room
+    piece, divides = product.tile.piece, not (plain or product.splits > 1)
+    return Loop(product, first, second, piece, divides, free=not room, splittable=plain)
 
 
 def _terms(product: Product) -> int:
