@@ -118,7 +118,7 @@ class Count:
     rounds: int | None = None
     """None: nobody counted them."""
     estimated: bool = False
-    """Made from the nearest main loop that was counted."""
+    """Made from another main loop; the same one on another architecture counts for itself."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Counts:
             return Count(row.instructions, wavefronts, row.registers, rounds)
         near = max(self.rows, key=lambda row: _nearness(row, loop, chip))
         instructions = near.instructions * loop.weight / _standing_for(near, loop).weight
-        return Count(instructions, wavefronts, near.registers, estimated=True)
+        return Count(instructions, wavefronts, near.registers, estimated=near.key != loop.key)
 
     def _conflicts(self, loop: MainLoop, chip: str) -> float:
         """How many times the least wavefronts the nearest loop needs whose were counted."""
@@ -179,12 +179,18 @@ def _standing_for(row: Row, loop: MainLoop) -> MainLoop:
     return MainLoop(row.key[0], loop.a, loop.b)
 
 
-def _nearness(row: Row, loop: MainLoop, chip: str) -> tuple[bool, int, bool, bool, int]:
+def _nearness(row: Row, loop: MainLoop, chip: str) -> tuple[bool, int, bool, int, int]:
     """How much a row says of a main loop: first its unit, then its sources, tile, architecture."""
     shape, *sources = row.key
     alike = sum(_alike(*pair) for pair in zip(sources, loop.key[1:], strict=True))
     size = -abs(shape.m * shape.n - loop.shape.m * loop.shape.n)
-    return shape.unit == loop.shape.unit, alike, shape == loop.shape, row.chip == chip, size
+    years = -abs(_number(row.chip) - _number(chip))
+    return shape.unit == loop.shape.unit, alike, shape == loop.shape, years, size
+
+
+def _number(chip: str) -> int:
+    """Of an architecture: 90 for sm_90a."""
+    return int(re.sub(r"\D", "", chip) or 0)
 
 
 def _alike(one: str, other: str) -> int:
