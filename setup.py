@@ -10,6 +10,6 @@ setup(
         "minidl.data": ["*.csv.gz"],
         "minidl.predict": ["*.txt"],
         "minidl.report": ["*.html"],
-        "minidl.kernels": ["*.cu", "*.cuh", "*.md"],
+        "minidl.kernels": ["*.cu", "*.cuh", "*.md", "resources/instructions.csv"],
     },
 )

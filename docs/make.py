@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from docs import cards, commands, examples, larger, measured, names, sizes
+from docs import cards, commands, examples, larger, measured, names, review, sizes
 from docs.fujitsu import fujitsu
 from docs.plans import planned
 from minidl.keywords import settings_text
@@ -39,6 +39,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     **commands.TABLES,
     **names.TABLES,
     **measured.TABLES,
+    **review.TABLES,
 }
 
 

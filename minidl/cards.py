@@ -24,12 +24,14 @@ ARCHITECTURES = {
         Architecture("sm_80", 80, 2048, 32, 164 * KIB, 163 * KIB),
         Architecture("sm_86", 86, 1536, 16, 100 * KIB, 99 * KIB),
         Architecture("sm_89", 89, 1536, 24, 100 * KIB, 99 * KIB),
-        Architecture("sm_90a", 90, 2048, 32, 228 * KIB, 227 * KIB),
-        Architecture("sm_100", 100, 2048, 32, 228 * KIB, 227 * KIB),
+        Architecture("sm_90a", 90, 2048, 32, 228 * KIB, 227 * KIB, mma=0.62),
+        Architecture("sm_100", 100, 2048, 32, 228 * KIB, 227 * KIB, mma=0.62),
         Architecture("sm_120", 120, 1536, 24, 100 * KIB, 99 * KIB),
     )
 }
-"""By name, from the oldest that the kernels need."""
+"""By name, from the oldest that the kernels need. `mma`: arXiv 2402.13499 measured that mma.sync
+reaches 62 % of wgmma's rate on Hopper; of sm_100, which has such an instruction too, the same is
+assumed."""
 
 
 def kept(memory: int) -> int:
@@ -54,9 +56,12 @@ def _card(
     aliases: tuple[str, ...],
     sources: tuple[str, ...],
     corrected: int = 0,
+    l2_clock: int = 0,
 ) -> Card:
     """Clock in MHz, `memory` in GiB, `l2` in MiB, `peaks` (simt, tf32, bf16) in TFLOP/s, `rates` of
-    memory and bus in GB/s; `corrected`: bytes that error correction takes of the memory."""
+    memory and bus in GB/s; `corrected`: bytes that error correction takes of the memory;
+    `l2_clock`: bytes a clock of the L2, assumed where it is not said."""
+    of_a_clock = l2_clock or L2_OF_A_CLOCK * multiprocessors
     return Card(
         name=name,
         title=f"NVIDIA {title}",
@@ -69,9 +74,15 @@ def _card(
         peaks=Peaks(*(p * TERA for p in peaks)),
         bandwidth=rates[0] * GIGA,
         pcie=rates[1] * GIGA,
+        l2_bandwidth=of_a_clock * clock * 1e6,
         sources=sources,
         aliases=aliases,
+        assumed=("kept", "launch") if l2_clock else ("kept", "launch", "l2_bandwidth"),
     )
+
+
+L2_OF_A_CLOCK = 40
+"""Bytes a clock and multiprocessor, where nobody says how fast the L2 is."""
 
 
 GA102 = (
@@ -88,6 +99,10 @@ A100 = (
 )
 HOPPER = "https://developer.nvidia.com/blog/nvidia-hopper-architecture-in-depth/"
 SPECS = "https://www.techpowerup.com/gpu-specs"
+L2_SOURCE = "https://pmc.ncbi.nlm.nih.gov/articles/PMC10448217/table/t0015"
+L2_LARGE = 5120
+"""Bytes a clock: `A100` says it of the A100, `L2_SOURCE` has both at their clocks, 7,219 and
+8,986 GB/s."""
 
 GEN4_X8, GEN4_X16, GEN5_X16 = 15.8, 31.5, 63.0
 """GB/s of PCI Express one way: lanes x 16 or 32 GT/s x 128 / 130 / 8."""
@@ -131,28 +146,33 @@ CARDS: tuple[Card, ...] = (
         (19.5, 156.0, 312.0), (1555, GEN4_X16),
         ("a100-40gb", "a100-sxm4-40gb", "a100-pcie-40gb"),
         ("https://developer.nvidia.com/blog/nvidia-ampere-architecture-in-depth/", A100),
+        l2_clock=L2_LARGE,
     ),
     _card(
         "a100-80gb", "A100 80 GB", "sm_80", 108, 1410, 80, 40,
         (19.5, 156.0, 312.0), (2039, GEN4_X16),
         ("a100-sxm4-80gb", "a100-80gb-pcie"),
         ("https://www.nvidia.com/en-us/data-center/a100/", A100),
+        l2_clock=L2_LARGE,
     ),
     _card(
         "h100", "H100 SXM", "sm_90a", 132, 1830, 80, 50,
         (60.0, 495.0, 989.0), (3352, GEN5_X16),
         ("h100-sxm", "h100-sxm5", "h100-80gb", "h100-80gb-hbm3"),
-        ("https://www.nvidia.com/en-us/data-center/h100/", HOPPER),
+        ("https://www.nvidia.com/en-us/data-center/h100/", HOPPER, L2_SOURCE),
+        l2_clock=L2_LARGE,
     ),
     _card(
         "h100-pcie", "H100 PCIe", "sm_90a", 114, 1755, 80, 50,
         (51.0, 378.0, 756.0), (2039, GEN5_X16), (),
-        ("https://www.nvidia.com/en-us/data-center/h100/", HOPPER),
+        ("https://www.nvidia.com/en-us/data-center/h100/", HOPPER, L2_SOURCE),
+        l2_clock=L2_LARGE,
     ),
     _card(
         "h200", "H200", "sm_90a", 132, 1830, 141, 50,
         (67.0, 495.0, 989.0), (4800, GEN5_X16), ("h200-sxm", "h200-141gb"),
-        ("https://www.nvidia.com/en-us/data-center/h200/", HOPPER),
+        ("https://www.nvidia.com/en-us/data-center/h200/", HOPPER, L2_SOURCE),
+        l2_clock=L2_LARGE,
     ),
 )  # fmt: skip
 """In float32, 60 TFLOP/s are what NVIDIA first said of the H100 (`HOPPER`), 67 what its data sheet
@@ -231,9 +251,10 @@ def present(name: str, capability: int, multiprocessors: int, memory: int) -> Ca
         kept=512 * MIB,
         peaks=like.peaks.times(share),
         bandwidth=like.bandwidth * share,
+        l2_bandwidth=like.l2_bandwidth * share,
         sources=(),
         aliases=(),
-        assumed=("kept", "l2", "clock", "peaks", "bandwidth", "pcie"),
+        assumed=("kept", "l2", "clock", "peaks", "bandwidth", "pcie", "l2_bandwidth", "launch"),
     )
 
 

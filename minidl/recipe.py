@@ -33,6 +33,8 @@ from minidl.report.png import write_png
 from minidl.report.snapshot import write_snapshot
 from minidl.report.summary import summarize
 from minidl.report.table import plan_table
+from minidl.report.tiles import Tiles, model_tiles
+from minidl.report.times import StepTime, time_step
 
 RECOMPUTE = ModeRow("recompute", "arena, and what the settings below spend", 0)
 """The row of a plan that spends work, under those of the modes."""
@@ -233,6 +235,22 @@ class Plan(PlacedGraph):
             raise ArgumentError(f"memory={self.options.memory!r} spends no work", "use 'arena'")
         return Curve(tuple(self.recipe.curve()))
 
+    def time(self) -> StepTime:
+        """How long a step takes on the plan's card, as predicted: seconds op by op, what bounds
+        each, and its roofline. Nothing is measured and no device is touched; see docs/roofline.md.
+
+        ArgumentError where the plan is for the cpu.
+        """
+        return time_step(self)
+
+    def tiles(self) -> Tiles:
+        """Tiles and splits of matrix products that the model behind `time` would choose otherwise
+        than the plan has them; `dl.plan(..., tuning=plan.tiles().rows)` plans with these.
+
+        ArgumentError where the plan is for the cpu.
+        """
+        return model_tiles(self)
+
     def _free(self) -> int:
         if self.options.card is None:
             raise ArgumentError(
@@ -242,14 +260,16 @@ class Plan(PlacedGraph):
 
     # -- for people and programs -------------------------------------------------------------
 
-    def to_dict(self, curve: Curve | None = None) -> dict[str, Any]:
-        """The plan file's content, with a curve as its `curve`; see docs/plan_file.md."""
-        more = {} if curve is None else {"curve": list(curve.rows())}
+    def to_dict(self, curve: Curve | None = None, time: StepTime | None = None) -> dict[str, Any]:
+        """The plan file's content, with a curve as its `curve` and a time as its `time`; see
+        docs/plan_file.md."""
+        more: dict[str, Any] = {} if curve is None else {"curve": list(curve.rows())}
+        more |= {} if time is None else {"time": time.to_dict()}
         return {**placed_to_dict(self, self.modes), **more}
 
-    def to_json(self, curve: Curve | None = None) -> str:
+    def to_json(self, curve: Curve | None = None, time: StepTime | None = None) -> str:
         """The plan file, as text."""
-        return json.dumps(self.to_dict(curve), indent=1)
+        return json.dumps(self.to_dict(curve, time), indent=1)
 
     def table(self) -> str:
         """The step in every memory mode, and what this plan chose and needs."""

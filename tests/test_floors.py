@@ -17,7 +17,7 @@ ROOT = PACKAGE.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("minidl.ir", "minidl.checkout"),
     ("minidl.files",),
-    ("minidl.philox", "minidl.cards", "minidl.options", "minidl.console"),
+    ("minidl.philox", "minidl.cards", "minidl.options", "minidl.console", "minidl.roofline"),
     ("minidl.ops",),
     ("minidl.ops.cuda",),
     ("minidl.layers", "minidl.optim", "minidl.data", "minidl.keywords"),

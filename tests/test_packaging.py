@@ -29,6 +29,7 @@ assert kernels_folder().is_dir(), kernels_folder()
 from minidl.predict.imagenet import imagenet_names
 assert len(digits((8, 8, 1)).test_labels) == 359
 assert len(imagenet_names()) == 1000
+assert minidl.plan(minidl.models.lenet(), 2, gpu="h100").time().seconds > 0
 step = minidl.compile(minidl.models.lenet(), 2)
 import numpy as np
 assert 0 < step(np.zeros((2, 32, 32, 1)), np.array([1, 2])) < 10
@@ -68,6 +69,7 @@ def test_wheel_holds_the_package_and_no_tests(wheel: Path) -> None:
     assert "minidl/predict/imagenet_classes.txt" in names
     assert "minidl/py.typed" in names
     assert "minidl/kernels/README.md" in names
+    assert "minidl/kernels/resources/instructions.csv" in names
     tops = {name.split("/")[0] for name in names}
     assert tops == {"minidl", next(top for top in tops if top.endswith(".dist-info"))}
 

@@ -16,6 +16,7 @@ from benchmarks.gpu.engines import Timed
 from benchmarks.gpu.floor import floor
 from benchmarks.gpu.names import DEVICE, PRECISIONS
 from benchmarks.gpu.network import Case
+from benchmarks.gpu.predicted import predicted
 from benchmarks.gpu.resident import (
     Held,
     Timetabled,
@@ -63,6 +64,7 @@ class Kernels(Held):
         row |= {"op": title(op), "kernel": op.kernel}
         row |= {"ms": ms["ours"], "flops": op.flops, "bytes": op.bytes_moved}
         row |= {"engine_ms": ms["eager"]} if theirs else {}
+        row |= predicted(op, self.worker.device.card)
         return row | floor(op, *self.ceilings_of(precision))
 
     def _theirs(self, op: Op, precision: str) -> dict[str, Timed]:
@@ -139,11 +141,21 @@ def _worst(rows: list[Row]) -> str:
     lines = [
         (
             row["case"],
-            *(number(row["ms"], 4), number(row.get("floor_ms"), 4), row.get("bound", "-")),
+            *(number(row["ms"], 4), number(row.get("predicted_ms"), 4)),
+            *(number(row.get("floor_ms"), 4), row.get("bound", "-")),
             *(number(row.get("engine_ms"), 4), ratio(row.get("engine_ms"), row["ms"])),
             reached(row),
         )
         for row in timed[:WORST]
     ]
-    head = ("WORST OPS", "ms", "floor ms", "bound by", "PyTorch ms", "/ ours", "reached")
+    head = (
+        "WORST OPS",
+        "ms",
+        "predicted",
+        "floor ms",
+        "bound by",
+        "PyTorch ms",
+        "/ ours",
+        "reached",
+    )
     return aligned([head, *lines]) if lines else ""

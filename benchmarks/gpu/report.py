@@ -2,7 +2,7 @@
 
 Results lie in benchmarks/results/<card or date>/.../rows.jsonl, as `python -m benchmarks.gpu` wrote
 them. Of each case on each card the newest row counts. What has no result is said to be not
-measured; nothing is estimated, and what ran without a GPU is left out.
+measured; predictions stand beside measurements alone, and what ran without a GPU is left out.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ MISSING = "Not measured yet: no GPU was at hand.\n"
 
 HEAD = """# Performance on a GPU
 
-Made by `python -m benchmarks.gpu.report` from what lies under `benchmarks/results`; nothing here is
-estimated. On a machine with an NVIDIA GPU of compute capability 8.0 or newer `python -m
-benchmarks.gpu` measures, minutes at a time: see [its page](../benchmarks/gpu/README.md). Put what
-came back into `benchmarks/results/<card>/<date>` and run the report again. Of each case on each
-card the newest row counts. Times on the CPU device are in
-[benchmarks/results/cpu](../benchmarks/results/cpu).
+Made by `python -m benchmarks.gpu.report` from what lies under `benchmarks/results`. What is
+predicted is called so, and stands beside what was measured: [how](roofline.md). On a machine with
+an NVIDIA GPU of compute capability 8.0 or newer `python -m benchmarks.gpu` measures, minutes at a
+time: see [its page](../benchmarks/gpu/README.md). Put what came back into
+`benchmarks/results/<card>/<date>` and run the report again. Of each case on each card the newest
+row counts. Times on the CPU device are in [benchmarks/results/cpu](../benchmarks/results/cpu).
 """
 
 

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from benchmarks.gpu.predicted import verdicts
 from benchmarks.gpu.rows import FAULTS, PASSED, Row
 
 MOST = 30
@@ -90,7 +91,7 @@ def _train(rows: list[Row]) -> str:
         ratios = [row["engine_ms"] / row["ms"] for row in beside if row]
         lines.append(
             [
-                *(what, step.get("ms"), step.get("naive_ms")),
+                *(what, step.get("predicted_ms"), step.get("ms"), step.get("naive_ms")),
                 *(row.get("engine_ms") for row in beside),
                 min(ratios) if ratios else None,
                 step.get("arena_mib"),
@@ -98,7 +99,13 @@ def _train(rows: list[Row]) -> str:
                 *where(next(iter(found.values()))),
             ]
         )
-    columns = ["step", "arena ms", "naive ms", *(f"PyTorch {engine} ms" for engine in engines)]
+    columns = [
+        "step",
+        "predicted ms",
+        "arena ms",
+        "naive ms",
+        *(f"PyTorch {engine} ms" for engine in engines),
+    ]
     columns += ["fastest PyTorch / arena", "arena MiB", "least PyTorch peak MiB", *WHERE]
     return markdown(columns, lines) if lines else ""
 
@@ -136,14 +143,60 @@ def _kernels(rows: list[Row]) -> str:
     slow = sorted(timed, key=lambda row: row.get("floor_ms", 0) - row["ms"])[:MOST]
     worst = [
         [
-            *(row["case"], row["ms"], row.get("floor_ms"), row.get("engine_ms")),
+            *(row["case"], row["ms"], row.get("predicted_ms"), row.get("floor_ms")),
+            row.get("engine_ms"),
             *(row["flops"] / row["ms"] / 1e9, row["bytes"] / row["ms"] / 1e6, *where(row)),
         ]
         for row in slow
     ]
-    head = ["op", "ms", "floor ms", "PyTorch ms", "TFLOP/s", "GB/s", *WHERE]
+    head = ["op", "ms", "predicted ms", "floor ms", "PyTorch ms", "TFLOP/s", "GB/s", *WHERE]
     text = "\nWhat takes longest beyond its floor:\n\n"
     return markdown([*columns], lines) + text + markdown(head, worst)
+
+
+def _predicted(rows: list[Row]) -> str:
+    """Steps and ops as they were predicted and measured; then what that says of each constant."""
+    timed = [row for row in rows if "predicted_ms" in row and row["result"] == PASSED]
+    of: dict[tuple[str, str], list[Row]] = {}
+    for row in timed:
+        name = row["case"].removesuffix(f" {row['op']}") if "op" in row else row["case"]
+        of.setdefault((name, row["facts"]["card"]), []).append(row)
+    lines = []
+    for (what, _), mine in of.items():
+        own, measured = (sum(row[name] for row in mine) for name in ("predicted_ms", "ms"))
+        lines.append([what, len(mine), own, measured, measured / own, *where(mine[-1])])
+    if not lines:
+        return ""
+    columns = [
+        "predicted and measured",
+        "rows",
+        "predicted ms",
+        "measured ms",
+        "measured / predicted",
+    ]
+    return markdown([*columns, *WHERE], lines) + _constants(timed)
+
+
+def _constants(rows: list[Row]) -> str:
+    """A line a constant and card: what it is, and what the ops that it bounds say it should be."""
+    lines = []
+    for card in dict.fromkeys(row["facts"]["card"] for row in rows):
+        mine = [row for row in rows if row["facts"]["card"] == card]
+        lines += [
+            [v.constant, v.used, v.says, v.ops, v.factor, v.words, *where(mine[-1])]
+            for v in verdicts(mine)
+        ]
+    if not lines:
+        return ""
+    columns = [
+        "constant",
+        "the model has",
+        "measured says",
+        "ops",
+        "measured / predicted",
+        "verdict",
+    ]
+    return "\nWhich constant is wrong:\n\n" + markdown([*columns, *WHERE], lines)
 
 
 def _memory(rows: list[Row]) -> str:
@@ -214,6 +267,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[list[Row]], str]], ...] = 
     ("Correctness on the device", ("first-contact", "sanitizer"), _tests),
     ("Training steps", ("first-contact", "train"), _train),
     ("Kernels", ("kernels",), _kernels),
+    ("Predicted times", ("train", "kernels"), _predicted),
     ("Memory", ("memory",), _memory),
     ("Tiles", ("tune",), _tune),
     ("Training on CIFAR-10", ("cifar10",), _cifar10),

@@ -21,6 +21,7 @@ from benchmarks.gpu.rows import Row
 from benchmarks.gpu.sources import of_step
 from benchmarks.gpu.tables import aligned, number, of_phase, ratio, whole
 from benchmarks.gpu.worker import Phase, Worker
+from minidl.report.times import time_step
 
 PHASES = (
     Phase("environment", "benchmarks.gpu.environment:environment", most=0.2),
@@ -59,6 +60,7 @@ class Steps(Held):
                 row["wrong"] = f"the loss does not fall: {losses[0]:.4g} to {losses[-1]:.4g}"
             elif losses != others:
                 row["wrong"] = f"losses of arena {losses}, of naive {others}"
+            row["predicted_ms"] = 1e3 * time_step(arena.step.plan).seconds
             ms = self.in_turns({"arena": arena, "naive": naive})
         return row | {"ms": ms["arena"], "naive_ms": ms["naive"]}
 

@@ -27,6 +27,8 @@ from minidl.console import result, show, waiting
 from minidl.devices.known import OF_CARDS
 from minidl.files.atomic import write_text
 from minidl.report.curve import Curve
+from minidl.report.tiles import gain
+from minidl.report.times import StepTime
 
 EXAMPLES = (
     ("minidl plan --model vgg16 -b 128", "what one step needs, in every memory mode"),
@@ -37,6 +39,10 @@ EXAMPLES = (
     ),
     ("minidl plan --model resnet50 -b 64 --gpu a100 --curve", "what more work saves, plan by plan"),
     ("minidl plan --model resnet50 -b 64 --gpu rtx3060", "for one card, and which batch fits"),
+    (
+        "minidl plan --model resnet50 -b 64 --precision bf16 --gpu a100 --time",
+        "how long a step takes",
+    ),
     ("minidl plan --model lenet --classes 10 --summary --explain", "layer by layer"),
 )
 
@@ -58,8 +64,15 @@ def _add_output(group: Group) -> None:
     )
     add_switch(group, "--summary", "show layer by layer shape, parameters, work, stash")
     add_switch(group, "--curve", "show what more work saves: about ten plans, each proven")
+    add_switch(group, "--time", "predict the step on the card: its longest ops, what bounds each")
     add_switch(group, "--explain", "say layer by layer what was chosen, and why")
     add_switch(group, "--ablate", "show what each pass of the compiler buys")
+    group.add_argument(
+        "--tiles",
+        type=path,
+        metavar="FILE",
+        help="write tiles for --tuning that --time would choose",
+    )
     group.add_argument("--json", type=path, metavar="FILE", help="write the plan file")
     group.add_argument("--html", type=path, metavar="FILE", help="write a page to look at")
     group.add_argument("--png", type=path, metavar="FILE", help="draw it (extra: minidl[plot])")
@@ -87,10 +100,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _report(plan: dl.Plan, options: argparse.Namespace) -> None:
     """All that was asked for, most of which needs other plans."""
+    time = plan.time() if options.time else None
     curve = plan.curve() if options.curve else None
-    _write(plan, curve, options)
+    _write(plan, curve, time, options)
     show(plan.table())
     print_card(plan, named=options.gpu is not None)
+    if time is not None:
+        show(time.table())
+        show(gain(time, plan.tiles()))
     if options.gpu_memory is not None:
         print_largest_batches(plan, options.gpu_memory)
     if options.ablate:
@@ -107,6 +124,7 @@ def _report(plan: dl.Plan, options: argparse.Namespace) -> None:
 
 
 FILES = {
+    "tiles": "tiles for --tuning",
     "json": "plan file",
     "html": "page",
     "png": "drawing",
@@ -115,10 +133,14 @@ FILES = {
 """What is written, by the flag that names it."""
 
 
-def _write(plan: dl.Plan, curve: Curve | None, options: argparse.Namespace) -> None:
+def _write(
+    plan: dl.Plan, curve: Curve | None, time: StepTime | None, options: argparse.Namespace
+) -> None:
     """The files that were asked for, before anything is printed: a lost stream costs no file."""
+    if options.tiles is not None:
+        write_text(options.tiles, plan.tiles().to_json() + "\n")
     if options.json is not None:
-        write_text(options.json, plan.to_json(curve) + "\n")
+        write_text(options.json, plan.to_json(curve, time) + "\n")
     if options.html is not None:
         write_text(options.html, plan.to_html("" if curve is None else curve.to_html()))
     if options.png is not None:

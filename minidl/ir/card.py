@@ -26,6 +26,12 @@ class Architecture:
     """Bytes that one block may ask for."""
     registers: int = 65536
     """Of 32 bits, of a multiprocessor."""
+    schedulers: int = 4
+    """Instructions of a warp that a multiprocessor issues a clock."""
+    shared_bandwidth: int = 128
+    """Bytes a clock of a multiprocessor's shared memory: 32 banks of 4."""
+    mma: float = 1.0
+    """Part of the tensor cores' peak that mma.sync reaches."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +71,15 @@ class Card:
     """Of its memory."""
     pcie: float
     """Of its bus, one way."""
+    l2_bandwidth: float
+    """Of the L2, all multiprocessors together, at the boost clock."""
+    launch: float = 1.2e-6
+    """Seconds from the end of a kernel to the next one's beginning, in a CUDA graph."""
     sources: tuple[str, ...] = ()
     """Links."""
     aliases: tuple[str, ...] = ()
     """Other names, the driver's among them."""
-    assumed: tuple[str, ...] = ("kept",)
+    assumed: tuple[str, ...] = ("kept", "launch")
     """Fields that nobody has measured or published for this card."""
 
     @property

@@ -47,6 +47,7 @@ RUN_BY = {
     "docs/architecture.md": "test_architecture",
     "docs/cli.md": "test_commands",
     "docs/plan_file.md": "test_plan_file",
+    "docs/roofline.md": "test_roofline",
     "docs/tutorial.md": "test_tutorial",
 }
 """The test that runs a page's Python blocks."""

@@ -35,7 +35,16 @@ def documented(heading: str) -> set[str]:
 
 
 def test_keys_of_the_plan(data: dict[str, Any]) -> None:
-    assert documented("## The plan") == set(data)
+    assert documented("## The plan") == {*data, "time"}
+
+
+def test_keys_of_the_time() -> None:
+    network = dl.Sequential(dl.Input((4,)), dl.Linear(2))
+    plan = dl.plan(network, 2, gpu="l4")
+    time = json.loads(plan.to_json(time=plan.time()))["time"]
+    assert documented("## The time") == set(time)
+    told = set(re.findall(r"`(\w+)`", under(PAGE, "## The time").partition("|")[0]))
+    assert told == {"ops", *(key for op in time["ops"] for key in op)}
 
 
 def test_keys_of_the_card(data: dict[str, Any]) -> None:

@@ -45,6 +45,12 @@ def wrote(folder: Path, facts: Row, date: str, part: str, rows: list[Row]) -> No
         note(folder, {"part": part, "phase": "steps", "worker": 0, "result": "passed", **row})
 
 
+def model(bound: str, constant: str, value: float, ms: float) -> Row:
+    """What the model of time said of an op, in its row."""
+    row = {"predicted_ms": ms, "predicted_bound": bound, "launch_ms": 0.1, "cached": False}
+    return {**row, "constant": constant, "constant_value": value}
+
+
 def steps(factor: float) -> list[Row]:
     found: list[Row] = []
     for end, values in ROW.items():
@@ -55,7 +61,9 @@ def steps(factor: float) -> list[Row]:
 
 def test_cards_stand_side_by_side(tmp_path: Path) -> None:
     wrote(tmp_path / "h100" / "2026-01-01", CARDS["h100"], "2026-01-01", TRAIN, steps(9))
-    wrote(tmp_path / "h100" / "2026-02-01", CARDS["h100"], "2026-02-01", TRAIN, steps(1))
+    newest = steps(1)
+    newest[0]["predicted_ms"] = 9.5
+    wrote(tmp_path / "h100" / "2026-02-01", CARDS["h100"], "2026-02-01", TRAIN, newest)
     wrong = {"case": "vgg16 b64 tf32 step", "result": "wrong", "why": "the loss | does not fall"}
     wrote(tmp_path / "2026-03-01", CARDS["3060"], "2026-03-01", TRAIN, [*steps(2), wrong])
     stand_in: dict[str, Any] = CARDS["h100"] | {"card": NO_GPU}
@@ -63,9 +71,11 @@ def test_cards_stand_side_by_side(tmp_path: Path) -> None:
     page = report.page(tmp_path)
     lines = [line for line in page.splitlines() if line.startswith("| vgg16 b64 bf16")]
     assert lines == [
-        "| vgg16 b64 bf16 | 20 | 11 | 15 | - | - | 0.75 | 512 | 1,024 "
+        "| vgg16 b64 bf16 | - | 20 | 11 | 15 | - | - | 0.75 | 512 | 1,024 "
         "| NVIDIA GeForce RTX 3060 | bbbbbbbbbb | 570.2 | 12.9 |",
-        "| vgg16 b64 bf16 | 10 | 11 | 15 | - | - | 1.5 | 512 | 1,024 "
+        "| vgg16 b64 bf16 | 9.5 | 10 | 11 | 15 | - | - | 1.5 | 512 | 1,024 "
+        "| NVIDIA H100 80GB HBM3 | aaaaaaaaaa | 580.1 | 13.2 |",
+        "| vgg16 b64 bf16 step | 1 | 9.5 | 10 | 1.05 "
         "| NVIDIA H100 80GB HBM3 | aaaaaaaaaa | 580.1 | 13.2 |",
     ]
     assert "Faults, 1:" in page
@@ -79,7 +89,7 @@ def test_every_table_is_made(tmp_path: Path) -> None:
     rows = {
         "kernels": [
             {"case": "n b3 bf16 op 3", "op": "op 3", "ms": 2.0, "floor_ms": 1.0, "flops": 4e9,
-             "bytes": 8e6, "engine_ms": 3.0},
+             "bytes": 8e6, "engine_ms": 3.0, **model("DRAM", "share_of_16 in a", 0.8, 1.7)},
             {"case": "n b3 bf16 op 3 float64", "op": "op 3", "error": 1e-3},
         ],
         "memory": [
@@ -107,7 +117,9 @@ def test_every_table_is_made(tmp_path: Path) -> None:
     where = "| NVIDIA H100 80GB HBM3 | aaaaaaaaaa | 580.1 | 13.2 |"
     for line in (
         f"| n b3 bf16 | 1 | 2 | 1 | 1 | 2 | 3 | 1.5 | 0.001 {where}",
-        f"| n b3 bf16 op 3 | 2 | 1 | 3 | 2 | 4 {where}",
+        f"| n b3 bf16 op 3 | 2 | 1.7 | 1 | 3 | 2 | 4 {where}",
+        f"| n b3 bf16 | 1 | 1.7 | 2 | 1.18 {where}",
+        f"| share_of_16 in a | 0.8 | 0.674 | 1 | 1.19 | too few ops {where}",
         f"| n b3 bf16 | 1.0 | 1.0 | 2.0 | 0 | 4.0 | 4 | 57 | 43 | 1 {where}",
         f"| 1 | 0 | 1.5 | 1.5 {where}",
         f"| 7 of 9 | 91.23 % | 70 | 9,000 | 50 losses {where}",

@@ -48,8 +48,9 @@ def sum_of_squares(op: Op) -> list[Launch]:
     arguments = (Address(partial), Address(dw), np.int64(dw.size), np.int64(share))
     total = (Address(square), Address(partial), int32(parts))
     source = source_of(op)
+    kernel, grid, access = f"sum_of_squares<{ctype(dw)}>", (parts, 1, 1), dw.itemsize
     return [
-        Launch(f"sum_of_squares<{ctype(dw)}>", source, (parts, 1, 1), THREADS, arguments, SHARED),
+        Launch(kernel, source, grid, THREADS, arguments, SHARED, access=access),
         Launch("total_of_parts", source, (1, 1, 1), THREADS, total, SHARED),
     ]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl.ir import LimitError, Op, PlanError, Tensor
+from minidl.ops.cuda.loop import Loop
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class Launch:
     """Files that have functors which the type names."""
     counted: int = 0
     """The largest number that the kernel counts to in 31 bits."""
+    access: int = 0
+    """Bytes that a thread reads of a tensor at once, where it reads it in turns; 0: in one."""
+    loop: Loop | None = None
+    """Of a matrix product."""
 
     @property
     def name(self) -> str:

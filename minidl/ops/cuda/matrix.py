@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from minidl.ops.cuda.launch import (
     ints,
     scratch_of,
 )
+from minidl.ops.cuda.loop import Loop, Side
 from minidl.ops.cuda.operands import (
     Pitch,
     ctype,
@@ -119,12 +120,14 @@ def launch_product(
         kind, result = destination.fields(op)
         width = destination.width(op, product.problem.n)
         more = sources_of_epilogue(op)
-        return [_product(op, product, a, b, kind, result, destination.rows, width, more)]
+        only = _product(op, product, a, b, kind, result, destination.rows, width, more)
+        return [replace(only, loop=_loop(product, a, b, destination, width))]
     p, partial = product.problem, scratch_of(op)
     sums = ((Address(partial), int32(p.n)), np.uint64(0), int32(0), int32(0))
     rows = ("SameRow", (np.int64(p.m),))
     width = width_of_vectors([partial], p.n)
     first = _product(op, product, a, b, "Out<float>", sums, rows, width, ())
+    first = replace(first, loop=_loop(product, a, b, destination, width))
     return [first, _sum_splits(op, product, partial, destination)]
 
 
@@ -194,6 +197,19 @@ def raster(down: int, across: int, band: int) -> Argument:
     bands = -(-down // band)
     last = down - (bands - 1) * band
     return division(band * across), division(band), division(last), int32(bands)
+
+
+PLAIN_ROWS = "SameRow"
+"""The row map that divides nothing."""
+
+
+def _loop(product: Product, a: Source, b: Source, destination: Destination, piece: int) -> Loop:
+    """What the time of a product's kernel depends on. A source with room of its own is made for
+    one tile; windows and phases of rows are never split."""
+    first, second = (Side(source.kind, source.operand) for source in (a, b))
+    plain, room = destination.rows[0] == PLAIN_ROWS, a.room or b.room
+    divides = not (plain or product.splits > 1)
+    return Loop(product, first, second, piece, divides, free=not room, splittable=plain)
 
 
 def _terms(product: Product) -> int:

@@ -240,12 +240,13 @@ def _fastest(
         Product(problem, tile, count)
         for tile in tiles
         for count in (SPLITS if splits else (1,))
-        if count == 1 or _may_split(problem, tile, count, scratch_limit)
+        if count == 1 or may_split(problem, tile, count, scratch_limit)
     ]
     return min(candidates, key=lambda product: modelled_seconds(product, card))
 
 
-def _may_split(problem: Problem, tile: Tile, count: int, scratch_limit: int) -> bool:
+def may_split(problem: Problem, tile: Tile, count: int, scratch_limit: int) -> bool:
+    """Whether its sum is long enough for so many splits, and their scratch small enough."""
     product = Product(problem, tile, count)
     long = problem.k >= count * LEAST_STEPS * tile.k and problem.groups * count <= LAYERS
     return long and product.scratch * 4 <= scratch_limit

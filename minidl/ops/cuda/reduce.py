@@ -49,15 +49,19 @@ def reduce_rows(
     parts = -(-rows // share)
     partials = (Address(scratch_of(op)), int32(columns))
 
-    def launch(kernel: str, count: int, of_a_part: int, source: Argument, to: Argument) -> Launch:
+    def launch(
+        kernel: str, count: int, of_a_part: int, access: int, source: Argument, to: Argument
+    ) -> Launch:
         sizes = np.int64(count), np.int64(of_a_part), int32(columns)
         grid = -(-columns // LANES), -(-count // of_a_part), 1
         shared = THREADS * floats * 4
         most = max(counted, columns + LANES)
         arguments = (source, to, *sizes)
-        return Launch(kernel, source_of(op), grid, THREADS, arguments, shared, counted=most)
+        file = source_of(op)
+        return Launch(kernel, file, grid, THREADS, arguments, shared, counted=most, access=access)
 
+    first = parts_kernel or f"{name}_parts<{ctype(of)}>"
     return [
-        launch(parts_kernel or f"{name}_parts<{ctype(of)}>", rows, share, source, partials),
-        launch(name, parts, parts, partials, to),
+        launch(first, rows, share, of.itemsize, source, partials),
+        launch(name, parts, parts, 4, partials, to),
     ]
