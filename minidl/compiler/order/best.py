@@ -14,8 +14,8 @@ from minidl.compiler.order.search import fewest_live, find_order
 from minidl.ir import StepGraph
 from minidl.options import ALIGNMENT
 
-EFFORT = 240_000
-"""Choices that the search over whole orders may look at: half a second, where ops are few."""
+EFFORT = 100_000
+"""Choices that the search over whole orders may look at: a quarter of a second."""
 
 LEAST_STEPS, STEPS, MOST_STEPS = 200_000, 4_000, 4_000_000
 """Steps of repair for any graph, more for each op, and at most: a million take about a second."""
@@ -23,7 +23,7 @@ LEAST_STEPS, STEPS, MOST_STEPS = 200_000, 4_000, 4_000_000
 TRIES = 24
 """Limits that are looked for: the bound, and once that gives up, between it and the best."""
 
-TRIED = 8
+TRIED = 4
 """The part of the choices that one search may look at while moves still lower the peak."""
 
 SHARE = 4
@@ -32,8 +32,11 @@ SHARE = 4
 GAP = 100
 """The part of the peak between it and the bound that is worth all of a try; less is worth less."""
 
-OTHERS = 3
+OTHERS = 1
 """Orders that are kept beside the best."""
+
+LITTLE = 1 / 4
+"""Of the choices, those that are looked at however small the gap is."""
 
 CUTS = 8
 """Ops that the bound is raised by, the highest first."""
@@ -121,7 +124,7 @@ class _Best:
                 self._searched(self.peak - 1, self.effort // TRIED)
             low = low if found else limit
         for like, share in ((True, 2), (False, 1)):
-            effort = self.effort // share
+            effort = int(self.effort * max(LITTLE, min(1, GAP * self._gap()))) // share
             while self.peak > self.bound and effort > 0:
                 before = self.effort
                 if not self._searched(self.peak - 1, effort, like):
