@@ -93,7 +93,8 @@ struct Patches {
         if constexpr (KMAJOR)
             return fixed.at + offset<Offset>(k.high * dilation[0], k.middle * dilation[1], k.low);
         else
-            return fixed.at + offset<Offset>(k.high * height + k.middle * stride[0], k.low * stride[1], 0);
+            return fixed.at +
+                   offset<Offset>(k.high * height + k.middle * stride[0], k.low * stride[1], 0);
     }
 
     // Where in the image the element of a pixel and a tap is.
@@ -310,8 +311,9 @@ struct Filters {
     __device__ __forceinline__ void advance(Step& step) const {
         filter.advance(step);
     }
-    __device__ __forceinline__ bool there(const Fixed& fixed, const Step& step) const {
-        return fixed.left > 0 && step.high < highest;
+    __device__ __forceinline__ bool there(
+        const Fixed& fixed, const Step& step, int more = 0) const {
+        return fixed.left > more && step.high < highest;
     }
     __device__ __forceinline__ const float* at(const Fixed& fixed, const Step& step) const {
         const int tap = step.high * tap_pitch[0] + step.middle * tap_pitch[1];

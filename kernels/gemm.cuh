@@ -59,7 +59,9 @@ struct Matrix {
     };
     __device__ __forceinline__ void enter(int group) { data += group * group_step; }
     __device__ __forceinline__ Fixed fixed(int index) const {
-        if constexpr (KMAJOR)
+        if constexpr (KMAJOR && V == 1)  // many indices: their addresses find no room in registers
+            return {data + min(index, size - 1) * pitch, 1};
+        else if constexpr (KMAJOR)
             return {opaque(data + min(index, size - 1) * pitch), 1};
         else
             return {opaque(data + index), opaque(size - index)};
@@ -70,8 +72,9 @@ struct Matrix {
         step.k += BK;
         step.at += KMAJOR ? BK : BK * pitch;
     }
-    __device__ __forceinline__ bool there(const Fixed& fixed, const Step& step) const {
-        return fixed.left > 0 && step.k < depth;
+    __device__ __forceinline__ bool there(
+        const Fixed& fixed, const Step& step, int more = 0) const {
+        return fixed.left > more && step.k < depth;
     }
     __device__ __forceinline__ const T* at(const Fixed& fixed, const Step& step) const {
         return fixed.at + (KMAJOR ? step.k : step.at);
@@ -131,7 +134,8 @@ constexpr int ROWS_OF_ONE = 1;
 template <int H, int W, int BITS, class T, class Sink, int WIDTH>
 constexpr int ROWS_OF_ONE<Pooled<H, W, BITS, T, Sink, WIDTH>> = H * W;
 
-// Whether of an MN-major source index i + 1 lies beside index i, whatever k is.
+// Whether of an MN-major source index i + 1 lies beside index i, whatever k is: then it also says
+// whether an index some `more` further on is there.
 template <class Source>
 constexpr bool SIDE_BY_SIDE = false;
 template <class T, int V>
@@ -252,7 +256,8 @@ struct Gemm {
     static __device__ __forceinline__ void give(
         const Params& p, MainLoop& tile, int group, int m0, int n0, Shared& shared) {
         auto& rows = reinterpret_cast<TileRows<ROWS, BN>&>(shared);
-        const int column = threadIdx.x % (BN / V) * V, result_column = n0 + column + group * p.result.column_step;
+        const int column = threadIdx.x % (BN / V) * V;
+        const int result_column = n0 + column + group * p.result.column_step;
         const bool exists = n0 + column < p.n;
         Lane<V> bias = {};
         if (exists) bias = p.result.template bias_of<V>(result_column);
@@ -279,7 +284,9 @@ struct Gemm {
         const Params& p, TileRows<ROWS, BN>& rows, const Lane<V>& bias, int column,
         int result_column) {
         constexpr int TAPS = ROWS_OF_ONE<Sink>, STRIDE = MainLoop::THREADS / (BN / V) * TAPS;
-        constexpr int MANY = 32 / (V * TAPS), N = MANY < 1 ? 1 : MANY > 4 ? 4 : MANY;
+        // What is held at once fits into half of the registers that the sums had.
+        constexpr int HELD = BM * BN / MainLoop::THREADS / 2, MANY = HELD / (V * TAPS);
+        constexpr int N = MANY < 1 ? 1 : MANY > 4 ? 4 : MANY;
         static_assert(ROWS % TAPS == 0, "whole windows");
 #pragma unroll 1
         for (int row = threadIdx.x / (BN / V) * TAPS; row < ROWS; row += STRIDE * N) {

@@ -74,7 +74,7 @@ struct Unpool {
             for (int v = 0; v < V; v++) to[v] = 0.f;
             return;
         }
-        const int64 window = (int64(n) * rows + h / H) * columns + w / W;
+        const int64 window = int64(n * rows + h / H) * columns + w / W;
         load(to, dy + window * pitch + c);
         const uint32 taps = taps_of<V>(window, c), tap = h % H * W + w % W;
 #pragma unroll

@@ -68,9 +68,10 @@ struct Share {
     template <class F>
     __device__ __forceinline__ void each_address(const Source& source, F f) const {
         each([&](int i, int line, int inner, const Fixed& fixed, const Step& step) {
+            const int more = i % OVER * ACROSS * V;  // indices from the first
             if constexpr (SIDE_BY_SIDE<Source>)
-                f(i, line, inner, source.there(fixed, step),
-                  source.at(this->fixed[0], step) + i % OVER * ACROSS * V);
+                f(i, line, inner, source.there(this->fixed[0], step, more),
+                  source.at(this->fixed[0], step) + more);
             else
                 f(i, line, inner, source.there(fixed, step), source.at(fixed, step));
         });

@@ -162,12 +162,15 @@ struct TensorCore {
         using Step = typename Source::Step;
         using Tile = SharedTile<Source, BMN, BK>;
         Held<Source, BMN, BK, THREADS> held;
+        int first;  // as above
         __device__ __forceinline__ Arrival(const Source& source, int base, int k)
-            : held(source, base, k) {}
+            : held(source, base, k),
+              first(opaque(Tile::place(held.share.line, held.share.inner))) {}
         __device__ __forceinline__ void begin(const Source& source, Tile&) { held.fetch(source); }
         __device__ __forceinline__ void end(Tile& to) const {
+            const int top = held.share.line, left = held.share.inner;
             held.share.each([&](int i, int line, int inner, const Fixed&, const Step&) {
-                store(to.data + Tile::place(line, inner), held.at[i]);
+                store(to.data + first + Tile::place(line - top, inner - left), held.at[i]);
             });
         }
     };
