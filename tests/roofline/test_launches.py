@@ -48,16 +48,22 @@ PIXELS, X, Y = 65_536, 65_536 * 64 * 2, 65_536 * 128 * 2
 
 def test_a_forward_product(convolved: dl.Plan) -> None:
     """512 x 1 tiles of 128 x 128, 18 stages of 9 x 64 / 32: x, weights and y once."""
+    op = next(o for o in convolved.graph.ops if (o.layer, o.kernel) == ("2", "conv2d_forward"))
+    (launch,) = launches_of(op)
+    loop = launch.loop
+    assert loop is not None
     (work,) = works(convolved, "conv2d_forward", "2")
     weights = 128 * 9 * 64 * 4
     assert (work.blocks, work.threads, work.moved) == (512, 256, X + weights + Y)
-    assert (work.shared, work.registers) == (86_016, 182)
+    count = read_counts().of(loop.main, DEFAULT.architecture, launch.kernel)
+    assert (work.shared, work.registers) == (launch.shared, count.registers)
     assert work.stages is not None
     assert work.pieces is not None
     assert work.reread is not None
     assert (work.stages.count, work.stages.copied) == (18, 8192 + 16384)
     assert work.stages.operations == 2 * 128 * 128 * 32
-    assert (work.pieces.count, work.pieces.rounds, work.pieces.divides) == (32, 0, False)
+    assert work.pieces.count * loop.piece * launch.threads == 128 * 128
+    assert (work.pieces.rounds, work.pieces.divides) == (0, False)
     assert (work.reread.nbytes, work.reread.down, work.reread.across) == (X, 512, 1)
 
 

@@ -52,6 +52,8 @@ def test_ops_are_timed_and_judged_until_time_is_over(in_process: InProcess) -> N
     wgrad = next(row for row in rows.values() if "conv2d_wgrad" in row["op"] and "ms" in row)
     assert wgrad["engine_ms"] == 1.0
     assert wgrad["floor_ms"] > 0 < wgrad["ms"]
+    assert 0 < wgrad["launch_ms"] < wgrad["predicted_ms"]
+    assert wgrad["constant"]
     pool = next(row for row in rows.values() if "maxpool" in row["op"])
     assert "engine_ms" not in pool
     judged = [row for row in rows.values() if "error" in row]

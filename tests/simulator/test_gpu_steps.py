@@ -36,6 +36,7 @@ def test_training_steps_are_timed_until_time_is_over(in_process: InProcess) -> N
     step, eager = rows[f"{VGG} step"], rows[f"{VGG} beside eager"]
     assert step["loss_later"] < step["loss"]
     assert 0 < step["arena_mib"] < step["naive_mib"]
+    assert step["predicted_ms"] > 0
     assert eager["engine_ms"] == 3.0
     assert eager["engine_peak_mib"] == 3 / 64
     assert "kept_mib" in eager
