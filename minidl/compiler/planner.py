@@ -29,6 +29,9 @@ NEAR = 1.1
 OTHERWISE = 2
 """Orders that are tried where a placement does not come down to the load."""
 
+LESS = 4
+"""They are placed with that part of the effort: most of them come down no further."""
+
 SEARCHING = "searching for what to make anew"
 
 Progress = Callable[[str, float], None]
@@ -272,18 +275,19 @@ class Planner:
             graph = order_within(best.graph, limit, self.options.alignment)
             if graph is None:
                 break
-            plan = self._placed_as(graph, best.order_lower_bound_bytes)
+            effort = self.mode.effort // LESS
+            plan = self._placed_as(graph, best.order_lower_bound_bytes, effort)
             best = min(best, plan, key=lambda plan: plan.arena_bytes)
             if best is not plan:
                 break
         return best
 
-    def _placed_as(self, graph: StepGraph, bound: int) -> PlacedGraph:
-        options = self.options
+    def _placed_as(self, graph: StepGraph, bound: int, effort: int | None = None) -> PlacedGraph:
+        options, effort = self.options, self.mode.effort if effort is None else effort
         sharing = self.mode.share(graph)
         buffers = sharing.buffers()
         blocks = [_block(b, sharing, options.alignment, self.guard) for b in buffers]
-        offsets, reached = _offsets(buffers, blocks, self.mode.effort)
+        offsets, reached = _offsets(buffers, blocks, effort)
         placements = {
             t: Placement(offset, life.first, life.last)
             for buffer, offset in zip(buffers, offsets, strict=True)
