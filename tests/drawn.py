@@ -19,9 +19,14 @@ T = TypeVar("T")
 def drawn(items: Sequence[T], parts: int, part: int = 0) -> list[T]:
     """About one of `parts` of the items, at least one, in their order; other values of `part` have
     the others."""
-    if os.environ.get("MINIDL_TEST_ALL"):
+    if everything():
         return list(items)
     print(f"MINIDL_TEST_SEED={SEED}")  # pytest shows it where a check fails
     places = list(range(len(items)))
     random.Random(SEED).shuffle(places)
     return [items[i] for i in sorted(places[part % parts :: parts] or places[:1])]
+
+
+def everything() -> bool:
+    """Whether all is asked for."""
+    return bool(os.environ.get("MINIDL_TEST_ALL"))
