@@ -162,3 +162,6 @@ def test_the_kernels_of_today_need_fewer_instructions() -> None:
     ]
     assert [count.wavefronts for count in found.values()] == [row[2] for row in COUNTED.values()]
     assert not any(count.estimated for count in found.values())
+    assert {row.rounds for row in read_counts().rows} == {1}, (
+        "all loads of a turn before its stores"
+    )
