@@ -22,7 +22,7 @@ from minidl import models
 from minidl.files.atomic import write_text
 from minidl.ops.cuda import launches_of
 from minidl.ops.cuda.work import works_of
-from minidl.roofline import Pieces, Reread, Stages, Work, read_counts
+from minidl.roofline import Epilogue, Reread, Stages, Work, read_counts
 
 BATCHES = {"resnet50": 64, "vgg16": 64, "alexnet": 128}
 STEPS = (
@@ -74,8 +74,8 @@ HEAD = (
     *("model", "card", "count", "kernel", "layer", "flops", "least bytes"),
     *("blocks", "threads", "moved", "access", "shared", "registers"),
     *("unit", "stages", "operations", "instructions", "wavefronts", "copied"),
-    *("pieces", "rounds", "divides"),
-    *("reread bytes", "splits", "down", "across"),
+    *("epilogue instructions", "epilogue wavefronts", "rounds"),
+    *("reread bytes", "parts", "tiles", "passes", "kept bytes"),
 )
 
 
@@ -83,12 +83,13 @@ def line(model: str, card: str, count: int, what: Launched) -> tuple[object, ...
     """The fields of one kind of launch."""
     work = what.work
     own = work.blocks, work.threads, f"{work.moved:.0f}", work.access, work.shared, work.registers
-    staged: Iterable[object] = ("",) * 13
-    if work.stages is not None and work.pieces is not None and work.reread is not None:
-        s, p, r = work.stages, work.pieces, work.reread
+    staged: Iterable[object] = ("",) * 14
+    if work.stages is not None and work.epilogue is not None and work.reread is not None:
+        s, e, r = work.stages, work.epilogue, work.reread
         numbers = f"{s.instructions:.1f}", f"{s.wavefronts:.1f}", s.copied
-        staged = (s.unit, s.count, s.operations, *numbers, p.count, p.rounds, int(p.divides))
-        staged = (*staged, r.nbytes, r.splits, r.down, r.across)
+        staged = (s.unit, s.count, s.operations, *numbers, f"{e.instructions:.1f}")
+        staged = (*staged, f"{e.wavefronts:.0f}", e.rounds)
+        staged = (*staged, r.nbytes, r.parts, r.tiles, r.passes, r.kept)
     front = model, card, count, what.kernel, what.layer, what.flops, what.least
     return *front, *own, *staged
 
@@ -111,12 +112,12 @@ def _work(cells: Mapping[str, str]) -> Work:
         return Work(*own)
     counted = float(cells["instructions"]), float(cells["wavefronts"])
     count, operations, copied = ints("stages", "operations", "copied")
-    pieces, rounds, divides = ints("pieces", "rounds", "divides")
+    given = float(cells["epilogue instructions"]), float(cells["epilogue wavefronts"])
     return Work(
         *own,
         Stages(cells["unit"], count, operations, *counted, copied),
-        Pieces(pieces, rounds, bool(divides)),
-        Reread(*ints("reread bytes", "splits", "down", "across")),
+        Epilogue(*given, *ints("rounds")),
+        Reread(*ints("reread bytes", "parts", "tiles", "passes", "kept bytes")),
     )
 
 

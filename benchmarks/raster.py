@@ -24,7 +24,7 @@ from minidl import models
 from minidl.cards import named
 from minidl.ir import Op
 from minidl.ir.card import Card
-from minidl.ops.cuda.matrix import band_of
+from minidl.ops.cuda.bands import band_of
 from minidl.ops.cuda.product import Product
 
 NETWORKS = ((models.alexnet, 128), (models.vgg16, 64), (models.resnet50, 64))

@@ -24,9 +24,9 @@ from minidl.report.times import TIMED
 from minidl.roofline import (
     CONSTANTS,
     Count,
+    Epilogue,
     MainLoop,
     Operand,
-    Pieces,
     Shape,
     Stages,
     Work,
@@ -105,6 +105,8 @@ def _clocks_row(name: str) -> Iterator[str]:
 
 # -- shares of the peak ----------------------------------------------------------------------------
 
+PIECE = 12
+"""Instructions that the kernels of that day had for a piece of two results, as was assumed."""
 LONG = 1000
 """Stages of a sum that is long."""
 
@@ -138,7 +140,7 @@ class Share:
             shared=self.shared,
             registers=counted.registers,
             stages=stages,
-            pieces=Pieces(pieces, pieces if self.waits else 0, False),
+            epilogue=Epilogue(PIECE * pieces, 0.0, pieces if self.waits else 0),
         )
         seconds = time_of(work, card).seconds - card.launch
         return (

@@ -7,7 +7,7 @@ is neither counted nor in the table of cards. Nothing here was measured by minid
 from minidl.roofline.constants import CONSTANTS, Constants
 from minidl.roofline.counts import Count, Counts, MainLoop, Operand, Shape, read_counts
 from minidl.roofline.model import BOUNDS, Time, resident, stage_clocks, time_of
-from minidl.roofline.work import Pieces, Reread, Stages, Work
+from minidl.roofline.work import Epilogue, Reread, Stages, Work
 
 __all__ = [
     "BOUNDS",
@@ -15,9 +15,9 @@ __all__ = [
     "Constants",
     "Count",
     "Counts",
+    "Epilogue",
     "MainLoop",
     "Operand",
-    "Pieces",
     "Reread",
     "Shape",
     "Stages",

@@ -12,6 +12,8 @@ from typing import Any
 
 REVIEW = "assumed in the review of the kernels"
 """The launch-by-launch estimate whose figures docs/roofline.md compares with the model's."""
+ESTIMATE = "estimated from nine kernels of sm_80 and sm_90a by NVRTC 13.5"
+"""Read off their disassembly: `benchmarks.resources --loops` counts main loops alone."""
 FITTED = "assumed: what comes nearest to the review's shares of the peak"
 
 
@@ -44,13 +46,27 @@ class Constants:
         FITTED,
     )
     most_overlap: float = constant(4, "p at most", "assumed")
-    plain_piece: float = constant(
-        12, "instructions of a warp that store a piece of a tile's result", "assumed"
+    passed: float = constant(
+        12,
+        "instructions of a warp that write a fragment of its tile to shared memory, 2 results a "
+        "thread (simt: 4); half of it more each further time that rows go through",
+        f"{ESTIMATE}: 244 and 430 between main loop and stores, for 32 fragments",
     )
-    divided_piece: float = constant(
-        100,
-        "the same where rows are divided to find their place",
-        "the review's 3,808 instructions of such a kernel less 383 of its loop, for 32 pieces",
+    vector: float = constant(
+        14, "the same, that take a vector from there and store it", f"{ESTIMATE}, with the next"
+    )
+    result: float = constant(
+        4,
+        "the same, for each result of a vector",
+        f"{ESTIMATE}: 44 for 8 in bf16, 28 for 4 float32",
+    )
+    read_result: float = constant(
+        5,
+        "more of them where what follows reads",
+        f"{ESTIMATE}: 60 for 8 of a ReLU's gradient, 13 for 4 of an update",
+    )
+    divided_row: float = constant(
+        60, "the same, that divide to find the place of a row", f"{ESTIMATE}: 59 of BlockRows"
     )
     share_of_16: float = constant(
         0.85, "part of a memory's bandwidth that loads of 16 bytes reach", REVIEW

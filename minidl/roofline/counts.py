@@ -3,8 +3,9 @@
 Columns that are read: `kernel`, the C++ type, of a product all of it or its main loop and two
 sources alone; `chip`, an architecture; `registers` of a thread; `a stage`: instructions of a warp
 in one stage of the main loop, between its label and its branch back; `wavefronts` of shared memory,
-of a block in one stage; `rounds` in which what follows a product waits for what it reads. The last
-two may be empty or missing. Other columns, such as instructions by kind, are for people.
+of a block in one stage; `rounds` in which what follows a product waits for what it reads in one
+turn of its loop over rows. The last two may be empty or missing. Other columns, such as
+instructions by kind, are for people.
 """
 
 from __future__ import annotations
@@ -115,8 +116,8 @@ class Count:
     instructions: float
     wavefronts: float
     registers: int
-    rounds: int | None = None
-    """None: nobody counted them."""
+    rounds: int = 1
+    """Of one turn; 1, all loads before all stores, where nobody counted them."""
     estimated: bool = False
     """Made from another main loop; the same one on another architecture counts for itself."""
 
@@ -158,10 +159,10 @@ class Counts:
             wavefronts: float = row.wavefronts
         else:
             wavefronts = loop.least_wavefronts * self._conflicts(loop, chip)
-        rounds = exact.rounds if exact is not None else None
+        rounds = (exact.rounds if exact is not None else None) or 1
         if row is not None:
             return Count(row.instructions, wavefronts, row.registers, rounds)
-        near = max(self.rows, key=lambda row: _nearness(row, loop, chip))
+        near = max(self.rows, key=lambda row: _nearness(row, loop, chip, kernel))
         instructions = near.instructions * loop.weight / _standing_for(near, loop).weight
         return Count(instructions, wavefronts, near.registers, estimated=near.key != loop.key)
 
@@ -179,13 +180,15 @@ def _standing_for(row: Row, loop: MainLoop) -> MainLoop:
     return MainLoop(row.key[0], loop.a, loop.b)
 
 
-def _nearness(row: Row, loop: MainLoop, chip: str) -> tuple[bool, int, bool, int, int]:
-    """How much a row says of a main loop: first its unit, then its sources, tile, architecture."""
+def _nearness(row: Row, loop: MainLoop, chip: str, kernel: str = "") -> tuple[int, ...]:
+    """How much a row says of a main loop: first its unit, then its sources, tile, what follows,
+    architecture."""
     shape, *sources = row.key
     alike = sum(_alike(*pair) for pair in zip(sources, loop.key[1:], strict=True))
     size = -abs(shape.m * shape.n - loop.shape.m * loop.shape.n)
     years = -abs(_number(row.chip) - _number(chip))
-    return shape.unit == loop.shape.unit, alike, shape == loop.shape, years, size
+    same = shape == loop.shape, row.kernel == kernel
+    return shape.unit == loop.shape.unit, alike, *same, years, size
 
 
 def _number(chip: str) -> int:

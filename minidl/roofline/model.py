@@ -98,36 +98,43 @@ def _busy(work: Work, card: Card, constants: Constants) -> dict[str, float]:
     if work.stages is not None:
         stage = stage_clocks(work.stages, work.warps, card, constants)
         found = {name: work.stages.count * clocks for name, clocks in stage.items()}
-    found[ISSUE] = found.get(ISSUE, 0.0) + _storing(work, card, constants)
+    for name, clocks in _giving(work, card).items():
+        found[name] = found.get(name, 0.0) + clocks
     return found
 
 
 def _clocks(work: Work, card: Card, blocks: int, constants: Constants) -> float:
     """Of a multiprocessor that has `blocks` blocks from beginning to end."""
-    clocks = blocks * _storing(work, card, constants) + _waiting(work, constants)
+    clocks = _waiting(work, constants) + _together(_giving(work, card), blocks, constants)
     if work.stages is not None:
         stage = stage_clocks(work.stages, work.warps, card, constants)
-        p = min(constants.overlap + blocks - 1, constants.most_overlap)
-        together = sum((blocks * each) ** p for each in stage.values()) ** (1 / p)
-        clocks += work.stages.count * together
+        clocks += work.stages.count * _together(stage, blocks, constants)
     return clocks
+
+
+def _together(busy: Mapping[str, float], blocks: int, constants: Constants) -> float:
+    """Clocks of so many blocks side by side that keep each part busy so long, and overlap."""
+    p = min(constants.overlap + blocks - 1, constants.most_overlap)
+    return float(blocks * sum(each**p for each in busy.values()) ** (1 / p))
 
 
 def _waiting(work: Work, constants: Constants) -> float:
     """Clocks in which a block waits for memory and nothing else happens in it."""
     if work.stages is None:
         return 0.0
-    rounds = work.pieces.rounds if work.pieces is not None else 0
+    rounds = work.epilogue.rounds if work.epilogue is not None else 0
     return constants.fill + rounds * constants.latency
 
 
-def _storing(work: Work, card: Card, constants: Constants) -> float:
-    """Clocks of issue that a block's pieces take."""
-    pieces = work.pieces
-    if pieces is None:
-        return 0.0
-    each = constants.divided_piece if pieces.divides else constants.plain_piece
-    return pieces.count * each * work.warps / card.limits.schedulers
+def _giving(work: Work, card: Card) -> dict[str, float]:
+    """Clocks that a block's epilogue keeps each part of a multiprocessor busy."""
+    epilogue, chip = work.epilogue, card.limits
+    if epilogue is None:
+        return {}
+    return {
+        ISSUE: epilogue.instructions * work.warps / chip.schedulers,
+        SHARED: epilogue.wavefronts * WAVEFRONT / chip.shared_bandwidth,
+    }
 
 
 def _moved(work: Work, card: Card, room: int) -> float:
@@ -136,11 +143,12 @@ def _moved(work: Work, card: Card, room: int) -> float:
 
 
 def _reread(reread: Reread, card: Card, room: int) -> int:
-    """Bytes of rows that the L2 has not kept until the next column of tiles takes them."""
-    if reread.nbytes <= card.l2:
+    """Bytes that the L2 has not kept until the next pass takes them; of passes that run side by
+    side one reads."""
+    if reread.kept <= card.l2:
         return 0
-    together = max(1, card.multiprocessors * room // reread.down)
-    return (-(-reread.across // together) - 1) * reread.nbytes * reread.splits
+    together = max(1, card.multiprocessors * room // reread.tiles)
+    return (-(-reread.passes // together) - 1) * reread.nbytes * reread.parts
 
 
 def _through_l2(work: Work) -> float:

@@ -24,29 +24,31 @@ class Stages:
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """The end of a product's block: its results are stored in pieces, one after the other."""
+class Epilogue:
+    """The end of a product's block: its results pass through shared memory and are stored."""
 
-    count: int
-    """Of one thread."""
+    instructions: float
+    """Of one warp."""
+    wavefronts: float
+    """Of shared memory, of the block."""
     rounds: int
     """Turns in which it waits for what it reads of memory before it stores."""
-    divides: bool
-    """Whether the place of its row is divided for."""
 
 
 @dataclass(frozen=True)
 class Reread:
-    """The rows of a product that are read again for each column of tiles, where the L2 has not
-    kept them: blocks walk down the rows first."""
+    """The operand of a product that blocks read again in every pass over its tiles, where the L2
+    has not kept it: the rows for each column of tiles, or, in bands, the columns for each band."""
 
     nbytes: int
-    """Of the rows that one split of the sum takes."""
-    splits: int
-    down: int
-    """Tiles of a column."""
-    across: int
-    """Columns of tiles."""
+    """That one group and split of the sum takes."""
+    parts: int
+    """Groups and splits, one after the other."""
+    tiles: int
+    """Of one pass."""
+    passes: int
+    kept: int
+    """Bytes that the L2 has to hold from one pass to the next."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Work:
     registers: int = 32
     """Of a thread."""
     stages: Stages | None = None
-    pieces: Pieces | None = None
+    epilogue: Epilogue | None = None
     reread: Reread | None = None
 
     @property

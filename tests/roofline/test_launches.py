@@ -15,7 +15,7 @@ from minidl.ir import ArgumentError, Op
 from minidl.ir.card import Card
 from minidl.ops.cuda import launches_of
 from minidl.ops.cuda.work import works_of
-from minidl.roofline import BOUNDS, CONSTANTS, Work, read_counts
+from minidl.roofline import BOUNDS, CONSTANTS, Reread, Work, read_counts
 
 MOMENTUM = dl.SGD(lr=0.1, momentum=0.9)
 
@@ -47,7 +47,9 @@ PIXELS, X, Y = 65_536, 65_536 * 64 * 2, 65_536 * 128 * 2
 
 
 def test_a_forward_product(convolved: dl.Plan) -> None:
-    """512 x 1 tiles of 128 x 128, 18 stages of 9 x 64 / 32: x, weights and y once."""
+    """512 x 1 tiles of 128 x 128, 18 stages of 9 x 64 / 32: x, weights and y once. Behind them a
+    thread of 256 has 64 results: 32 fragments of 2, then 8 vectors of 8 in bf16, whose 64 KB a
+    block writes to shared memory and reads again in wavefronts of 128 bytes."""
     op = next(o for o in convolved.graph.ops if (o.layer, o.kernel) == ("2", "conv2d_forward"))
     (launch,) = launches_of(op)
     loop = launch.loop
@@ -58,20 +60,22 @@ def test_a_forward_product(convolved: dl.Plan) -> None:
     count = read_counts().of(loop.main, DEFAULT.architecture, launch.kernel)
     assert (work.shared, work.registers) == (launch.shared, count.registers)
     assert work.stages is not None
-    assert work.pieces is not None
+    assert work.epilogue is not None
     assert work.reread is not None
     assert (work.stages.count, work.stages.copied) == (18, 8192 + 16384)
     assert work.stages.operations == 2 * 128 * 128 * 32
-    assert work.pieces.count * loop.piece * launch.threads == 128 * 128
-    assert (work.pieces.rounds, work.pieces.divides) == (0, False)
-    assert (work.reread.nbytes, work.reread.down, work.reread.across) == (X, 512, 1)
+    assert (work.epilogue.rounds, work.epilogue.wavefronts) == (0, 2 * 64 * 1024 / 128)
+    assert work.epilogue.instructions == 32 * 12 + 8 * (14 + 8 * 4)
+    assert work.reread == Reread(X, 1, 512, 1, kept=X), "one column of tiles: nothing is read again"
 
 
 def test_a_data_gradient_with_a_relu_behind_it(convolved: dl.Plan) -> None:
-    """It reads y of the ReLU, or its signs, piece by piece."""
+    """It reads y of the ReLU, or its signs: of some rows together. A thread of 256 has 32
+    results of a tile of 128 x 64: 16 fragments, then 4 vectors of 8."""
     (work,) = works(convolved, "conv2d_dgrad+relu_dgrad", "2")
-    assert work.pieces is not None
-    assert work.pieces.rounds == work.pieces.count
+    assert work.epilogue is not None
+    assert work.epilogue.rounds == 2, "half of 32 sums are held: 2 vectors a turn"
+    assert work.epilogue.instructions == 16 * 12 + 4 * (14 + 8 * (4 + 5))
     weights = 128 * 9 * 64 * 4
     assert work.moved == Y + weights + X + X
 
@@ -87,8 +91,8 @@ def test_a_split_weight_gradient(convolved: dl.Plan) -> None:
     weights = 128 * 9 * 64 * 4
     assert first.moved == pytest.approx(X + Y + partial)
     assert last.moved == pytest.approx(partial + 3 * weights), "v read and written, w read"
-    assert first.pieces is not None
-    assert first.pieces.rounds == 0
+    assert first.epilogue is not None
+    assert first.epilogue.rounds == 0
     assert last.stages is None
 
 
@@ -99,7 +103,21 @@ def test_phases_of_a_strided_data_gradient_move_dy_once() -> None:
     phases = works_of(op, launches_of(op), DEFAULT, read_counts())
     assert len(phases) == 4
     assert sum(work.moved for work in phases) == pytest.approx(op.bytes_moved)
-    assert all(work.pieces is not None and work.pieces.divides for work in phases)
+    loops = [launch.loop for launch in launches_of(op)]
+    assert all(loop is not None and loop.divides for loop in loops)
+
+
+def test_bands_read_weights_again() -> None:
+    """64 x 56 x 56 pixels of 64 channels to 256: 1,568 x 2 tiles. An RTX 3060 does not keep 25.7 MB
+    of x from one column to the next, so bands of 8: the 64 KB of weights are read once, as the L2
+    keeps them beside 131 KB of a band. On an H100 x stays there."""
+    layers = dl.Conv2d(64, 1, bias=False), dl.Conv2d(256, 1, bias=False), dl.Flatten()
+    net = network(*layers, dl.Linear(10), image=(56, 56, 64))
+    x, weights = 64 * 56 * 56 * 64 * 2, 256 * 64 * 4
+    (work,) = works(planned(net, 64, gpu="rtx3060"), "conv2d_forward", "1")
+    assert work.reread == Reread(weights, 1, 8 * 2, 196, kept=weights + x // 196)
+    (work,) = works(planned(net, 64), "conv2d_forward", "1")
+    assert work.reread == Reread(x, 1, 1568, 2, kept=x)
 
 
 BATCH_NORM = network(dl.Conv2d(64, 1), dl.BatchNorm2d(), dl.Flatten(), dl.Linear(10))

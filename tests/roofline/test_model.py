@@ -14,7 +14,7 @@ from minidl.ir.card import Card, Peaks
 from minidl.roofline import (
     BOUNDS,
     CONSTANTS,
-    Pieces,
+    Epilogue,
     Reread,
     Stages,
     Work,
@@ -74,24 +74,41 @@ BY_HAND: dict[str, tuple[Work, float, str]] = {
         TENSOR,
     ),
     "what follows is stored": (
-        replace(BLOCK, pieces=Pieces(10, 0, False)),
-        2 + (ALONE + 10 * 12 * 2) / 1000,
+        replace(BLOCK, epilogue=Epilogue(120, 0, 0)),
+        2 + (ALONE + 120 * 2) / 1000,
         TENSOR,
     ),
-    "what follows reads": (
-        replace(BLOCK, pieces=Pieces(10, 10, False)),
-        2 + (ALONE + 10 * 12 * 2 + 10 * 650) / 1000,
+    "by way of shared memory": (
+        replace(BLOCK, epilogue=Epilogue(150, 400, 0)),
+        2 + (ALONE + 500) / 1000,
+        TENSOR,
+    ),
+    "by way of shared memory, two blocks side by side": (
+        replace(BLOCK, blocks=20, shared=80_000, epilogue=Epilogue(150, 400, 0)),
+        2
+        + (1000 + 10 * 2 * (400**3 + 200**3 + 300**3 + 200**3) ** (1 / 3)) / 1000
+        + 2 * (300**3 + 400**3) ** (1 / 3) / 1000,
+        TENSOR,
+    ),
+    "what follows reads at each of ten pieces": (
+        replace(BLOCK, epilogue=Epilogue(120, 0, 10)),
+        2 + (ALONE + 120 * 2 + 10 * 650) / 1000,
         LATENCY,
     ),
     "what follows reads in four rounds": (
-        replace(BLOCK, pieces=Pieces(10, 4, False)),
-        2 + (ALONE + 10 * 12 * 2 + 4 * 650) / 1000,
+        replace(BLOCK, epilogue=Epilogue(120, 0, 4)),
+        2 + (ALONE + 120 * 2 + 4 * 650) / 1000,
         TENSOR,
     ),
-    "rows are divided": (
-        replace(BLOCK, pieces=Pieces(32, 0, True)),
-        2 + (ALONE + 32 * 100 * 2) / 1000,
+    "rows are divided at each piece": (
+        replace(BLOCK, epilogue=Epilogue(3200, 0, 0)),
+        2 + (ALONE + 3200 * 2) / 1000,
         ISSUE,
+    ),
+    "much of the tile's way through shared memory": (
+        replace(BLOCK, epilogue=Epilogue(0, 2000, 0)),
+        2 + (ALONE + 2000) / 1000,
+        SHARED,
     ),
     "bank conflicts": (
         replace(BLOCK, stages=replace(STAGES, wavefronts=1000)),
@@ -109,22 +126,32 @@ BY_HAND: dict[str, tuple[Work, float, str]] = {
         L2,
     ),
     "rows that the L2 keeps": (
-        Work(100, 256, 850_000, reread=Reread(10**6, 1, 100, 5)),
+        Work(100, 256, 850_000, reread=Reread(10**6, 1, 100, 5, 10**6)),
         2 + 10,
         DRAM,
     ),
     "rows that the L2 does not keep": (
-        Work(100, 256, 850_000, reread=Reread(1_700_000, 1, 100, 5)),
+        Work(100, 256, 850_000, reread=Reread(1_700_000, 1, 100, 5, 1_700_000)),
         2 + 10 + 4 * 20,
         DRAM,
     ),
+    "columns that the L2 keeps beside a band's rows": (
+        Work(100, 256, 850_000, reread=Reread(170_000, 1, 100, 5, 10**6)),
+        2 + 10,
+        DRAM,
+    ),
+    "columns that it does not keep beside them": (
+        Work(100, 256, 850_000, reread=Reread(170_000, 1, 100, 5, 10**6 + 1)),
+        2 + 10 + 4 * 2,
+        DRAM,
+    ),
     "of every split": (
-        Work(100, 256, 850_000, reread=Reread(1_700_000, 3, 100, 2)),
+        Work(100, 256, 850_000, reread=Reread(1_700_000, 3, 100, 2, 1_700_000)),
         2 + 10 + 3 * 20,
         DRAM,
     ),
     "columns of tiles side by side": (
-        Work(100, 256, 850_000, reread=Reread(1_700_000, 1, 16, 5)),
+        Work(100, 256, 850_000, reread=Reread(1_700_000, 1, 16, 5, 1_700_000)),
         2 + 10,
         DRAM,
     ),
@@ -171,8 +198,8 @@ WORK = st.builds(
     st.integers(0, 99 * 1024),
     st.integers(16, 255),
     st.none() | STAGED,
-    st.none() | st.builds(Pieces, st.integers(1, 64), st.integers(0, 64), st.booleans()),
-    st.none() | st.builds(Reread, SIZE, st.integers(1, 64), COUNT, st.integers(1, 64)),
+    st.none() | st.builds(Epilogue, st.floats(0, 5000), st.integers(0, 2048), st.integers(0, 64)),
+    st.none() | st.builds(Reread, SIZE, st.integers(1, 64), COUNT, st.integers(1, 64), SIZE),
 )
 TIMES = st.floats(1, 4)
 DRAWN = settings(deadline=None, suppress_health_check=list(HealthCheck))

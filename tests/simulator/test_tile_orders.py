@@ -10,10 +10,12 @@ from collections import Counter
 import pytest
 
 from minidl.checkout import kernels_folder
-from minidl.ops.cuda import matrix
+from minidl.ops.cuda import loop
+from minidl.ops.cuda.bands import BAND, band_of
 from minidl.ops.cuda.launch import pack
-from minidl.ops.cuda.matrix import BAND, band_of, radix, raster
-from minidl.ops.cuda.product import TILES, Tile
+from minidl.ops.cuda.matrix import radix, raster
+from minidl.ops.cuda.passage import Passage
+from minidl.ops.cuda.product import TILES, Operand, Tile
 from tests.simulator.build import COMPILER, Toolchain
 from tests.simulator.test_main_loops import PRECISIONS, bits_of_a_case
 
@@ -39,6 +41,24 @@ extern "C" int counts(const Radix* radix, int first, int stage, int stages) {{
         if (now.high != there.high || now.middle != there.middle || now.low != there.low) return i;
     }}
     return 0;
+}}
+template <class Loop, bool K_MAJOR>
+int rows_at_once() {{
+    using Source = Matrix<float, 4, K_MAJOR>;
+    return Gemm<Loop, Source, Source, Out<float>, SameRow, 4>::ROWS;
+}}
+extern "C" int rows(int tile, int k_major) {{
+    switch (tile) {{
+        {
+    "".join(
+        f'''case {i}: return k_major ? rows_at_once<{tile.main_loop}, true>()
+                                 : rows_at_once<{tile.main_loop}, false>();
+        '''
+        for i, tile in enumerate(TILES)
+    )
+}
+    }}
+    return -1;
 }}
 """
 
@@ -92,9 +112,18 @@ def test_bands_change_no_bit(unit: str, monkeypatch: pytest.MonkeyPatch) -> None
         shapes.append((down, across))
         return min(2, down)
 
-    monkeypatch.setattr(matrix, "band_of", of_two)
+    monkeypatch.setattr(loop, "band_of", of_two)
     assert bits_of_a_case("linear-tiles", precision, tile, 1) == expected
     assert any(down > 2 and across > 1 for down, across in shapes), shapes
+
+
+@pytest.mark.parametrize("tile", TILES, ids=lambda tile: tile.name)
+def test_rows_that_pass_through_shared_memory_at_once(tile: Tile) -> None:
+    """The model of time knows as many as the kernel."""
+    for k_major in (False, True):
+        shared = tile.shared_bytes(Operand(4, k_major), Operand(4, k_major))
+        passage = Passage(tile, shared, vector=4, taps=1, divides=False)
+        assert passage.rows == library().rows(TILES.index(tile), k_major)
 
 
 # -- counts ----------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minidl.ops.cuda.bands import band_of
+from minidl.ops.cuda.passage import Passage
 from minidl.ops.cuda.product import Operand, Product
 from minidl.roofline import MainLoop, Shape
 from minidl.roofline import Operand as CountedOperand
@@ -11,10 +13,12 @@ from minidl.roofline import Operand as CountedOperand
 
 @dataclass(frozen=True)
 class Side:
-    """One operand: its source's C++ type, and how its elements lie."""
+    """One operand: its source's C++ type, how its elements lie, and how many bytes it has before
+    anything was fused in front of it."""
 
     kind: str
     operand: Operand
+    nbytes: int
 
     @property
     def counted(self) -> CountedOperand:
@@ -28,14 +32,18 @@ class Loop:
     product: Product
     a: Side
     b: Side
-    piece: int
-    """Results that a thread stores at once."""
+    vector: int
+    """Results side by side that a thread stores at once."""
+    taps: int
+    """Rows of the result of which one is made: of a pooling window."""
     divides: bool
     """Whether the place of a row of the result is divided for."""
     free: bool
     """Whether another tile could run it too: its sources know nothing of tiles."""
     splittable: bool
     """Whether its sum could be split."""
+    cache: int
+    """Bytes of the card's L2."""
 
     @property
     def main(self) -> MainLoop:
@@ -60,14 +68,26 @@ class Loop:
         return -(-self.product.problem.n // self.product.tile.n)
 
     @property
-    def blocks(self) -> int:
-        return self.down * self.across * self.product.problem.groups * self.product.splits
+    def parts(self) -> int:
+        """Groups and splits."""
+        return self.product.problem.groups * self.product.splits
 
     @property
-    def pieces(self) -> int:
-        """Parts of its results that a thread stores one after the other."""
+    def band(self) -> int:
+        """Tiles of a column that are a band; all of them: no bands."""
+        a, b = (side.nbytes // self.parts for side in (self.a, self.b))
+        return band_of(self.down, self.across, (a, b), self.cache)
+
+    @property
+    def blocks(self) -> int:
+        return self.down * self.across * self.parts
+
+    @property
+    def passage(self) -> Passage:
+        """How a tile leaves its block."""
         tile = self.product.tile
-        return tile.m * tile.n // tile.threads // self.piece
+        divides = self.divides and self.product.splits == 1
+        return Passage(tile, self.shared, self.vector, self.taps, divides)
 
     @property
     def shared(self) -> int:

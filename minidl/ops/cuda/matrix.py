@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -120,34 +120,33 @@ def launch_product(
         kind, result = destination.fields(op)
         width = destination.width(op, product.problem.n)
         more = sources_of_epilogue(op)
-        only = _product(op, product, a, b, kind, result, destination.rows, width, more)
-        return [replace(only, loop=_loop(product, a, b, destination, width))]
+        loop = _loop(op, product, a, b, destination, width)
+        return [_product(op, loop, a, b, kind, result, destination.rows, more)]
     p, partial = product.problem, scratch_of(op)
     sums = ((Address(partial), int32(p.n)), np.uint64(0), int32(0), int32(0))
     rows = ("SameRow", (np.int64(p.m),))
     width = width_of_vectors([partial], p.n)
-    first = _product(op, product, a, b, "Out<float>", sums, rows, width, ())
-    first = replace(first, loop=_loop(product, a, b, destination, width))
+    loop = _loop(op, product, a, b, destination, width)
+    first = _product(op, loop, a, b, "Out<float>", sums, rows, ())
     return [first, _sum_splits(op, product, partial, destination)]
 
 
 def _product(
     op: Op,
-    product: Product,
+    loop: Loop,
     a: Source,
     b: Source,
     sink_kind: str,
     result: Argument,
     rows: tuple[str, Argument],
-    width: int,
     more_sources: tuple[CppFile, ...],
 ) -> Launch:
-    p, tile = product.problem, product.tile
-    down, across = -(-p.m // tile.m), -(-p.n // tile.n)
-    grid = down * across, 1, p.groups * product.splits
+    product, p, tile = loop.product, loop.product.problem, loop.product.tile
+    tiles = loop.down * loop.across
+    grid = tiles, 1, loop.parts
     sizes = (int32(n) for n in (p.m, p.n, p.k, product.k_of_a_split))
     return Launch(
-        f"Gemm<{tile.main_loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}, {width}>",
+        f"Gemm<{tile.main_loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}, {loop.vector}>",
         source_of(op.original),
         grid,
         tile.threads,
@@ -158,38 +157,14 @@ def _product(
             rows[1],
             *sizes,
             division(product.splits),
-            raster(down, across, _band(op, product, down, across)),
+            raster(loop.down, loop.across, loop.band),
         ),
         tile.shared_bytes(a.operand, b.operand) + a.room + b.room,
         a.room + b.room,
         more_sources,
-        max(p.m + tile.m, p.n + tile.n, _terms(product), down * across, a.counted, b.counted),
+        max(p.m + tile.m, p.n + tile.n, _terms(product), tiles, a.counted, b.counted),
+        loop=loop,
     )
-
-
-BAND = 8
-"""Tiles of m that share those of n while they run: `Raster` in kernels/gemm.cuh."""
-
-
-def band_of(down: int, across: int, sizes: tuple[int, int], cache: int) -> int:
-    """How many tiles of m a band has: some where that saves a tenth of the bytes read, or all.
-
-    `sizes`: bytes of both operands. Down whole columns b is read once, and a for each column unless
-    the cache holds it; in bands a is read once, and b for each band unless the cache holds it
-    beside a band of a.
-    """
-    a, b = sizes
-    bands = -(-down // BAND)
-    by_columns = a * (across if a > cache else 1) + b
-    by_bands = a + b * (bands if b + a / bands > cache else 1)
-    return BAND if 10 * by_bands < 9 * by_columns else down
-
-
-def _band(op: Op, product: Product, down: int, across: int) -> int:
-    parts = product.problem.groups * product.splits
-    a, b, *_ = (t.nbytes // parts for t in op.original.reads)
-    products: Products = op.original.attributes["products"]
-    return band_of(down, across, (a, b), products.cache)
 
 
 def raster(down: int, across: int, band: int) -> Argument:
@@ -203,13 +178,25 @@ PLAIN_ROWS = "SameRow"
 """The row map that divides nothing."""
 
 
-def _loop(product: Product, a: Source, b: Source, destination: Destination, piece: int) -> Loop:
-    """What the time of a product's kernel depends on. A source with room of its own is made for
-    one tile; windows and phases of rows are never split."""
-    first, second = (Side(source.kind, source.operand) for source in (a, b))
-    plain, room = destination.rows[0] == PLAIN_ROWS, a.room or b.room
-    divides = not (plain or product.splits > 1)
-    return Loop(product, first, second, piece, divides, free=not room, splittable=plain)
+def _loop(
+    op: Op, product: Product, a: Source, b: Source, destination: Destination, vector: int
+) -> Loop:
+    """What the order and the time of a product's kernel depend on. A source with room of its own
+    is made for one tile; windows and phases of rows are never split."""
+    products: Products = op.original.attributes["products"]
+    first, second, *_ = (t.nbytes for t in op.original.reads)
+    pooled = destination.pooled
+    return Loop(
+        product,
+        Side(a.kind, a.operand, first),
+        Side(b.kind, b.operand, second),
+        vector,
+        taps=math.prod(pooled.block) if pooled else 1,
+        divides=destination.row_map is not None,
+        free=not (a.room or b.room),
+        splittable=destination.rows[0] == PLAIN_ROWS,
+        cache=products.cache,
+    )
 
 
 def _terms(product: Product) -> int:

@@ -11,7 +11,7 @@ from minidl.ir.card import Card
 from minidl.ops.cuda.launch import Address, Argument, Launch
 from minidl.ops.cuda.loop import Loop
 from minidl.ops.cuda.product import SCRATCH, SPLITS, TILES, Product, Tile, may_split
-from minidl.roofline import Count, Counts, Pieces, Reread, Stages, Work
+from minidl.roofline import Counts, Reread, Stages, Work
 
 WIDEST = 16
 """Bytes that a thread reads at once at most."""
@@ -57,17 +57,31 @@ def _work(
     if loop is None:
         access = launch.access or _access(moved, blocks * launch.threads, of)
         return Work(blocks, launch.threads, moved, access, launch.shared)
-    rows = sum(t.nbytes for t in tensors_in(launch.arguments[0]))
     reads = loop.product.splits == 1 and _follower_reads(op)
-    work = work_of_product(loop, moved, rows, reads, card, counts, launch.kernel)
+    work = work_of_product(loop, moved, sources_of(launch), reads, card, counts, launch.kernel)
     return replace(work, shared=launch.shared)
 
 
+Sources = tuple[int, int]
+"""Bytes in memory of what a product's two sources read."""
+
+
+def sources_of(launch: Launch) -> Sources:
+    a, b = (sum(t.nbytes for t in tensors_in(each)) for each in launch.arguments[:2])
+    return a, b
+
+
 def work_of_product(
-    loop: Loop, moved: float, rows: int, reads: bool, card: Card, counts: Counts, kernel: str = ""
+    loop: Loop,
+    moved: float,
+    sources: Sources,
+    reads: bool,
+    card: Card,
+    counts: Counts,
+    kernel: str = "",
 ) -> Work:
-    """Of a product's kernel; rows: bytes of its first source; reads: whether what follows reads."""
-    main, splits = loop.main, loop.product.splits
+    """Of a product's kernel; reads: whether what follows reads."""
+    main = loop.main
     count = counts.of(main, card.architecture, kernel)
     each = main.operations, count.instructions, count.wavefronts, main.copied
     return Work(
@@ -77,9 +91,19 @@ def work_of_product(
         shared=loop.shared,
         registers=count.registers,
         stages=Stages(main.shape.unit, loop.stages, *each),
-        pieces=_pieces(loop, count, reads),
-        reread=Reread(rows // splits, splits, loop.down, loop.across),
+        epilogue=loop.passage.epilogue(reads, count.rounds),
+        reread=_reread(loop, sources),
     )
+
+
+def _reread(loop: Loop, sources: Sources) -> Reread:
+    """Down whole columns a is read for each of them; in bands b for each band, beside whose rows
+    it lies in the L2."""
+    a, b = (nbytes // loop.parts for nbytes in sources)
+    bands = -(-loop.down // loop.band)
+    if bands == 1:
+        return Reread(a, loop.parts, loop.down, loop.across, kept=a)
+    return Reread(b, loop.parts, loop.band * loop.across, bands, kept=b + a // bands)
 
 
 def _access(moved: float, threads: int, of: dict[Tensor, int]) -> int:
@@ -95,12 +119,6 @@ def _follower_reads(op: Op) -> bool:
     follower, between = op.fusion.epilogue, op.fusion.between
     reads = follower.reads if follower is not None else ()
     return any(t is not between and t.shape != () for t in reads)
-
-
-def _pieces(loop: Loop, count: Count, reads: bool) -> Pieces:
-    """What follows and reads waits in as many rounds as were counted, else at each piece."""
-    rounds = loop.pieces if count.rounds is None else count.rounds
-    return Pieces(loop.pieces, rounds if reads else 0, loop.divides)
 
 
 def estimated(launch: Launch, card: Card, counts: Counts) -> bool:
@@ -145,22 +163,16 @@ def _works_with(
 ) -> list[Work]:
     """With these loops instead: where the sum is split, partial sums are written and read again by
     a launch that then does what follows."""
-    sources = [_bytes_of(launch.arguments[0]) for launch in launches if launch.loop is not None]
-    taken = [_bytes_of(launch.arguments[1]) for launch in launches if launch.loop is not None]
-    given = op.bytes_moved - (sources[0] + taken[0])
+    sources = [sources_of(launch) for launch in launches if launch.loop is not None]
+    taken = sum(sources[0])
+    given = op.bytes_moved - taken
     partial = sum(4 * loop.product.scratch for loop in loops)
     if partial:
-        first = work_of_product(
-            loops[0], sources[0] + taken[0] + partial, sources[0], False, card, counts
-        )
+        first = work_of_product(loops[0], taken + partial, sources[0], False, card, counts)
         threads = -(-partial // 4 // loops[0].product.splits // 4)
         return [first, Work(-(-threads // 256), 256, partial + given)]
     reads, share = _follower_reads(op), op.bytes_moved / len(loops)
     return [
-        work_of_product(loop, share, rows, reads, card, counts)
-        for loop, rows in zip(loops, sources, strict=True)
+        work_of_product(loop, share, each, reads, card, counts)
+        for loop, each in zip(loops, sources, strict=True)
     ]
-
-
-def _bytes_of(argument: Argument) -> int:
-    return sum(t.nbytes for t in tensors_in(argument))
