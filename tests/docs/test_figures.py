@@ -98,6 +98,11 @@ KNOWN: Mapping[str, Mapping[str, Callable[[], str] | str]] = {
         "44.7 %": PAPER,
         "1 %": TITLE,
         "32 MiB": lambda: mib(SCRATCH_LIMIT),
+        "2 %": "minidl/cards.py: memory // 50",
+        "512 MiB": "minidl/cards.py: kept",
+        "5 %": "recompute=0.05: docs/larger.py",
+        "72.4 %": "torchvision's table of weights, named beside it",
+        "78.3 %": "torchvision's table of weights, named beside it",
     },
     "docs/roofline.md": {
         "62 %": lambda: f"{100 * ARCHITECTURES['sm_90a'].mma:.0f} %",

@@ -36,6 +36,7 @@ ELSEWHERE = {
     ("minidl.devices.kernels", "read_text"): "kernels, which are minidl's own or the user's",
     ("minidl.devices.known", "open"): "a device",
     ("minidl.report.page", "read_text"): "minidl's own page",
+    ("minidl.roofline.counts", "csv.DictReader"): "minidl's own counts",
 }
 """Reads outside of files/, and why."""
 

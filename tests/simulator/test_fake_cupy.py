@@ -59,11 +59,11 @@ KERNELS = {
         kernel("load_at_4", "float x[4]; load(x, p.at + 4); p.at[0] = x[0];"),
         kernel("store_at_2", "const float x[4] = {}; store(p.at + 2, x);"),
         kernel("pair_at_1", "float x[2]; load(x, p.at + 1); p.at[0] = x[0];"),
-        kernel("copy_at_2", SHARED + "copy_async<16>(shared, p.at + 2, p.at); wait_copies<0>();"),
-        kernel("copy_to_1", SHARED + "copy_async<8>(shared + 1, p.at, p.at); wait_copies<0>();"),
-        kernel("copy_none", SHARED + "copy_async<16>(shared, nullptr, p.at + 1);"),
-        kernel("copy_12", SHARED + "copy_async<12>(shared, p.at, p.at);"),
-        kernel("copy_out", "copy_async<16>(p.at, p.at, p.at);"),
+        kernel("copy_at_2", SHARED + "copy_async<16>(shared, p.at + 2, true); wait_copies<0>();"),
+        kernel("copy_to_1", SHARED + "copy_async<8>(shared + 1, p.at, true); wait_copies<0>();"),
+        kernel("copy_none", SHARED + "copy_async<16>(shared, p.at + 1, false);"),
+        kernel("copy_12", SHARED + "copy_async<12>(shared, p.at, true);"),
+        kernel("copy_out", "copy_async<16>(p.at, p.at, true);"),
         kernel("matrices", SHARED + "uint32 to[4]; load_matrices<false>(to, shared + 2);"),
     )
 }

@@ -29,7 +29,7 @@ from tests.simulator.networks import NETWORKS
 __all__ = ["in_process"]
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 VGG = "vgg_shaped b3 float32"
-SUMMED = "from_b.fetch(b, k0);"
+SUMMED = "from_b.fetch(b);"
 """A line of the main loop in front of which a result can be changed."""
 
 
