@@ -194,17 +194,17 @@ def test_fused_ops_have_offsets_of_64_bits(name: str, precision: str) -> None:
 
 
 NARROW = {
-    "row of a patch": (
+    "pixel of a patch": (
         *("conv2d.cu", "conv2d-3x3"),
-        *("+ int64(h) * row_pitch + int64(w)", "+ h * row_pitch + int64(w)"),
+        *("offset<Offset>(k.high * height", "offset<int>(k.high * height"),
     ),
     "image of a patch": (
         *("conv2d.cu", "conv2d-3x3"),
-        *("(pixel.n * image_pitch +", "(int(pixel.n * image_pitch) +"),
+        *("offset<int64>(is.high * height", "offset<int>(is.high * height"),
     ),
     "matrix by k": (
         *("gemm.cuh", "conv2d-many-channels"),
-        *("data + k * pitch + index", "data + int(k * pitch) + index"),
+        *("        int64 at;", "        int at;"),
     ),
     "operand read": (
         *("elementwise.cuh", "activation-relu"),
