@@ -13,6 +13,7 @@ import csv
 import io
 from pathlib import Path
 
+from benchmarks.csv_tables import csv_text
 from benchmarks.machine_code import KINDS, NEVER
 from benchmarks.resources import table_of
 from minidl.files.atomic import write_text
@@ -34,12 +35,8 @@ def text() -> str:
     """The file."""
     counted = {row.key: row.wavefronts for row in read_counts(CONFLICTS).rows if row.wavefronts}
     rows = list(csv.DictReader(io.StringIO(LOOPS.read_text(encoding="utf-8"))))
-    file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({**row, "wavefronts": counted.get(key_of(row["kernel"]), "")})
-    return file.getvalue()
+    found = ({**row, "wavefronts": counted.get(key_of(row["kernel"]), "")} for row in rows)
+    return csv_text(COLUMNS, found)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ rows of the result, one column of tiles after the other, and the order that the 
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import sys
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import minidl as dl
+from benchmarks.csv_tables import write_csv
 from minidl import models
 from minidl.cards import named
 from minidl.ir import Op
@@ -66,11 +66,10 @@ def product_of(op: Op) -> tuple[str, Product] | None:
 
 def traffic(op: Op, product: Product, card: Card) -> tuple[float, float]:
     """Of one product in both orders. A tile of wgrad's n is some channels of x at any tap."""
-    problem, tile = product.problem, product.tile
-    down, across = -(-problem.m // tile.m), -(-problem.n // tile.n)
     a, b, *_ = op.original.reads
-    share = min(1.0, tile.n / (b.shape[-1] / problem.groups)) if op.phase == "wgrad" else 1 / across
-    parts = problem.groups * product.splits
+    down, across, parts = product.down, product.across, product.parts
+    channels = b.shape[-1] / product.problem.groups
+    share = min(1.0, product.tile.n / channels) if op.phase == "wgrad" else 1 / across
     sizes = a.nbytes / down / parts, b.nbytes * share / parts
     band = band_of(down, across, (a.nbytes // parts, b.nbytes // parts), card.l2)
     columns, chosen = (
@@ -107,10 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("  ".join(f"{value:>14}" for value in row.values()), flush=True)
         found.append(row)
     if options.write:
-        with options.write.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(found)
+        write_csv(options.write, COLUMNS, found)
     return 0
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import minidl as dl
 from benchmarks import main_loops, together
+from benchmarks.csv_tables import write_csv
 from benchmarks.machine_code import disassembled
 from minidl import models
 from minidl.cards import ARCHITECTURES, DEFAULT
@@ -183,12 +184,8 @@ def read_table(path: Path) -> Table:
 
 
 def write_table(path: Path, rows: Table, chips: Iterable[Architecture]) -> None:
-    path.parent.mkdir(exist_ok=True)
     columns = [f"{chip.name} {column}" for chip in chips for column in COLUMNS]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*FIXED, *columns], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows.values())
+    write_csv(path, [*FIXED, *columns], rows.values())
 
 
 def cells(kernel: Kernel, made: dict[Architecture, Figures]) -> dict[str, str]:

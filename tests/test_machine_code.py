@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.machine_code import NEVER, arithmetic, counted, functions, rounds
-from benchmarks.main_loops import COLUMNS, arithmetic_of_a_stage, row
+from benchmarks.main_loops import COLUMNS, row
+from minidl.roofline.counts import shape_of
 
 TEXT = """
 	.section	.text.Gemm_1,"ax",@progbits
@@ -72,8 +73,8 @@ def test_a_kernel_without_a_loop_is_no_row() -> None:
 
 
 def test_every_loop_is_known_by_its_name() -> None:
-    assert arithmetic_of_a_stage("Gemm<TensorCore<Bf16, 128, 128, 32, 64, 32, 3, true>, ...>") == 32
-    assert arithmetic_of_a_stage("Gemm<TensorCore<Tf32, 128, 128, 16, 64, 32, 4, true>, ...>") == 32
-    assert arithmetic_of_a_stage("Gemm<Simt<128, 64, 16, 8, 4, true>, ...>") == 512
+    assert shape_of("Gemm<TensorCore<Bf16, 128, 128, 32, 64, 32, 3, true>, ...>").arithmetic == 32
+    assert shape_of("Gemm<TensorCore<Tf32, 128, 128, 16, 64, 32, 4, true>, ...>").arithmetic == 32
+    assert shape_of("Gemm<Simt<128, 64, 16, 8, 4, true>, ...>").arithmetic == 512
     with pytest.raises(ValueError, match="no main loop"):
-        arithmetic_of_a_stage("Elementwise<4, relu_forward>")
+        shape_of("Elementwise<4, relu_forward>")

@@ -48,6 +48,19 @@ class Shape:
         return self.m // self.share[0] * (self.n // self.share[1])
 
     @property
+    def arithmetic(self) -> int:
+        """Multiply-adds of a thread (simt), or tensor instructions of a warp, in one stage."""
+        down, across = self.share
+        if self.unit == "simt":
+            return down * across * self.k
+        return self.steps * (down // 16) * (across // 8)
+
+    @property
+    def steps(self) -> int:
+        """Tensor instructions one behind the other in one stage."""
+        return self.k // (16 if self.unit == "bf16" else 8)
+
+    @property
     def threads(self) -> int:
         return self.parts if self.unit == "simt" else 32 * self.parts
 
@@ -88,16 +101,15 @@ class MainLoop:
     def weight(self) -> float:
         """About the instructions of a warp in one stage: products, fragments, copies of 16 bytes
         with their addresses. Only the relation of two loops is used."""
-        shape, (down, across) = self.shape, self.shape.share
+        shape = self.shape
         rest = BASE + COPY * self.copied / 16 / shape.threads
         if shape.unit == "simt":
-            return down * across * shape.k + rest
-        steps = shape.k // (16 if shape.unit == "bf16" else 8)
+            return shape.arithmetic + rest
         loads = sum(
             size // 16 * (1 if operand.itemsize == 2 else FRAGMENT)
             for size, operand in zip(shape.share, (self.a, self.b), strict=True)
         )
-        return steps * (down // 16 * (across // 8) + loads) + rest
+        return shape.arithmetic + shape.steps * loads + rest
 
 
 WAVEFRONT = 128
@@ -210,11 +222,16 @@ LOOP = re.compile(r"(?:TensorCore<(\w+), |Simt<)(\d+), (\d+), (\d+), (\d+), (\d+
 def key_of(kernel: str) -> Key:
     """Tile and sources of a product's C++ type, `Gemm<main loop, a, b, ...>`."""
     loop, a, b, *_ = arguments_of(kernel)
-    found = LOOP.match(loop)
+    return shape_of(loop), a, b
+
+
+def shape_of(kernel: str) -> Shape:
+    """Tile of a main loop's C++ type, or of the first in a product's."""
+    found = LOOP.search(kernel)
     if found is None:
-        raise ValueError(f"no main loop: {loop}")
+        raise ValueError(f"no main loop: {kernel}")
     m, n, k, down, across = (int(word) for word in found.groups()[1:])
-    return Shape((found[1] or "simt").lower(), m, n, k, (down, across)), a, b
+    return Shape((found[1] or "simt").lower(), m, n, k, (down, across))
 
 
 def arguments_of(kind: str) -> Iterator[str]:

@@ -58,29 +58,11 @@ class Loop:
         return -(-min(product.k_of_a_split, product.problem.k) // product.tile.k)
 
     @property
-    def down(self) -> int:
-        """Tiles of a column of the result."""
-        return -(-self.product.problem.m // self.product.tile.m)
-
-    @property
-    def across(self) -> int:
-        """Columns of tiles."""
-        return -(-self.product.problem.n // self.product.tile.n)
-
-    @property
-    def parts(self) -> int:
-        """Groups and splits."""
-        return self.product.problem.groups * self.product.splits
-
-    @property
     def band(self) -> int:
         """Tiles of a column that are a band; all of them: no bands."""
-        a, b = (side.nbytes // self.parts for side in (self.a, self.b))
-        return band_of(self.down, self.across, (a, b), self.cache)
-
-    @property
-    def blocks(self) -> int:
-        return self.down * self.across * self.parts
+        product = self.product
+        a, b = (side.nbytes // product.parts for side in (self.a, self.b))
+        return band_of(product.down, product.across, (a, b), self.cache)
 
     @property
     def passage(self) -> Passage:

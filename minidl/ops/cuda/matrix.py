@@ -142,8 +142,8 @@ def _product(
     more_sources: tuple[CppFile, ...],
 ) -> Launch:
     product, p, tile = loop.product, loop.product.problem, loop.product.tile
-    tiles = loop.down * loop.across
-    grid = tiles, 1, loop.parts
+    tiles = product.down * product.across
+    grid = tiles, 1, product.parts
     sizes = (int32(n) for n in (p.m, p.n, p.k, product.k_of_a_split))
     return Launch(
         f"Gemm<{tile.main_loop}, {a.kind}, {b.kind}, {sink_kind}, {rows[0]}, {loop.vector}>",
@@ -157,7 +157,7 @@ def _product(
             rows[1],
             *sizes,
             division(product.splits),
-            raster(loop.down, loop.across, loop.band),
+            raster(product.down, product.across, loop.band),
         ),
         tile.shared_bytes(a.operand, b.operand) + a.room + b.room,
         a.room + b.room,

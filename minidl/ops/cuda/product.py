@@ -149,6 +149,25 @@ class Product:
         return max(1, -(-steps // self.splits)) * self.tile.k
 
     @property
+    def down(self) -> int:
+        """Tiles of a column of the result."""
+        return -(-self.problem.m // self.tile.m)
+
+    @property
+    def across(self) -> int:
+        """Columns of tiles."""
+        return -(-self.problem.n // self.tile.n)
+
+    @property
+    def parts(self) -> int:
+        """Groups and splits."""
+        return self.problem.groups * self.splits
+
+    @property
+    def blocks(self) -> int:
+        return self.down * self.across * self.parts
+
+    @property
     def scratch(self) -> int:
         """Elements of partial sums: float32."""
         p = self.problem
@@ -214,7 +233,7 @@ def choose(
         name, count = tuning[problem.key]
         tile = next(tile for tile in TILES if tile.name == name)
         found = Product(problem, tile, count if splits else 1)
-        allowed = _fits(tile, shared, card) and problem.groups * found.splits <= LAYERS
+        allowed = _fits(tile, shared, card) and found.parts <= LAYERS
         if allowed and found.scratch * 4 <= scratch_limit:
             return found
     tiles = tuple(t for t in TILES if t.unit == problem.unit and _fits(t, shared, card))
@@ -255,11 +274,10 @@ def may_split(problem: Problem, tile: Tile, count: int, scratch_limit: int) -> b
 def modelled_seconds(product: Product, card: Card = DEFAULT) -> float:
     """Blocks run in waves, one on each multiprocessor; then the partial sums are added."""
     p, tile = product.problem, product.tile
-    blocks = -(-p.m // tile.m) * -(-p.n // tile.n) * p.groups * product.splits
     depth = min(product.k_of_a_split, -(-p.k // tile.k) * tile.k)
     flops = 2 * tile.m * tile.n * depth
     peak = card.peaks.of(tile.unit) * tile.efficiency / card.multiprocessors
-    seconds = -(-blocks // card.multiprocessors) * flops / peak
+    seconds = -(-product.blocks // card.multiprocessors) * flops / peak
     if product.splits > 1:
         seconds += LAUNCH_SECONDS + 2 * product.scratch * 4 / (card.bandwidth * SUM_BANDWIDTH)
     return seconds

@@ -85,7 +85,7 @@ def work_of_product(
     count = counts.of(main, card.architecture, kernel)
     each = main.operations, count.instructions, count.wavefronts, main.copied
     return Work(
-        loop.blocks,
+        loop.product.blocks,
         loop.product.tile.threads,
         moved,
         shared=loop.shared,
@@ -99,11 +99,13 @@ def work_of_product(
 def _reread(loop: Loop, sources: Sources) -> Reread:
     """Down whole columns a is read for each of them; in bands b for each band, beside whose rows
     it lies in the L2."""
-    a, b = (nbytes // loop.parts for nbytes in sources)
-    bands = -(-loop.down // loop.band)
+    a, b = (nbytes // loop.product.parts for nbytes in sources)
+    bands = -(-loop.product.down // loop.band)
     if bands == 1:
-        return Reread(a, loop.parts, loop.down, loop.across, kept=a)
-    return Reread(b, loop.parts, loop.band * loop.across, bands, kept=b + a // bands)
+        return Reread(a, loop.product.parts, loop.product.down, loop.product.across, kept=a)
+    return Reread(
+        b, loop.product.parts, loop.band * loop.product.across, bands, kept=b + a // bands
+    )
 
 
 def _access(moved: float, threads: int, of: dict[Tensor, int]) -> int:
