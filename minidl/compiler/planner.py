@@ -206,7 +206,7 @@ class Planner:
 
     def peak_like(self, pattern: Pattern) -> int:
         """Most bytes live at once with that order; nothing is placed."""
-        return max(loads(pattern.on(self.graph), self.options.alignment), default=0)
+        return self._peak(Ordered(pattern.on(self.graph)))
 
     @property
     def _may_spend(self) -> bool:

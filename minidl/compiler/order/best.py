@@ -73,19 +73,18 @@ def order_for_peak(graph: StepGraph, alignment: int = ALIGNMENT, effort: int = E
     problem = Problem.of(graph, alignment)
     best = _Best(problem, order_lower_bound(problem), effort)
     best.lower()
-
-    def in_order(order: Sequence[int]) -> StepGraph:
-        return replace(graph, ops=tuple(graph.ops[i] for i in order))
-
-    return Ordered(in_order(best.order), best.bound, tuple(map(in_order, best.others)))
+    others = tuple(_in_order(graph, order) for order in best.others)
+    return Ordered(_in_order(graph, best.order), best.bound, others)
 
 
 def order_within(graph: StepGraph, limit: int, alignment: int) -> StepGraph | None:
     """Another order with at most `limit` bytes live, if it is soon found."""
     found = find_order(Problem.of(graph, alignment), limit, EFFORT // TRIED)
-    if found.order is None:
-        return None
-    return replace(graph, ops=tuple(graph.ops[i] for i in found.order))
+    return None if found.order is None else _in_order(graph, found.order)
+
+
+def _in_order(graph: StepGraph, order: Sequence[int]) -> StepGraph:
+    return replace(graph, ops=tuple(graph.ops[i] for i in order))
 
 
 class _Best:
